@@ -116,6 +116,12 @@ def test_rows_of_cells_are_rows(rows):
     assert table_of_texts(rows).to_pydict() == columns
 
 
+def test_arrays_of_strings_are_texts():
+    for kind in (object, str):
+        texts = np.array(["a text", "another"], kind)
+        assert table_of_texts(texts).to_pydict() == {"text": ["a text", "another"]}
+
+
 def test_arrays_of_records_are_tables():
     records = np.array([("a text", 1), ("b", 2)], [("body", "U9"), ("n", "i8")])
     assert table_of_texts(records).to_pydict() == {"body": ["a text", "b"], "n": [1, 2]}

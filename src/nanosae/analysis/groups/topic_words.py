@@ -14,9 +14,11 @@ from nanosae.analysis.names.word_forms import usual_spelling
 from nanosae.text.tokens import is_unspaced, stem
 from nanosae.text.words import Words, is_stop_word
 
-MIN_TEXTS = 2  # of a topic that a term stands in, if there are two
-MIN_SHARE = 0.02  # of the topic's texts that a term stands in
-WHOLE_PHRASE = 0.5  # of the texts with a word: a phrase in so many stands for it
+MIN_TEXTS = 2  # minimum number of a topic's texts with a term, if there are as many
+MIN_SHARE = 0.02  # minimum share of a topic's texts with a term
+WHOLE_PHRASE = (
+    0.5  # share of the texts with a word that a phrase must have to replace it
+)
 
 
 def topic_words(
@@ -24,18 +26,17 @@ def topic_words(
 ) -> list[list[str]]:
     """Return the terms that are typical of each topic's texts, best first, in lower case.
 
-    A term is typical if it is likelier in the topic's texts than in all others, by the z of
-    Monroe, Colaresi and Quinn (2008; see `nanosae.analysis.names.keywords.log_odds`), which
-    weighs how much by how surely, and stands in one of fifty of them. English words that say
-    nothing are left out, and so are phrases that begin or end with one. A phrase stands for its
-    words where half of the texts with them have it, and of terms that share a word only the best
-    is kept.
+    A term is typical if it is in at least 2 % of the topic's texts and more likely there than in
+    all other texts. Terms are ranked by the z-score of their log-odds ratio (Monroe, Colaresi and
+    Quinn 2008; see `nanosae.analysis.names.keywords.log_odds`). English stop words, and phrases
+    that begin or end with one, are left out. A phrase replaces a word if it is in half of the
+    word's texts, and of terms that share a word only the best is kept.
 
     Args:
         words: Terms of some texts.
         topic: Topic of each of these texts, −1 for none, (n_texts,).
         n: Number of topics.
-        n_words: Most terms of a topic.
+        n_words: Maximum number of terms of a topic.
 
     Example:
         >>> texts = ["the red car", "a red car", "a cold sea", "the cold sea"]
@@ -43,7 +44,7 @@ def topic_words(
         >>> topic_words(words, np.array([0, 0, 1, 1]), 2, 3)
         [['red car'], ['cold sea']]
     """
-    # the texts of each topic that have each term, (n, T)
+    # number of texts of each topic with each term, (n, T)
     counts = sp.csr_array(one_hot(topic, n).T @ words.presence)
     sizes = np.bincount(topic[topic >= 0], minlength=n)
     total = counts.sum(axis=0)
@@ -73,7 +74,7 @@ def _surprise(
     total: np.ndarray,
     n_texts: int,
 ) -> np.ndarray:
-    """Return z of each term; its number of texts, if there are no others to compare with."""
+    """Return the z-score of each term, or its number of texts if there are no other texts."""
     n_elsewhere = n_texts - size
     if not n_elsewhere:
         return count
@@ -83,18 +84,18 @@ def _surprise(
 
 
 def spelled(terms: Sequence[str], texts: Sequence[str]) -> list[str]:
-    """Return terms as some texts write them most often."""
+    """Return terms in their most frequent spelling in some texts."""
     return [usual_spelling(term, texts) for term in terms]
 
 
 def _says_something(term: str) -> bool:
-    """Return whether a term neither begins nor ends with a word that says nothing."""
+    """Return whether a term neither begins nor ends with a stop word."""
     parts = term.split(" ")
     return not (is_stop_word(parts[0]) or is_stop_word(parts[-1]))
 
 
 def _without_repeats(terms: list[str], count: np.ndarray, most: int) -> list[str]:
-    """Keep the first terms that share no word, each as the phrase that stands for it."""
+    """Keep the first terms that share no word, each replaced by its usual phrase."""
     count_of = dict(zip(terms, count, strict=True))
     phrases = [term for term in terms if " " in term]
     kept: list[str] = []
@@ -113,7 +114,7 @@ def _without_repeats(terms: list[str], count: np.ndarray, most: int) -> list[str
 
 
 def _repeats(term: str, other: str) -> bool:
-    """Return whether two terms share a word in any inflection, or a character without spaces."""
+    """Return whether two terms share a word up to inflection or, without spaces, a character."""
     if is_unspaced(term) and is_unspaced(other):
         return not set(term).isdisjoint(other)
     pairs = product(term.split(" "), other.split(" "))

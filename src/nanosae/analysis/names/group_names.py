@@ -1,4 +1,4 @@
-"""Names for groups of features: the words that set the labels of a group apart."""
+"""Names for groups of features: the words that distinguish the labels of a group."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from nanosae.text.tokens import fold, stem
 
 Term = tuple[str, ...]  # stems of its words
 LONGEST_PHRASE = 3  # words
-UNSURE = 0.5  # weight of a label whose score is missing, in a table with scores
+UNSURE = 0.5  # weight of a label without a score in a table with scores
 
 
 class FeatureName(NamedTuple):
-    """What a feature is called, and how far to trust it.
+    """The name of a feature, and its weight.
 
     Attributes:
         text: Its name or label.
@@ -34,11 +34,11 @@ class FeatureName(NamedTuple):
 def feature_names(
     labels: pd.DataFrame | None, codes: Codes | None = None
 ) -> dict[int, FeatureName]:
-    """Return the names of features that have one.
+    """Return the names of all features that have one.
 
     Args:
-        labels: A table with `feature`, `label` and perhaps `label_auc`, which is the weight; None:
-            the run's names.
+        labels: A table with `feature`, `label` and optionally `label_auc`, which is the weight.
+            None: the names of the run.
         codes: A corpus of the run.
     """
     if labels is not None:
@@ -56,20 +56,20 @@ def feature_names(
 def common_words(
     groups: Iterable[Iterable[int]], names: Mapping[int, tuple[str, float]], n: int
 ) -> list[list[str]]:
-    """Return the terms that set the labels of each group apart, best first.
+    """Return the terms that distinguish the labels of each group, best first.
 
-    A term is a word or a whole phrase of a label, in any inflection. It is worth the weight of the
-    group's labels with it × log(their share ÷ the share of all labels with it), a weighted
-    pointwise mutual information. It must be in two of the group's labels, or in the only one. Of
-    terms that share a word only the best is kept, and a phrase before its words.
+    A term is a word or a whole phrase of a label, in any inflection. Its score is the total weight
+    of the group's labels with it × log(their share in the group ÷ their share in all labels), a
+    weighted pointwise mutual information. It must be in two of the group's labels, or in the only
+    one. Of terms that share a word only the best is kept; phrases win ties with their words.
 
     Args:
         groups: Features (or rows) of each group.
         names: Text and weight of each feature (or row) that has one.
-        n: Most terms of a group.
+        n: Maximum number of terms of a group.
 
     Returns:
-        Terms as they are most often written.
+        Terms in their most frequent spelling.
 
     Example:
         >>> names = {0: ("bank loans", 1.0), 1: ("Bank loan, the", 0.9), 2: ("the river", 1.0)}
@@ -95,7 +95,7 @@ def _usual_spelling(spellings: Counter[str]) -> str:
 
 
 def _terms_of_label(text: str, spellings: dict[Term, Counter[str]]) -> set[Term]:
-    """Return the phrases and words of a label, each as its words' stems; count spellings."""
+    """Return the phrases and words of a label as tuples of stems, and count their spellings."""
     terms = set()
     for phrase in text.split(","):
         written = re.findall(r"\w+", phrase)
@@ -111,7 +111,7 @@ def _terms_of_label(text: str, spellings: dict[Term, Counter[str]]) -> set[Term]
 
 
 def _stem_of(word: str) -> str:
-    """Return the stem of a word in any spelling; the whole word if nothing is left."""
+    """Return the stem of a word in any spelling; the whole word if it has none."""
     folded = fold(word)
     return stem(folded) or folded
 
@@ -119,7 +119,7 @@ def _stem_of(word: str) -> str:
 def family_labels(
     members: list[list[int]], names: Mapping[int, FeatureName]
 ) -> list[str]:
-    """Label each family by its common words, else by its root's label, else by its members."""
+    """Label each family by its common words, or else its root's label, or else its members."""
     labels = []
     words_of_families = common_words(members, names, 3)
     for words, features in zip(words_of_families, members, strict=True):
@@ -141,7 +141,7 @@ def _label_of_numbers(features: list[int]) -> str:
 
 
 def _names_of_table(labels: pd.DataFrame) -> dict[int, FeatureName]:
-    """Read the labels that are not empty."""
+    """Return the non-empty labels of a table."""
     if "label" not in labels:
         return {}
     weights = [1.0] * len(labels)
@@ -161,7 +161,7 @@ def _distinctive_terms(
     terms: Mapping[int, set[Term]],
     n_labels_with: Counter[Term],
 ) -> list[Term]:
-    """Return the terms of one group that are worth anything, best first."""
+    """Return the terms of one group with positive scores, best first."""
     labelled = [member for member in group if member in terms]
     worth = _worth_of_terms(labelled, names, terms, n_labels_with)
     positive = [term for term in worth if _all_words_are_worth(term, worth)]
@@ -175,7 +175,7 @@ def _worth_of_terms(
     terms: Mapping[int, set[Term]],
     n_labels_with: Counter[Term],
 ) -> dict[Term, float]:
-    """Return what the terms of a group that enough of its labels have are worth."""
+    """Return the score of each term that enough labels of a group have."""
     n_with: Counter[Term] = Counter()
     for member in labelled:
         n_with.update(terms[member])
@@ -191,7 +191,7 @@ def _worth_of_terms(
 
 
 def _without_repeats(ordered: list[Term]) -> list[Term]:
-    """Leave out terms that share a word with a better one."""
+    """Drop terms that share a word with a better one."""
     kept: list[Term] = []
     words_kept: set[str] = set()
     for term in ordered:
@@ -202,6 +202,6 @@ def _without_repeats(ordered: list[Term]) -> list[Term]:
 
 
 def _all_words_are_worth(term: Term, worth: Mapping[Term, float]) -> bool:
-    """Return whether a term and each word of it set the group apart."""
+    """Return whether a term and each of its words have positive scores."""
     words = [(word,) for word in term]
     return all(worth[part] > 0 for part in [term, *words])

@@ -1,15 +1,15 @@
 """Words and phrases that are typical of a feature's texts.
 
-A term is typical of a feature if it is likelier in the texts on which the feature is active,
-weighted by activation, than in two kinds of others: all other texts, and hard inactive ones, which
-are nearest to the feature. Each time by log-odds with an informative Dirichlet prior (Monroe,
-Colaresi and Quinn 2008, eq. 15 to 22); a text counts a term once, and the prior is the term's share
-of all texts. With y of n texts here and y' of n' there:
+A term is typical of a feature if it is more likely in the feature's active texts, weighted by
+activation, than in all other texts and than in hard inactive texts, which are nearest to the
+feature. Both comparisons use log-odds with an informative Dirichlet prior (Monroe, Colaresi and
+Quinn 2008, eq. 15 to 22). A text counts a term once, and the prior is proportional to the term's
+share of all texts. With the term in y of n active texts and in y' of n' others:
 
     δ = log (y + α)/(n + α₀ − y − α) − log (y' + α)/(n' + α₀ − y' − α)
-    z = δ / √(sum of 1 / each of these four counts)
+    z = δ / √(sum of the reciprocals of these four counts)
 
-(the paper drops the two of texts without the term, which is right for rare terms only).
+(The paper drops the two counts of texts without the term, which is valid only for rare terms.)
 """
 
 from __future__ import annotations
@@ -24,19 +24,17 @@ from nanosae.analysis.ranking import largest_places
 from nanosae.codes import Codes
 from nanosae.text.words import Words, is_stop_word
 
-PRIOR = 20.0  # texts that the prior weighs
-MIN_COUNT = 2  # active texts that a term of a label stands in, if there are two
-N_TERMS = 200  # terms that may make a label
-MIN_ROWS = 5  # rows from which on a term's informativeness is measured
+PRIOR = 20.0  # α₀, the weight of the prior in texts
+MIN_COUNT = 2  # minimum number of active texts with a term, if there are as many
+N_TERMS = 200  # candidates for labels
+MIN_ROWS = 5  # with a term, for its informativeness to be measured
 UNMEASURED = 1.0  # informativeness of rarer terms
 MOST_INFORMATIVE = 1.5
-MIN_RATIO = (
-    2  # similarity of texts with a term, relative to any texts, below which it is 0
-)
-LEAST_OF_MOST = 0.25  # of the largest logarithm of that ratio, for common terms
-N_STRONGEST = 20  # texts that tell what form a feature is for
-N_FORMS = 5  # terms of form that may name
-EVERYWHERE = 0.1  # share of all texts with a word, from which on it is grammar
+MIN_RATIO = 2  # of similarities, below which the informativeness is 0
+LEAST_OF_MOST = 0.25  # the same bound for common terms, relative to the maximum
+N_STRONGEST = 20  # texts from which terms of form are taken
+N_FORMS = 5  # terms of form of a feature
+EVERYWHERE = 0.1  # share of all texts from which on a stop word is mere grammar
 TERM_BLOCK = 2048  # terms that are measured together
 
 
@@ -47,13 +45,13 @@ class FeatureWords:
     Attributes:
         rows: Active rows, strongest first, (n,).
         activations: Their activations, (n,).
-        n_texts: Their number, each weighted by activation: its effective sample size.
-        terms: Terms likelier here than elsewhere, by falling z, (t,) places in `Words.terms`.
-        z: Their mean z against all other texts and against hard inactive ones, (t,).
-        counts: Texts that have each, weighted by activation, (t,).
-        forms: Stop words and spellings that half of the strongest texts have, those that find the
-            feature's texts best first, (f,) places in `Words.terms`.
-        keywords: Single words of the feature's query, those that add most first, (w,).
+        n_texts: Effective number of active texts, weighted by activation.
+        terms: Typical terms by decreasing z, as positions in `Words.terms`, (t,).
+        z: Mean of their z against all other texts and against hard inactive ones, (t,).
+        counts: Number of active texts with each term, weighted by activation, (t,).
+        forms: Stop words and spellings in half of the strongest texts, by decreasing F1 for the
+            feature's texts, as positions in `Words.terms`, (f,).
+        keywords: Single words of the feature's query, the most useful first, (w,).
         keyword_weights: Their log-odds δ, all positive, (w,).
     """
 
@@ -71,14 +69,14 @@ class FeatureWords:
 def log_odds(
     count: Any, n: float, other_count: Any, n_other: float, share: Any
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return Monroe's δ and z of each term: how much and how surely it is likelier here than there.
+    """Return the log-odds ratio δ of each term and its z-score (Monroe et al.).
 
     Args:
-        count: Texts here that have the term (weighted), (T,).
-        n: Texts here.
-        other_count: Texts there that have it, (T,).
-        n_other: Texts there.
-        share: The term's share of all texts, between 0 and 1 exclusive, (T,).
+        count: Number of texts in the group that have each term, possibly weighted, (T,).
+        n: Number of texts in the group.
+        other_count: Number of other texts that have each term, (T,).
+        n_other: Number of other texts.
+        share: Share of all texts that have each term, strictly between 0 and 1, (T,).
 
     Example:
         >>> log_odds(np.array([5.0, 1]), 5, np.array([0.0, 1]), 5, np.array([0.5, 0.2]))[1].round(2)
@@ -110,8 +108,8 @@ def feature_words(
         words: Terms of all texts.
         rows: The feature's active rows, (n,).
         activations: Its activations on them, (n,).
-        hard_inactive: Inactive rows near to the feature.
-        n_keywords: Words of the query, at most.
+        hard_inactive: Inactive rows near the feature.
+        n_keywords: Maximum number of keywords.
     """
     order = largest_places(activations, len(rows))
     row_weights = weights_of_rows(activations)[order]
@@ -119,7 +117,7 @@ def feature_words(
     count, weighted_count = _counts(words, rows[order], row_weights)
     count_of_all = words.n * words.share
     n_other = max(words.n - len(rows), 1)
-    # shares are kept off 0 and 1, so that of a word in all texts more seem to be left
+    # shares are clipped away from 0 and 1, so for a word in all texts too many would remain
     other_count = np.clip(count_of_all - count, 0, n_other)
 
     min_count = min(MIN_COUNT, max(len(rows), 1))
@@ -153,7 +151,7 @@ def feature_words(
 def _forms(
     words: Words, rows: np.ndarray, weighted_count: np.ndarray, n_texts: float
 ) -> np.ndarray:
-    """Return the terms of form of a feature, see `FeatureWords`; `rows` are strongest first."""
+    """Return the terms of form of a feature; `rows` are its rows, strongest first."""
     strongest = rows[:N_STRONGEST]
     count = texts_with_terms(words, strongest)
     in_half = np.flatnonzero(count >= max(len(strongest) / 2, 1))
@@ -165,7 +163,7 @@ def _forms(
 
 
 def _is_form(words: Words, term: int) -> bool:
-    """Return whether a term is a spelling or a word that says nothing and is not everywhere."""
+    """Return whether a term is a spelling, or a stop word that is not in many texts."""
     is_stop = is_stop_word(words.terms[term])
     if not is_stop:
         return bool(words.spelling[term])
@@ -174,7 +172,7 @@ def _is_form(words: Words, term: int) -> bool:
 
 
 def weights_of_rows(activations: np.ndarray) -> np.ndarray:
-    """Weigh rows by activation, so that the weights add up to the effective sample size."""
+    """Return weights proportional to activations that sum to the effective sample size."""
     square_sum = max(activations @ activations, 1e-30)
     scale = activations.sum() / square_sum
     return activations * scale
@@ -183,7 +181,7 @@ def weights_of_rows(activations: np.ndarray) -> np.ndarray:
 def _counts(
     words: Words, rows: np.ndarray, row_weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Count the given rows that have each term, once each and by their weights, each (T,)."""
+    """Return the number and the total weight of the given rows with each term, each (T,)."""
     presence = words.presence[rows]
     n_terms = len(words.terms)
     count = np.bincount(presence.indices, minlength=n_terms)
@@ -200,9 +198,10 @@ def _keywords(
     n_other: int,
     n_keywords: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the single words that add most to a query for a feature's texts, and their log-odds.
+    """Return the most useful words of a query for a feature's texts, and their log-odds.
 
-    A word adds its log-odds times the difference of its shares of the texts here and elsewhere.
+    The usefulness of a word is its log-odds times the difference of its shares of the active and
+    the other texts.
     """
     is_candidate = words.single & (count > 0)
     candidates = np.flatnonzero(is_candidate)
@@ -219,25 +218,25 @@ def _keywords(
 
 
 def texts_with_terms(words: Words, rows: np.ndarray) -> np.ndarray:
-    """Count the given rows that have each term, (T,)."""
+    """Return the number of the given rows with each term, (T,)."""
     presence = words.presence[rows]
     n_terms = len(words.terms)
     return np.bincount(presence.indices, minlength=n_terms)
 
 
 def informativeness(codes: Codes, words: Words, rows: np.ndarray) -> np.ndarray:
-    """Return how much each term says about its texts, between 0 (nothing) and 1.5, (T,).
+    """Return how informative each term is about its texts, between 0 and 1.5, (T,).
 
-    This tells "tree" from "of" in any language: two texts with "of" share hardly more features than
-    any two texts, two texts with "tree" do. With f the rows of a feature and c those of them that
-    have the term, of all n rows and the m rows with the term, the similarity
+    This distinguishes "tree" from "of" in any language: two texts with "tree" share more features
+    than two random texts, two texts with "of" hardly do. If a feature is active on f of n rows, and
+    on c of the m rows with a term, the informativeness is the logarithm of the ratio of
 
-        Σ c·(c − 1) ÷ f ÷ (m·(m − 1))   is compared with   Σ f·(f − 1) ÷ f ÷ (n·(n − 1))
+        Σ c·(c − 1) ÷ f ÷ (m·(m − 1))   to   Σ f·(f − 1) ÷ f ÷ (n·(n − 1)),
 
-    and the logarithm of their ratio counts. It is at most n ÷ m, so that it is 0 below a ratio of 2
-    or of ⁴√(n ÷ m), whichever is less: normalised by its maximum (Bouma 2009) the logarithm is
-    under ¼ for English stop words, and for a word such as "lamp" in a fifth of all texts it is not.
-    For terms in fewer than 5 of the rows it is 1.
+    summed over features. The ratio is at most n ÷ m. Ratios below 2 or ⁴√(n ÷ m), whichever is
+    less, count as 0: relative to its maximum (Bouma 2009) the logarithm is below ¼ for English stop
+    words, but not for a word such as "lamp" in a fifth of all texts. Terms in fewer than 5 of the
+    rows get 1.
     """
     active = codes.take(rows).astype(bool).astype(np.float32)
     presence = words.presence[rows]
@@ -262,12 +261,12 @@ def informativeness(codes: Codes, words: Words, rows: np.ndarray) -> np.ndarray:
 def _similarity_of_texts(
     active: Any, n_active: np.ndarray, presence: Any
 ) -> np.ndarray:
-    """Return how similar the rows with each term are in features, (T,); NaN for rare terms.
+    """Return the mean similarity in features of the rows with each term, (T,); NaN for rare terms.
 
     Args:
-        active: Which feature is active on which row, csr_array (n_rows, n_features).
-        n_active: Active rows of each feature, at least 1, (n_features,).
-        presence: Which row has which term, (n_rows, T).
+        active: Indicators of active features, csr_array (n_rows, n_features).
+        n_active: Number of active rows of each feature, at least 1, (n_features,).
+        presence: Indicators of terms in rows, (n_rows, T).
     """
     feature_weight = 1 / n_active
     n_with = presence.sum(0)

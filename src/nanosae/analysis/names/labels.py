@@ -1,8 +1,8 @@
-"""Labels from the corpus' own words, each with a score on texts that it has not seen.
+"""Labels from the words of the corpus, with scores on held-out texts.
 
-Words and phrases are ranked by how much likelier they are in a feature's texts than in others
-(`keywords`), the few that find these texts best by their words and by their meaning make the label
-(`naming`), and the label itself is scored on held-out texts of the feature (`scoring`).
+Words and phrases are ranked by how much more likely they are in a feature's texts than in others
+(`keywords`). The few that find these texts best, by words and by meaning, make the label
+(`naming`), and the label is scored on held-out texts (`scoring`).
 """
 
 from __future__ import annotations
@@ -49,15 +49,15 @@ from nanosae.text.words import Words
 
 COLUMNS = ["feature", "label", "label_doubtful", "keywords", *SCORES]
 COLUMNS += ["keywords_auc", "typical_text"]
-MOST_ROWS = 500_000  # texts that are read; a sample of larger corpora
-SAMPLE = 20_000  # rows on which a term's informativeness is measured
-SCORED = 20_000  # held-out rows along which a label's direction is measured
-SHOWN = 40  # keywords that the table lists
+MOST_ROWS = 500_000  # larger corpora are sampled
+SAMPLE = 20_000  # rows on which the informativeness of terms is measured
+SCORED = 20_000  # held-out rows on which labels are scored by meaning
+SHOWN = 40  # keywords in the table
 NOT_ABOUT_TEXTS = (
     "The embeddings say nothing about the words of the texts: labels are chosen and scored by "
     "words alone."
 )
-STRONGEST = 30  # rows that give the usual spelling and the typical text
+STRONGEST = 30  # rows from which the usual spelling and the typical text are taken
 
 
 def label(
@@ -73,32 +73,32 @@ def label(
 ) -> pd.DataFrame:
     """Label features by words and score each label on held-out texts.
 
-    Of a corpus of more than 500,000 rows so many are drawn at random, and up to 200 active ones of
-    each rarer feature, but no more than a million rows in all; these choose labels and are not
-    scored on.
+    Corpora of more than 500,000 rows are sampled: a random sample of this size is used, plus up to
+    200 active rows of each rarer feature, but no more than a million rows in total. The additional
+    rows are used to choose labels, not to score them.
 
     Args:
         codes: A corpus with texts, or its run folder, or an `Analysis` of it.
-        features: Which features; by default all that are active on some row.
-        encoder: The encoder of the embeddings, or its name. With it, terms and labels mean what it
-            says of them; without it, what the texts that have their words have in common.
-        n_keywords: Words of a feature's query, at most.
+        features: The features to label; by default all that are active on some row.
+        encoder: The encoder of the embeddings, or its name. With it, the meaning of a term or label
+            is its embedding; without it, it is estimated from the texts that have the term.
+        n_keywords: Maximum number of words in a feature's query.
         share: Share of the rows to hold out.
         groups: A metadata column whose equal values stay on one side of the split.
-        min_texts: Active texts needed on either side of the split; a feature with fewer is labelled
-            from all its texts and not scored.
+        min_texts: Minimum number of active texts on either side of the split; a feature with fewer
+            is labelled from all its texts and not scored.
         seed: Seed of the split and of the samples of inactive texts.
 
     Returns:
-        A frame with `feature, label` (up to three terms; "" if no term is typical of the feature;
-        before them, if rows are tokens, «the token» that has half of the feature's activation, if
-        any), `label_doubtful` (whether it may well not fit, see `is_doubtful`), `keywords` (the 40
-        words that add most to a query for its texts, joined by ", "), the label's own scores on
-        held-out texts: `label_auc, label_auc_low, label_auc_high` (95 %; by its meaning where the
-        corpus has embeddings), `label_f1, label_precision, label_recall` (by its words) and
-        `label_n` (active texts behind them), `keywords_auc` (of the query) and `typical_text`
-        (strong, and with many of these words). `attrs["notes"]` says where the split is not what
-        was asked for, and where labels are of a sample.
+        A frame with `feature`; `label` (up to three terms, "" if no term is typical of the feature;
+        if rows are tokens, preceded by the «token» with more than half of the feature's activation,
+        if there is one); `label_doubtful` (see `is_doubtful`); `keywords` (the 40 most useful words
+        of a query for the feature's texts, joined by ", "); scores of the label on held-out texts:
+        `label_auc, label_auc_low, label_auc_high` (95 % interval; by its meaning if the corpus has
+        embeddings), `label_f1, label_precision, label_recall` (by its words), `label_n` (active
+        texts), and `keywords_auc` (of the query); and `typical_text` (a strong text with many of
+        the keywords). `attrs["notes"]` tells if the split differs from the one requested, and if
+        the corpus was sampled.
 
     Raises:
         ConfigError: If `n_keywords` or `min_texts` is not positive.
@@ -139,7 +139,7 @@ def label(
     if encode is not None and meaning is not None:
         names = _with_meaning_of_labels(names, labels, meaning, encode)
 
-    held &= is_random  # rows that were drawn for being active would flatter the scores
+    held &= is_random  # rows sampled because they are active would bias the scores
     scorer = _Scorer(codes, words, held, meaning, seed)
     records = _scored(scorer, features, found, names, texts, min_texts)
     frame = pd.DataFrame(records, columns=COLUMNS)
@@ -159,7 +159,7 @@ def _scored(
     texts: np.ndarray,
     min_texts: int,
 ) -> list[dict[str, Any]]:
-    """Return all that the table says of each feature but the label itself."""
+    """Return the row of the table for each feature, except the label."""
     codes, held = scorer.codes, scorer.held
     terms = scorer.words.terms
     records = []
@@ -183,7 +183,7 @@ def _scored(
 
 
 def _are_doubtful(table: pd.DataFrame) -> np.ndarray:
-    """Say which labels of a table may well not fit."""
+    """Return which labels of a table are doubtful, bool (n,)."""
     lower_ends = table["label_auc_low"].astype(float)
     recalls = table["label_recall"].astype(float)
     doubts = [is_doubtful(*scores) for scores in zip(lower_ends, recalls, strict=True)]
@@ -198,7 +198,7 @@ def _meanings(
     seed: int,
     encode: Encode | None,
 ) -> tuple[Meaning, TermMeaning] | tuple[None, None]:
-    """Return what embeddings and terms mean; nothing if embeddings do not depend on the texts."""
+    """Return the meanings of rows and terms; None if embeddings do not depend on the texts."""
     if not codes.has_vectors:
         return None, None
     meaning = corpus_meaning(codes, rows, seed)
@@ -212,7 +212,7 @@ def _meanings(
 def _spelled_labels(
     words: Words, found: list[FeatureWords], names: list[Name], texts: np.ndarray
 ) -> list[str]:
-    """Return each name as the strongest texts of its feature spell it."""
+    """Return each name in the spelling of the strongest texts of its feature."""
     labels = []
     for own, name in zip(found, names, strict=True):
         strongest = texts[own.rows[:STRONGEST]]
@@ -224,7 +224,7 @@ def _spelled_labels(
 def _with_meaning_of_labels(
     names: list[Name], labels: list[str], meaning: Meaning, encode: Encode
 ) -> list[Name]:
-    """Give each name that has terms the direction of its whole label as the encoder reads it."""
+    """Set the direction of each name that has terms to the embedding of its whole label."""
     directions = meaning.direct(encode(labels))
     with_meaning = []
     for name, direction in zip(names, directions, strict=True):
@@ -241,7 +241,7 @@ class _Scorer:
         words: Terms of all texts.
         held: Whether a row is held out, bool (n_rows,).
         meaning: The space of the embeddings, if there are any.
-        seed: Of the sample of held-out rows.
+        seed: Seed of the sample of held-out rows.
     """
 
     def __init__(
@@ -281,14 +281,14 @@ class _Scorer:
         return areas | word_scores(has_word, rows, self.held)
 
     def _active_in_sample(self, rows: np.ndarray) -> np.ndarray:
-        """Mark a feature's active rows among the sampled ones, bool (len(sample),)."""
+        """Return which sampled rows are active, bool (len(sample),)."""
         is_active = np.zeros(len(self.sample), dtype=bool)
         places = self.place_in_sample[rows]
         is_active[places[places >= 0]] = True
         return is_active
 
     def query(self, own: FeatureWords) -> np.ndarray:
-        """Return what each term weighs in a query of a feature's keywords, (T,)."""
+        """Return the weight of each term in the query of a feature's keywords, (T,)."""
         query = np.zeros(len(self.mean_weights))
         query[own.keywords] = own.keyword_weights
         return query
@@ -299,7 +299,7 @@ class _Scorer:
         return area(answers, self._active_in_sample(rows))[0]
 
     def typical_row(self, own: FeatureWords, query: np.ndarray) -> np.ndarray:
-        """Return the row, of the strongest ones, that is strong and full of keywords, if any."""
+        """Return the row among the strongest with the best product of activation and keywords."""
         strongest = own.rows[:STRONGEST]
         answers = self.weights[strongest] @ query
         mean_answer = self.mean_weights @ query
@@ -309,7 +309,7 @@ class _Scorer:
 
 
 def _labelling_rows(is_held: np.ndarray, min_texts: int) -> np.ndarray:
-    """Say which active rows may choose a feature's words: all, if too few to split."""
+    """Return which active rows are used to label a feature: training rows, or all if too few."""
     n_held = is_held.sum()
     n_train = len(is_held) - n_held
     if min(n_held, n_train) < min_texts:
@@ -320,7 +320,7 @@ def _labelling_rows(is_held: np.ndarray, min_texts: int) -> np.ndarray:
 def _with_tokens(
     codes: Codes, features: np.ndarray, labels: Iterable[str]
 ) -> list[str]:
-    """Put first the token that has half of a feature's activation, if there is one."""
+    """Prepend the token with more than half of a feature's activation, if there is one."""
     tokens = [text.split("\0")[1].lower() for text in codes.texts(marks="\0\0")]
     token_of_row, distinct = pd.factorize(np.array(tokens, dtype=object))
     columns = feature_columns(codes, features)

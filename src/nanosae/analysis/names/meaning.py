@@ -1,16 +1,16 @@
-"""What terms and features mean: directions in the space of the corpus' embeddings.
+"""Meanings of terms and features: directions in the space of the corpus' embeddings.
 
-A term's direction is the one that best tells the rows whose texts have it from all rows (Fisher's
-linear discriminant, 1936): the difference of their means times the inverse of the covariance, which
-is shrunk as Ledoit and Wolf (2004) do, because it is estimated. The difference alone follows the
-directions in which all texts differ most. With the encoder at hand a term's direction is its own
-embedding. Rows are centred on the corpus' mean and scaled to length one first, because embeddings
-of most encoders share a large common part; terms are centred on the mean of terms, because short
-phrases share another.
+The direction of a term is the one that best separates the rows whose texts have it from all rows
+(Fisher's linear discriminant, 1936): the difference of means times the inverse covariance matrix,
+estimated with Ledoit-Wolf shrinkage (2004). The difference alone would follow the directions in
+which all texts vary most. If the encoder is available, the direction of a term is its embedding.
+Rows are first centred on the corpus' mean and normalised, because embeddings of most encoders share
+a large common component; terms are centred on the mean of all terms, because short phrases share
+another one.
 
-How well a direction tells a feature's rows from others is estimated as if scores along it were
-normal: the area under the ROC curve is then Φ(difference of means ÷ √(sum of variances)) (Green and
-Swets, Signal Detection Theory, 1966, §2.6).
+How well a direction separates a feature's rows from others is estimated under the assumption of
+normal scores: the area under the ROC curve is then Φ(difference of means ÷ √(sum of variances))
+(Green and Swets, Signal Detection Theory, 1966, §2.6).
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from nanosae.codes import Codes
 from nanosae.text.words import Words
 
 MAX_ROWS = 50_000  # rows from which directions are estimated
-ROUNDING = 1e-4  # of variances, relative to their mean
-SURE_Z = 4.0  # of the agreement of two halves of the rows on what terms mean
+ROUNDING = 1e-4  # regularisation of variances, relative to their mean
+SURE_Z = 4.0  # minimum z of the agreement between the meanings of terms in two halves of the rows
 
 Encode = Callable[[list[str]], Any]  # texts to embeddings, (n, width)
 
@@ -40,11 +40,11 @@ class Meaning:
 
     Attributes:
         rows: These rows, ascending, (n,).
-        directions: Their embeddings, centred and at length one, (n, width).
+        directions: Their embeddings, centred and normalised, (n, width).
         centre: Mean of the embeddings, (width,).
         mean_direction: Mean of `directions`, (width,).
-        second_moments: Of `directions`, (width, width).
-        precision: Inverse of their covariance, shrunk, (width, width).
+        second_moments: Second moments of `directions`, (width, width).
+        precision: Inverse of their shrunk covariance matrix, (width, width).
     """
 
     rows: np.ndarray
@@ -55,14 +55,14 @@ class Meaning:
     precision: np.ndarray
 
     def direct(self, vectors: np.ndarray) -> np.ndarray:
-        """Return embeddings as directions, centred and at length one."""
+        """Return embeddings as directions, centred and normalised."""
         return unit(vectors - self.centre)
 
     def of_terms(self, presence: sp.csr_array) -> np.ndarray:
-        """Return the direction of each term, (terms, width); zero for one that is in no text.
+        """Return the direction of each term, (terms, width); zero for terms in no text.
 
         Args:
-            presence: Which of `rows` has which term, 0 or 1, (n, terms).
+            presence: Indicators of the terms in `rows`, (n, terms).
         """
         n_texts = presence.sum(axis=0)
         sums = presence.T @ self.directions
@@ -70,44 +70,44 @@ class Meaning:
         return unit(differences @ self.precision)
 
     def has_rows(self, rows: np.ndarray) -> np.ndarray:
-        """Say which of some rows of the corpus are among `rows`, bool."""
+        """Return which of the given rows are in `self.rows`, bool."""
         places = np.searchsorted(self.rows, rows)
         inside = np.minimum(places, len(self.rows) - 1)
         return self.rows[inside] == rows
 
     def of_each(self, rows: np.ndarray) -> np.ndarray:
-        """Return the directions of some of `rows`, (n, width)."""
+        """Return the directions of the given rows, which must be in `self.rows`, (n, width)."""
         return self.directions[np.searchsorted(self.rows, rows)]
 
     def of_rows(self, rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """Return how the weighted mean of some of `rows` differs from that of all, (width,)."""
+        """Return the weighted mean direction of rows minus the mean direction of all, (width,)."""
         mean = weights @ self.of_each(rows) / weights.sum()
         return mean - self.mean_direction
 
 
 @dataclass(frozen=True)
 class TermMeaning:
-    """What some terms mean.
+    """The meanings of some terms.
 
     Attributes:
-        terms: Places in `Words.terms`, ascending, (t,).
-        directions: Their directions, at length one or zero, (t, width).
+        terms: Positions in `Words.terms`, ascending, (t,).
+        directions: Their directions, with unit length or zero, (t, width).
     """
 
     terms: np.ndarray
     directions: np.ndarray
 
     def of(self, terms: Sequence[int]) -> np.ndarray:
-        """Return the directions of some of the terms."""
+        """Return the directions of the given terms."""
         return self.directions[np.searchsorted(self.terms, terms)]
 
 
 def is_about_texts(meaning: Meaning, words: Words, terms: np.ndarray) -> bool:
-    """Return whether embeddings depend on the texts: two halves of the rows agree on terms.
+    """Return whether embeddings depend on the texts: whether two halves of the rows agree on terms.
 
-    If they do not, the cosine of a term's two directions has mean 0 and variance 1 ÷ the effective
-    dimension of the embeddings (the participation ratio of their second moments). `terms` are the
-    places in `words.terms` of the terms to compare.
+    If they do not depend on them, the cosine of a term's two directions has mean 0 and variance
+    1 ÷ the effective dimension of the embeddings (the participation ratio of their second moments).
+    `terms` are the positions in `words.terms` of the terms to compare.
     """
     presence = words.presence[meaning.rows][:, terms]
     directions = []
@@ -126,13 +126,13 @@ def is_about_texts(meaning: Meaning, words: Words, terms: np.ndarray) -> bool:
 
 
 def terms_by_corpus(meaning: Meaning, words: Words, terms: np.ndarray) -> TermMeaning:
-    """Return what terms mean in the texts that have them."""
+    """Return the meanings of terms, estimated from the texts that have them."""
     presence = words.presence[meaning.rows][:, terms]
     return TermMeaning(terms, meaning.of_terms(presence))
 
 
 def terms_by_encoder(encode: Encode, words: Words, terms: np.ndarray) -> TermMeaning:
-    """Return what terms mean to an encoder."""
+    """Return the meanings of terms, embedded by an encoder."""
     embeddings = encode(words.terms[terms].tolist())
     return TermMeaning(terms, unit(embeddings - embeddings.mean(axis=0)))
 

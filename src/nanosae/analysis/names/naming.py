@@ -1,36 +1,35 @@
 """Choose the few terms that name a feature.
 
-Terms are added one by one, at most three, each the one that makes the name best: the sum of how
-well its words find the feature's texts (F1 of the texts with any of the terms, inflections
-included) and how well its meaning does (area under the ROC curve along the terms' mean direction,
-see `meaning`). Texts count by their activation, because a name is read beside the strongest ones.
-In a corpus without embeddings words alone decide. Of the feature's texts that the first term is in
-one is not counted, and two of those that a further term adds: chosen for being in these, it will be
-in fewer of those to come (absolute discounting, Church and Gale 1991).
+A name consists of up to three terms from a greedy search. Each step adds the term that gives the
+name the highest score: the F1 with which its words (including inflections) find the feature's
+texts, plus the area under the ROC curve along the mean direction of its terms (see `meaning`).
+Texts are weighted by activation, because names are read beside the strongest texts. Without
+embeddings, words alone decide. Because terms are selected for the texts at hand, they will be in
+fewer new texts: one text is subtracted from the count of the first term, and two from the texts
+that each further term adds (absolute discounting, Church and Gale 1991).
 
-A further term says what the strongest texts are about that the name does not cover yet: it is in
-three of the twenty strongest that have no term of the name. Terms of the weak texts only ("flask,
-flake8") belong to the feature's keywords. It says what the others are about, too: those of the
-twenty that do not have it lie along its meaning all the same, with an area under the ROC curve of
-0.8 against all texts. (Those that have it lie there because its direction was estimated from them.)
-A term that adds less than 0.02 is left out, too, and so is one that repeats a word of the name; a
-longer phrase takes the place of a part of it if it has two thirds of the part's texts and is not
-much worse ("wells", Wells Fargo).
+A further term must be about the strongest texts that the name does not cover yet: it must be in
+three of the twenty strongest that have no term of the name. Terms of weak texts only ("flask,
+flake8") belong in the feature's keywords. It must also fit the other strongest texts: those of the
+twenty without the term must lie along its meaning, with an area under the ROC curve of 0.8 against
+all texts. (Those with the term do so because its direction was estimated from them.) Terms that add
+less than 0.02 or repeat a word of the name are left out. A longer phrase replaces a term that it
+contains if it has two thirds of the term's texts and is not much worse ("Wells Fargo" for "wells").
 
-A phrase is whole unless it nearly always stands before the same word or behind the same word with
-content ("includes a number", of; "driven software", event), or joins two words that mostly stand
-without each other by a stop word ("tool to manage"; but "Bank of America"). Japanese and Chinese
-terms that begin or end with a particle are not whole either. What is not whole names only what
-nothing else does.
+A phrase is whole unless it nearly always stands before the same word, or after the same content
+word ("includes a number", of; "driven software", event), or joins by a stop word two words that
+mostly occur without each other ("tool to manage", but not "Bank of America"). Japanese and Chinese
+terms that begin or end with a particle are not whole either. Terms that are not whole are used only
+if there are no others.
 
-Features whose names begin with the same term keep it and get further terms from the texts on which
-they are stronger than the others, which tells them apart. No two features have the same name.
+Features whose names begin with the same term keep it, and get further terms from the texts on which
+they are stronger than the others. No two features have the same name.
 
-What says nothing by itself ("next", "how do i", a first name) names a feature whose texts it finds
+Terms without content ("next", "how do i", a first name) name a feature only if they find its texts
 twice as well as any name with content. So do numbers, letters, stop words and beginnings of words
-("over-") that half of the strongest texts have: encoders read pieces of words, and there are
-features for them. A phrase with a stop word at either end ("or relating to") names what nothing
-else does.
+("over-") that half of the strongest texts have: encoders read pieces of words, and some features
+respond to them. A phrase with a stop word at either end ("or relating to") is used only if there
+is nothing else.
 """
 
 from __future__ import annotations
@@ -53,28 +52,26 @@ from nanosae.progress import tracked
 from nanosae.text.unspaced import unspaced_words
 from nanosae.text.words import Words, is_stop_word
 
-# Short words of Hiragana are mostly particles and endings, and so are these words of Chinese
+# short words in Hiragana are mostly particles and endings, and so are these Chinese words
 PARTICLE = re.compile("[\u3041-\u309f]{1,3}|[的了是和与或及为也它这那您]")
-LONGEST_ALONE = 2  # characters of such a word that stands alone
+LONGEST_ALONE = 2  # characters of such a word that is a term by itself
 MAX_TERMS = 3
-CANDIDATES = 150  # typical terms among which a name is looked for
-MIN_GAIN = 0.02  # of a further term
-COMMON = 3  # training texts that have a term of a name, where the corpus is not small
-SMALL_CORPUS = 2000  # training texts below which a rare term may name
-DISCOUNT = 1  # of the feature's texts that have the first term of its name
-FURTHER_DISCOUNT = 2  # of those that a further term adds
-JOINED = 0.25  # share of the texts with either end of a phrase that have it, around a stop word
-WHOLE = 2 / 3  # share of a term's texts that a longer phrase has that takes its place
-PHRASE_LOSS = 0.1  # of the score, that such a phrase may cost
-N_STRONGEST = 20  # texts that a further term must say something of
-STRONGEST_SHARE = 0.15  # of these, that have it and no other term of the name
+CANDIDATES = 150  # most typical terms, from which names are selected
+MIN_GAIN = 0.02  # in score, by a further term
+COMMON = 3  # minimum number of training texts with a term, unless the corpus is small
+SMALL_CORPUS = 2000  # training texts below which rare terms are allowed
+DISCOUNT = 1  # subtracted from the texts found by the first term
+FURTHER_DISCOUNT = 2  # subtracted from the texts that each further term adds
+JOINED = 0.25  # minimum share of the texts with the rarer end of a phrase that have the phrase
+WHOLE = 2 / 3  # share of a term's texts that a longer phrase must have to replace it
+PHRASE_LOSS = 0.1  # maximum loss in score by such a replacement
+N_STRONGEST = 20  # strongest texts, which a further term must be about
+STRONGEST_SHARE = 0.15  # of these texts that must have it and no other term of the name
 # "excellent discrimination" (Hosmer, Lemeshow and Sturdivant 2013, §5.2.4)
-STRONGEST_AUC = 0.8  # of those without it, along the meaning of a further term
-MIN_TEXTS = 5  # on which a feature is stronger than its siblings, to be named anew
-MIN_STOP_WORDS = 3  # of a phrase of form that has no other word
-FORM_ADVANTAGE = (
-    2.0  # times the F1 of what has content, for what says nothing by itself
-)
+STRONGEST_AUC = 0.8  # of the strongest texts without a term, along its meaning
+MIN_TEXTS = 5  # on which a feature is stronger than its siblings, for a new name
+MIN_STOP_WORDS = 3  # in a phrase of stop words only
+FORM_ADVANTAGE = 2.0  # ratio of F1 from which on a name without content is preferred
 
 
 @dataclass(frozen=True)
@@ -82,8 +79,8 @@ class Name:
     """The name of a feature.
 
     Attributes:
-        terms: Places in `Words.terms`, the most telling term first.
-        matching: The same and their inflections: a text with one of these has a word of the name.
+        terms: Positions in `Words.terms`, the first selected term first.
+        matching: These terms and their inflections; texts with any of them match the name.
         direction: Sum of the terms' directions, (width,); None without embeddings.
     """
 
@@ -94,16 +91,16 @@ class Name:
 
 @dataclass(frozen=True)
 class _Corpus:
-    """What names are chosen from: training texts by term, and what terms mean.
+    """The data from which names are selected: the terms of training texts, and their meanings.
 
     Attributes:
         words: Terms of all texts.
         informative: Informativeness of each term, (T,).
-        presence: Which training row has which term, a csc_array (n_train, T).
-        place_of_row: Place of each row among the training rows, -1 for others, (n_rows,).
+        presence: Indicators of terms in training rows, csc_array (n_train, T).
+        place_of_row: Position of each row among the training rows, -1 for others, (n_rows,).
         meaning: The space of the embeddings, if there are any.
-        term_meaning: What the candidate terms mean, if there are embeddings.
-        place_of: Place of each term.
+        term_meaning: Meanings of the candidate terms, if there are embeddings.
+        place_of: Position of each term in `words.terms`.
     """
 
     words: Words
@@ -115,24 +112,24 @@ class _Corpus:
     place_of: dict[str, int]
 
     def rows_with(self, term: int) -> np.ndarray:
-        """Return the places of the training rows that have a term."""
+        """Return the positions of the training rows with a term."""
         start, stop = self.presence.indptr[term : term + 2]
         return self.presence.indices[start:stop]
 
     def n_texts(self, word: str) -> int:
-        """Return the number of training texts that have a word, 0 if it is no term."""
+        """Return the number of training texts with a word, 0 if it is not a term."""
         place = self.place_of.get(word)
         return 0 if place is None else len(self.rows_with(place))
 
     def says_something(self, word: str) -> bool:
-        """Return whether a word has content, as far as is known."""
+        """Return whether a word has content; words that are not terms are assumed to."""
         place = self.place_of.get(word)
         is_informative = place is None or self.informative[place] > 0
         return is_informative and not is_stop_word(word)
 
 
 def candidate_terms(features: Sequence[FeatureWords]) -> np.ndarray:
-    """Return all terms that may be in names of some features, ascending places."""
+    """Return all terms from which the names of these features are selected, ascending."""
     of_features = [own.terms[:CANDIDATES] for own in features]
     of_features += [own.forms for own in features]
     distinct = np.unique(np.concatenate(of_features or [[]]))
@@ -147,15 +144,15 @@ def choose_names(
     meaning: Meaning | None = None,
     term_meaning: TermMeaning | None = None,
 ) -> list[Name]:
-    """Name features, frequent features first.
+    """Select a name for each feature, frequent features first.
 
     Args:
         words: Terms of all texts.
         informative: Informativeness of each term, (T,).
         features: Typical terms of each feature.
-        train_rows: Rows whose texts may choose names, ascending.
+        train_rows: Rows whose texts are used, ascending.
         meaning: The space of the embeddings, estimated from some of these rows.
-        term_meaning: What the candidate terms mean in this space.
+        term_meaning: Meanings of the candidate terms in this space.
     """
     n_all = words.presence.shape[0]
     place_of_row = np.full(n_all, -1)
@@ -193,7 +190,7 @@ def _choose_in_order(
     shared_terms: Sequence[int | None],
     known: Sequence[Name | None],
 ) -> list[Name]:
-    """Name features one after the other, none as another; a known name is kept if it is free."""
+    """Name features one by one with distinct names; a known name is kept if it is not taken."""
     without_terms = Name([], [], None)
     names = [without_terms] * len(features)
     taken: set[frozenset[int]] = set()
@@ -207,7 +204,7 @@ def _choose_in_order(
 
 
 def _siblings(names: Sequence[Name]) -> list[list[int]]:
-    """Return, for each name, the others that begin with the same term."""
+    """Return the positions of the other names that begin with the same term as each name."""
     by_first_term: dict[int, list[int]] = defaultdict(list)
     for i, name in enumerate(names):
         if name.terms:
@@ -220,7 +217,7 @@ def _siblings(names: Sequence[Name]) -> list[list[int]]:
 
 
 def _apart_from(own: FeatureWords, siblings: Sequence[FeatureWords]) -> FeatureWords:
-    """Leave out the texts on which a sibling is stronger, unless too few would be left."""
+    """Drop the texts on which a sibling is stronger, unless too few would be left."""
     if not siblings:
         return own
     rows = np.concatenate([sibling.rows for sibling in siblings])
@@ -242,7 +239,7 @@ def _choose_name(
     taken: set[frozenset[int]],
     shared_term: int | None,
 ) -> Name:
-    """Name a feature; a term that it shares with others comes first."""
+    """Select the name of a feature; a term shared with other features comes first."""
     typical = own.terms[:CANDIDATES].tolist()
     strengths = _strengths(corpus, own)
     with_content = [term for term in typical if _has_content(corpus, term)]
@@ -267,7 +264,7 @@ def _choose_name(
 
 
 def _has_content(corpus: _Corpus, term: int) -> bool:
-    """Return whether a term says something and neither begins nor ends with a stop word."""
+    """Return whether a term is informative and neither begins nor ends with a stop word."""
     is_informative = corpus.informative[term] > 0
     if not is_informative:
         return False
@@ -284,7 +281,7 @@ def _ends_have_content(text: str) -> bool:
 
 
 def _is_whole(corpus: _Corpus, term: int) -> bool:
-    """Return whether a term stands by itself: it is not cut out of a longer phrase."""
+    """Return whether a term is not a fragment of a longer phrase."""
     words = corpus.words
     if _has_loose_end(words.terms[term]):
         return False
@@ -314,9 +311,9 @@ def _has_loose_end(text: str) -> bool:
 
 
 def _is_of_form(corpus: _Corpus, term: int) -> bool:
-    """Return whether a term says nothing, word by word, and yet can name.
+    """Return whether none of a term's words has content, and yet it can be a name.
 
-    Neither a stop word can nor two ("of the"), but three or a rarer word can ("how do i").
+    One or two stop words ("of the") cannot, but three ("how do i") or a rarer word can.
     """
     text = corpus.words.terms[term]
     word_list = text.split(" ")
@@ -341,7 +338,7 @@ def _is_common(corpus: _Corpus, term: int) -> bool:
 
 
 def _strengths(corpus: _Corpus, own: FeatureWords) -> np.ndarray:
-    """Return how much each training row counts for a feature, 0 if inactive, (n_train,)."""
+    """Return the weight of each training row for a feature, 0 if it is inactive, (n_train,)."""
     n_train = corpus.presence.shape[0]
     strengths = np.zeros(n_train)
     places = corpus.place_of_row[own.rows]
@@ -354,17 +351,17 @@ class _Search:
     """A greedy search for the terms of one name.
 
     Attributes:
-        means_the_strongest: Candidates along whose meaning strongest texts without them lie, bool
-            (candidates,); where there are embeddings.
-        shared: A term that the name begins with and that others' names begin with, too.
-        chosen: Further terms so far, as places in `candidates`.
-        strengths: How much each training row counts for the feature, (n_train,).
-        is_strongest: Which of them are the feature's strongest, bool (n_train,).
-        rows: Training rows that have each candidate or an inflection of it.
-        n_found: The feature's training rows among these, by strength, (candidates,).
-        covered: Training rows that have a chosen term or an inflection of it, bool (n_train,).
-        found: The feature's rows among these, by strength, less the discount of each chosen term.
-        f1: F1 of the covered rows for the feature's, after the discount.
+        means_the_strongest: Whether the strongest texts without each candidate lie along its
+            meaning, bool (candidates,); only with embeddings.
+        shared: The first term of the name, if other names begin with it as well.
+        chosen: Further terms so far, as positions in `candidates`.
+        strengths: Weight of each training row for the feature, (n_train,).
+        is_strongest: Which training rows are the feature's strongest, bool (n_train,).
+        rows: Training rows with each candidate or an inflection of it.
+        n_found: Total weight of these rows, (candidates,).
+        covered: Training rows with a chosen term or an inflection of it, bool (n_train,).
+        found: Total weight of the covered rows, minus the discount of each chosen term.
+        f1: F1 of the covered rows, after the discount.
     """
 
     def __init__(
@@ -422,7 +419,7 @@ class _Search:
         self.means_the_strongest = self._means_others(meaning, strongest)
 
     def _means_others(self, meaning: Meaning, rows: np.ndarray) -> np.ndarray:
-        """Say along which candidates' meaning those of some rows lie that do not have them."""
+        """Return along which candidates' meanings the rows without the candidate lie."""
         presence = self.corpus.words.presence[rows][:, self.candidates]
         is_without = ~presence.toarray().astype(bool)
         n_without = is_without.sum(axis=0)
@@ -433,13 +430,13 @@ class _Search:
         return (auc >= STRONGEST_AUC) | (n_without == 0)
 
     def begin_with(self, term: int) -> None:
-        """Begin the name with a term that does not tell the feature from others."""
+        """Begin the name with a term that other names begin with as well."""
         place = self.candidates.index(term)
         self.shared = [place]
         self._close(place)
 
     def add_terms(self, taken: set[frozenset[int]], most: int = MAX_TERMS) -> None:
-        """Add terms while they make the name better, and until no other feature has it."""
+        """Add terms while they improve the name, or until no other feature has the same name."""
         score = 0.0
         while self.open.any() and len(self.chosen) <= most:
             is_new = frozenset(self.name().terms) not in taken
@@ -465,7 +462,7 @@ class _Search:
             self._add(best)
 
     def _whole_phrase(self, place: int, scores: np.ndarray) -> int:
-        """Return the longest candidate that holds a term and is not much worse."""
+        """Return the longest candidate that contains a term and is not much worse."""
         term = self.terms[place]
         n_found = self.n_found[place]
         best = place
@@ -489,21 +486,21 @@ class _Search:
         return 2 * found / np.maximum(covered + self.n_active, 1)
 
     def _is_in_strongest(self) -> np.ndarray:
-        """Say which candidates strongest texts without a term of the name have; all, at first."""
+        """Return which candidates enough strongest, uncovered texts have; for the first, all."""
         if not self.shared and not self.chosen:
             return np.ones(len(self.candidates), dtype=bool)
         least = STRONGEST_SHARE * self.is_strongest.sum()
         return self._count(self.is_strongest & ~self.covered) >= least
 
     def _means_them(self) -> np.ndarray:
-        """Say which candidates mean what strongest texts without them mean; all, at first."""
+        """Return which candidates fit the strongest texts without them; for the first, all."""
         is_first = not self.shared and not self.chosen
         if is_first or self.direction is None:
             return np.ones(len(self.candidates), dtype=bool)
         return self.means_the_strongest
 
     def _count(self, counts: np.ndarray) -> np.ndarray:
-        """Return what the training rows that have each candidate count together, (candidates,)."""
+        """Sum `counts` over the training rows with each candidate, (candidates,)."""
         counts_of_pairs = counts[self.row_of_pair]
         return np.bincount(
             self.candidate_of_pair, counts_of_pairs, len(self.candidates)
@@ -537,14 +534,14 @@ class _Search:
             self.direction = self.direction + self.directions[place]
 
     def _close(self, place: int) -> None:
-        """Let no term be added that repeats one of the name."""
+        """Exclude all terms that repeat one of the name."""
         self.open[place] = False
         for other in np.flatnonzero(self.open):
             if repeats(self.terms[place], self.terms[other]):
                 self.open[other] = False
 
     def name(self) -> Name:
-        """Return the name as it is now."""
+        """Return the current name."""
         places = [*self.shared, *self.chosen]
         terms = [self.candidates[place] for place in places]
         forms = []

@@ -1,13 +1,12 @@
-"""How well a name, and a query of a feature's words, find the feature's texts among held-out ones.
+"""How well a name, and a query of a feature's keywords, find the feature's held-out texts.
 
-A name is scored by what it says, not by more: by its words, as the precision, recall and F1 of the
-held-out texts that have one of its terms; and, in a corpus with embeddings, by its meaning, as the
-area under the ROC curve of the rows along its direction. Without embeddings that area is of a BM25
-search for its terms.
+A name is scored only by what it says: by its words, as precision, recall and F1 of the held-out
+texts that have one of its terms; and by its meaning, as the area under the ROC curve of rows along
+its direction. Without embeddings that area is of a BM25 search for its terms.
 
-A query of many words is a BM25 search in which each word weighs its log-odds instead of its rarity
-(Robertson and Spärck Jones' relevance weights). Areas have DeLong's variance (1988) in Wilson's
-interval.
+A query of keywords is a BM25 search in which each word is weighted by its log-odds instead of its
+rarity (the relevance weights of Robertson and Spärck Jones). Intervals of areas are Wilson
+intervals with DeLong's variance (1988).
 """
 
 from __future__ import annotations
@@ -25,10 +24,13 @@ SURE_AUC = 0.7
 
 
 def can_be_scored(rows: np.ndarray, held: np.ndarray, min_texts: int) -> bool:
-    """Return whether `min_texts` active rows are on either side of the split, and an inactive one.
+    """Return whether a label can be scored on held-out rows.
 
-    The inactive row must be held out; `rows` are the active ones, `held` says of all rows of the
-    corpus which are held out, bool (n_rows,).
+    Args:
+        rows: Active rows of the feature, (n,).
+        held: Whether a row is held out, bool (n_rows,).
+        min_texts: Minimum number of active rows on either side of the split; at least one inactive
+            row must be held out as well.
     """
     n_held = int(held[rows].sum())
     n_train = len(rows) - n_held
@@ -38,13 +40,13 @@ def can_be_scored(rows: np.ndarray, held: np.ndarray, min_texts: int) -> bool:
 
 
 def is_doubtful(auc_low: float, recall: float) -> bool:
-    """Return whether a label may well not fit: by its meaning, by its words, or for want of texts.
+    """Return whether a label is doubtful: by its meaning, by its words, or for lack of texts.
 
     Args:
-        auc_low: Lower end of the area's 95 % interval, NaN for a label without a score; a label
-            is doubtful unless this is at least 0.7.
-        recall: Share of the held-out texts of the feature with one of the label's words; a label
-            whose words are in none of them is doubtful, whatever its area.
+        auc_low: Lower end of the area's 95 % interval, NaN for a label without a score. A label is
+            doubtful unless this is at least 0.7.
+        recall: Share of the feature's held-out texts with one of the label's words. A label whose
+            words are in none of them is doubtful, whatever its area.
 
     Example:
         >>> is_doubtful(0.8, 0.1), is_doubtful(0.8, 0.0), is_doubtful(0.6, 0.1)
@@ -77,7 +79,7 @@ def word_scores(
 
 
 def area(scores: np.ndarray, is_active: np.ndarray) -> tuple[float, float, float]:
-    """Return the area under the ROC curve and its interval, NaN where a group is empty."""
+    """Return the area under the ROC curve and its interval, NaN if a group is empty."""
     has_active = is_active.any()
     has_inactive = not is_active.all()
     if not has_active or not has_inactive:
@@ -91,15 +93,15 @@ def area(scores: np.ndarray, is_active: np.ndarray) -> tuple[float, float, float
 def auc_interval(
     active: Any, inactive: Any, zeros: int = 0
 ) -> tuple[float, float, float]:
-    """Return the area under the ROC curve and its 95 % interval, from scores that are not negative.
+    """Return the area under the ROC curve and its 95 % interval, from non-negative scores.
 
-    The variance is DeLong's (1988), the interval Wilson's for as many texts as give that variance,
-    which also holds where all texts are ranked right and the variance is 0.
+    The variance is DeLong's (1988). The interval is Wilson's for the number of trials that has this
+    variance, which is also valid if all texts are ranked correctly and the variance is 0.
 
     Args:
         active: Scores of active texts, (n,).
         inactive: Scores of inactive texts, (m,).
-        zeros: Further inactive texts, whose score is 0.
+        zeros: Number of further inactive texts with a score of 0.
 
     Example:
         >>> [round(x, 2) for x in auc_interval(np.array([1.0, 3.0]), np.array([2.0]), 1)]
@@ -107,11 +109,11 @@ def auc_interval(
     """
     n_active = len(active)
     n_inactive = len(inactive) + zeros
-    # The share of inactive texts below each active one; ties, also with the zeros, count half.
+    # the share of inactive texts below each active one; ties count half
     twice_zeros_below = zeros * (1 + np.sign(active))
     twice_inactive_below = _twice_rank(inactive, active) + twice_zeros_below
     won = twice_inactive_below / 2 / n_inactive
-    # The share of active texts below each inactive one; the last stands for all zeros.
+    # the share of active texts below each inactive one; the last entry stands for all zeros
     with_zero = np.append(inactive, 0)
     twice_active_below = _twice_rank(active, with_zero)
     lost = twice_active_below / 2 / n_active
@@ -131,7 +133,7 @@ def auc_interval(
 
 
 def _twice_rank(scores: np.ndarray, given: np.ndarray) -> np.ndarray:
-    """Return twice the number of scores below each given one, plus the number equal to it."""
+    """Return twice the number of scores below each given score, plus the number equal to it."""
     ascending = np.sort(scores)
     n_below = np.searchsorted(ascending, given, "left")
     n_below_or_equal = np.searchsorted(ascending, given, "right")
@@ -139,7 +141,7 @@ def _twice_rank(scores: np.ndarray, given: np.ndarray) -> np.ndarray:
 
 
 def wilson_interval(share: float, size: float) -> tuple[float, float]:
-    """Return Wilson's 95 % interval of a share of `size` independent trials (1927).
+    """Return the 95 % Wilson interval (1927) of a share of `size` independent trials.
 
     Example:
         >>> [round(bound, 3) for bound in wilson_interval(0.5, 10)]

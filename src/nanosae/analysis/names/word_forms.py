@@ -1,4 +1,4 @@
-"""Forms of words: inflections of a word, terms that repeat each other, and the usual spelling."""
+"""Forms of words: inflections, terms that repeat each other, and usual spellings."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import numpy as np
 from nanosae.text.tokens import UNSPACED, stem
 
 UNSPACED_START = re.compile(f"[{UNSPACED}]")
-STEM = 4  # letters that two terms that repeat each other have in common, at least
+STEM = 4  # minimum number of initial letters that equal words share
 
 
 def is_unspaced(text: str) -> bool:
-    """Return whether a text begins in a script that puts no spaces between words."""
+    """Return whether a text begins in a script without spaces between words."""
     return UNSPACED_START.match(text) is not None
 
 
 def inflections(terms: list[str]) -> list[list[int]]:
-    """Return, for each single word among some terms, the places of its other forms."""
+    """Return the positions of the other inflections of each term that is a single word."""
     by_stem: dict[str, list[int]] = defaultdict(list)
     stems = [stem(term) if " " not in term else "" for term in terms]
     for place, its_stem in enumerate(stems):
@@ -34,14 +34,14 @@ def inflections(terms: list[str]) -> list[list[int]]:
 
 
 def holds(phrase: str, term: str) -> bool:
-    """Return whether a phrase holds a term: as whole words, where there are spaces."""
+    """Return whether a phrase contains a term, as whole words in scripts with spaces."""
     if f" {term} " in f" {phrase} ":
         return True
     return is_unspaced(term) and term in phrase
 
 
 def repeats(term: str, other: str) -> bool:
-    """Return whether two terms share a word, give or take an ending."""
+    """Return whether two terms share a word, up to its ending."""
     words = term.split(" ")
     other_words = other.split(" ")
     pairs = product(words, other_words)
@@ -49,7 +49,7 @@ def repeats(term: str, other: str) -> bool:
 
 
 def same_word(word: str, other: str) -> bool:
-    """Return whether two words have a long stem in common, or two characters without spaces."""
+    """Return whether two words share a long stem or, without spaces, two adjacent characters."""
     if word[0] != other[0] and word.isascii():
         return False
     if word == other or f"{word}s" == other or word == f"{other}s":
@@ -66,7 +66,7 @@ def same_word(word: str, other: str) -> bool:
 
 
 def usual_spelling(term: str, texts: Sequence[str] | np.ndarray) -> str:
-    """Return a term as it is most often written in some texts.
+    """Return the most frequent spelling of a term in some texts.
 
     Example:
         >>> usual_spelling("node js", ["Node.js is", "and Node.js", "node js"])
