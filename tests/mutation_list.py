@@ -351,8 +351,8 @@ add(
     ),
     (
         "screening: a lower bound that is none",
-        "middle - error + lowest[latent]",
-        "middle + error + lowest[latent]",
+        "middle - error + lower_bias[latent]",
+        "middle + error + lower_bias[latent]",
     ),
 )
 add(

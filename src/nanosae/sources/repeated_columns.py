@@ -60,3 +60,16 @@ def _as_lists(columns: list[pa.Array]) -> pa.Array:
     rows = zip(*strings, strict=True)
     lists = [[cell for cell in row if cell and cell.strip()] for row in rows]
     return pa.array(lists, pa.list_(pa.string()))
+
+
+def with_own_names(table: pa.Table) -> pa.Table:
+    """Give columns without a name, or with that of an earlier one, a name of their own."""
+    names: list[str] = []
+    for i, given in enumerate(table.column_names):
+        name = given or f"column{i + 1}"
+        number = 2
+        while name in names:
+            name = f"{given} ({number})"
+            number += 1
+        names.append(name)
+    return table.rename_columns(names).replace_schema_metadata(table.schema.metadata)
