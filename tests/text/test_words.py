@@ -163,3 +163,10 @@ def test_the_word_that_nearly_always_stands_beside_a_phrase_is_known():
             n_cut += found != ""
     assert n_cut > 3
     assert words.after[words.terms.tolist().index("a number")] == "of"
+
+
+def test_pictures_are_words():
+    texts = ["🔋 dead, again 😡😡", "so 😡", "🔋🔌 dead", "★★★ ✓ fine", "fine"] * 3
+    terms = Words(np.array(texts, dtype=object), np.ones(15, bool)).terms
+    assert {"🔋", "😡", "dead"} <= set(terms)
+    assert not {"★", "✓"} & set(terms)
