@@ -9,9 +9,7 @@ from nanosae.view.explorer.corpus import Answer, Column, OpenCorpus, day
 MAX_COLUMNS = 12
 VALUES = 5  # most frequent values of a column
 BINS = 20
-IDS = (
-    0.5  # ratio of distinct values to rows above which a column identifies single rows
-)
+IDS = 0.5  # distinct values per row above which a column identifies single rows
 
 
 def columns(corpus: OpenCorpus) -> Answer:
