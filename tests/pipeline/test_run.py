@@ -197,7 +197,7 @@ def test_texts_that_are_all_the_same_are_refused_before_anything_is_done():
 
 @pytest.mark.parametrize("given", [5, [1, 2], object()])
 def test_what_holds_no_texts_is_refused(given):
-    with pytest.raises(DataTypeError, match="Texts are a file, a table or a list"):
+    with pytest.raises(DataTypeError, match="Texts must be a file, a table or a list"):
         make_plan(given)
 
 

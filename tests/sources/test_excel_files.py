@@ -38,7 +38,7 @@ def test_hidden_sheets_are_left_out_and_said(tmp_path):
     table = read_excel(path)
     assert table["comment"].to_pylist() == ["one", "two", "three", "four"]
     assert table["team"].to_pylist() == ["A", None, None, "B"]  # not merged: empty
-    assert notes_of(table) == ["Hidden sheets were left out: raw."]
+    assert notes_of(table) == ["Skipped hidden sheets: raw."]
 
 
 def test_a_merged_cell_is_the_value_of_each_of_its_rows(tmp_path):

@@ -52,7 +52,7 @@ def test_bad_cells_are_named(tmp_path, prefix, bad):
     ][::-1]
     name = table.columns[5]
     table.loc[13, name] = bad
-    fails(table, f"row 13 (0-based), column {name} holds '{bad}'", "correct it")
+    fails(table, f"row 13 (0-based), column {name} holds '{bad}'", "Correct it")
     table.to_csv(tmp_path / "x.csv", index=False)
     fails(
         tmp_path / "x.csv", "row 13 (0-based; line 15", f"column {name} holds '{bad}'"
@@ -69,12 +69,12 @@ def test_text_and_label_columns_are_not_bad_cells():
 def test_ragged_vectors_are_named():
     fails(
         [[1, 2, 3], [1, 2, 3], [1, 2]],
-        "row 2 (0-based) has a vector of length 2, row 0 one of 3",
+        "row 2 (0-based) has a vector of length 2, but row 0 one of 3",
     )
     fails(
         pd.DataFrame({"v": [[1.0], [1.0, 2.0]]}),
         "row 1 (0-based)",
-        "length 2, row 0 one of 1",
+        "length 2, but row 0 one of 1",
     )
     fails(pd.DataFrame({"v": [[1.0], None, [2.0]]}), "row 1 (0-based)", "length None")
 
@@ -84,7 +84,7 @@ def test_ragged_files_are_named(tmp_path):
     pq.write_table(table, tmp_path / "x.parquet", row_group_size=8)
     fails(
         tmp_path / "x.parquet",
-        "row 30 (0-based) has a vector of length 1, row 0 one of 2",
+        "row 30 (0-based) has a vector of length 1, but row 0 one of 2",
     )
     (tmp_path / "y.csv").write_text("e0,e1\n1,2\n1\n")
     fails(tmp_path / "y.csv", "Cannot read", "Expected 2 columns, got 1")
@@ -123,16 +123,16 @@ def test_widths_that_differ(tmp_path):
 
 def test_paths_that_lead_nowhere(tmp_path):
     fails(
-        tmp_path / "no.csv", "no.csv: nothing there", ".parquet", kind=FileNotFoundError
+        tmp_path / "no.csv", "no.csv: found nothing", ".parquet", kind=FileNotFoundError
     )
-    fails(tmp_path, "nothing there", kind=FileNotFoundError)
-    fails(str(tmp_path / "*.npy"), "nothing there", kind=FileNotFoundError)
+    fails(tmp_path, "found nothing", kind=FileNotFoundError)
+    fails(str(tmp_path / "*.npy"), "found nothing", kind=FileNotFoundError)
     (tmp_path / "x.xyz").write_text("?")
     fails(tmp_path / "x.xyz", "x.xyz", ".parquet")
     np.save(tmp_path / "x.npy", X)
     assert_holds(open_rows(tmp_path), X)  # other files in the folder do not disturb
     frame(X).to_parquet(tmp_path / "x.parquet")
-    fails(tmp_path, "files of one type", "x.npy", "x.parquet")
+    fails(tmp_path, "files of one of these types", "x.npy", "x.parquet")
 
 
 def test_files_that_are_not_what_their_names_say(tmp_path):

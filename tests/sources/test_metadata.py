@@ -64,7 +64,7 @@ def test_large_ids_do_not_pass_through_floats(tmp_path):
     assert rows.metadata()["id"].to_pylist() == [*ids, None, ids[0]]
     rows = shards(tmp_path, {"id": pa.array(ids)}, {"id": pa.array([None, 2.0**60])})
     with pytest.raises(
-        DataError, match="'id' is int64 in one shard and cannot become double"
+        DataError, match="'id' is int64 in one shard and cannot be converted to double"
     ):
         rows.metadata()
 

@@ -419,7 +419,7 @@ class Work:
         return str(self.folder / "embeddings" / "rows.npy")
 
 
-def _note_on_copies(results: Sequence[Contrast], n_repeated: int) -> list[str]:
+def _note_on_copies(results: Sequence[Contrast], n_repeated: int = 0) -> list[str]:
     """Return a note if comparisons rest on far fewer texts than rows, because of copies."""
     if not results:
         return []
@@ -428,10 +428,10 @@ def _note_on_copies(results: Sequence[Contrast], n_repeated: int) -> list[str]:
     )
     if n_independent >= MANY_COPIES * n_rows:
         return []
-    beside = "; findings on texts that are repeated count each" if n_repeated else ""
+    exception = "; findings about repeated texts count each copy" if n_repeated else ""
     return [
         f"Apart from digits and small changes, only {n_independent:,} of the {n_rows:,} texts "
-        f"are distinct; comparisons count copies as one text{beside}."
+        f"are distinct; comparisons count copies as one text{exception}."
     ]
 
 

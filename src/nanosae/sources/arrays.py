@@ -1,4 +1,4 @@
-"""Vectors out of numpy arrays, SciPy sparse matrices and torch tensors, in memory or in files."""
+"""Vectors from numpy arrays, SciPy sparse matrices and torch tensors, in memory or in files."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ ARRAY_SUFFIXES = (".npy", ".npz", ".safetensors", ".pt")
 
 
 class ChosenArray(NamedTuple):
-    """One of the arrays of a file that holds several."""
+    """An array chosen from a file that holds several."""
 
     name: str
     array: Any
 
 
 class ArrayReader:
-    """Rows of something that is indexed like a 2-d array."""
+    """Reads rows of an object that is indexed like a 2-d array."""
 
     def __init__(self, array: Any) -> None:
         self._array = array
 
     def fill(self, rows: np.ndarray, out: np.ndarray) -> Fault | None:
-        """Copy ascending rows to `out`, (n, width), or tell what is wrong with one."""
+        """Copy ascending rows to `out`, (n, width), or return a fault."""
         _will_need(self._array, rows)
         first, stop = rows[0], rows[-1] + 1
         is_range = stop - first == len(rows)
-        where = slice(first, stop) if is_range else rows
-        out[:] = dense(self._array[where])
+        index = slice(first, stop) if is_range else rows
+        out[:] = dense(self._array[index])
         return find_not_finite(out, names=())
 
 
 def as_array(data: Any) -> Any:
-    """Return an array, tensor or sparse matrix as something to index by rows.
+    """Return an array, tensor or sparse matrix as an object that can be indexed by rows.
 
     Raises:
         DataError: If an entry of a masked array is masked.
@@ -54,7 +54,7 @@ def as_array(data: Any) -> Any:
 
 
 def _unmasked(data: np.ma.MaskedArray) -> np.ndarray:
-    """Return the array of a masked array without masked entries."""
+    """Return the data of a masked array, in which no entry may be masked."""
     places = np.argwhere(np.ma.getmaskarray(data))
     if len(places):
         row, *others = places[0].tolist()
@@ -85,10 +85,11 @@ def _sparse_tensor(tensor: Any) -> Any:
 
 
 def from_list(vectors: Any) -> np.ndarray | None:
-    """Return a list of vectors, or an array of objects, as one array; None if they are ragged.
+    """Return a list of vectors, or an array of objects, as an array; None if it is ragged.
 
     Raises:
-        DataError: If a value is not a number; DataTypeError for an object that cannot be one.
+        DataError: If a value is not a number.
+        DataTypeError: If a value has a type that cannot be a number.
     """
     vectors = [dense(vector) for vector in vectors]
     if len({np.size(vector) for vector in vectors}) > 1:
@@ -106,13 +107,13 @@ def from_list(vectors: Any) -> np.ndarray | None:
 
 
 def vector_width(array: Any) -> int:
-    """Check that an array is 2-d and holds numbers, by its first row, and return its width."""
-    from sklearn.utils import check_array  # its words for a wrong shape or type
+    """Check by its first row that an array is 2-d and numeric, and return its width."""
+    from sklearn.utils import check_array  # for its messages
 
     try:
         first = array[:1] if array.ndim else array
         checked = check_array(dense(first), ensure_all_finite=False)
-        return (checked - 0.5).shape[1]  # dates fail here
+        return (checked - 0.5).shape[1]  # raises a TypeError for dates
     except ValueError as error:
         raise DataError(str(error)) from error
     except TypeError as error:
@@ -120,7 +121,7 @@ def vector_width(array: Any) -> int:
 
 
 def dense(block: Any) -> Any:
-    """Return a tensor or sparse matrix as a numpy array; anything else as it is."""
+    """Return a tensor or sparse matrix as a numpy array; return anything else unchanged."""
     if hasattr(block, "detach"):
         if block.is_floating_point():
             block = block.float()  # numpy has no bfloat16 or float8
@@ -129,17 +130,17 @@ def dense(block: Any) -> Any:
 
 
 def read_array_file(path: Path, name: str | None = None) -> Any:
-    """Open a 2-d array in a file; .npy and .pt files are mapped, nothing is unpickled.
+    """Open a 2-d array in a file; .npy and .pt files are memory-mapped, nothing is unpickled.
 
     Args:
-        path: A file of one of `ARRAY_SUFFIXES`.
-        name: Which array, where the file holds several.
+        path: A file with one of `ARRAY_SUFFIXES`.
+        name: Name of the array, if the file holds several.
 
     Returns:
-        The array; a `ChosenArray` out of several.
+        The array, or a `ChosenArray` if the file holds several.
 
     Raises:
-        DataError: If it holds none, or several and not the one that is named.
+        DataError: If the file holds no array, or several but not the named one.
     """
     arrays = {
         key: array
@@ -178,7 +179,7 @@ def _arrays_in(path: Path) -> dict[str, Any]:
 
 
 def _will_need(array: Any, rows: np.ndarray) -> None:
-    """Let the system read all runs of rows of a mapped file together, not page by page."""
+    """Prefetch all runs of rows of a memory-mapped file at once instead of page by page."""
     file = getattr(array, "base", None)
     if not isinstance(file, mmap.mmap) or not hasattr(mmap, "MADV_WILLNEED"):
         return

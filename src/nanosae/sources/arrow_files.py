@@ -1,4 +1,4 @@
-"""Tables out of Parquet, Feather and Arrow files, mapped or read by groups of rows."""
+"""Tables from Parquet, Feather and Arrow files, memory-mapped or read by groups of rows."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pyarrow import parquet
 
 from nanosae.sources.tables import LazyTable, table_in_memory
 
-BATCH_ROWS = 2**14  # rows of a row group that are decoded at a time
+BATCH_ROWS = 2**14  # rows of a row group decoded at a time
 
 
 def open_parquet(path: Path) -> LazyTable:
-    """Open a Parquet file, whose row groups are read when needed."""
-    # the file is not held open: there may be thousands
+    """Open a Parquet file, whose row groups are read on demand."""
+    # the file is not kept open, because there may be thousands
     metadata = parquet.read_metadata(path)
     sizes = [
         metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)
@@ -38,7 +38,7 @@ def _read_row_group(
 
 
 def open_arrow(path: Path) -> LazyTable:
-    """Open an Arrow file or stream: mapped as it is, or by its batches if they are compressed."""
+    """Open an Arrow file or stream, memory-mapped or, if it is compressed, read in batches."""
     source = pa.memory_map(str(path))
     if source.read_at(6, 0) != b"ARROW1":
         return table_in_memory(pa.ipc.open_stream(source).read_all())

@@ -1,4 +1,4 @@
-"""Tables out of CSV and TSV files of any dialect: whole, or block by block where they are large."""
+"""Tables from CSV and TSV files of any dialect, read as a whole or, if large, in blocks."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from nanosae.sources.tables import LazyTable, table_in_memory
 from nanosae.sources.vector_text import with_vectors_parsed
 
 DELIMITED = (".csv", ".tsv", ".tab")
-LARGE = 2**30  # bytes from which on a file is read block by block
+LARGE = 2**30  # bytes from which a file is read in blocks
 BLOCK_BYTES = 2**24
-MOST_REPEATS = 1000  # in a regular expression of Arrow
+MOST_REPEATS = 1000  # limit of Arrow's regular expressions
 WHOLE_BLOCK_BYTES = 2**26  # a row must fit into a block
 
 
@@ -38,15 +38,15 @@ def read_csv(
     delimiter: str | None = None,
     has_header: bool | None = None,
 ) -> pa.Table:
-    """Read a whole file, perhaps compressed.
+    """Read a whole file, which may be compressed.
 
     Args:
         path: The file.
-        text_column: A column to be read as it is written; the other types are inferred.
-        encoding: Of the file.
-        missing: What stands for a missing number or date.
-        delimiter: Where it is known.
-        has_header: Whether the first row names the columns, where that is known.
+        text_column: A column to read verbatim; the types of the others are inferred.
+        encoding: Encoding of the file.
+        missing: Cells that stand for missing numbers and dates.
+        delimiter: The delimiter, if known.
+        has_header: Whether the first row names the columns, if known.
     """
     dialect = _dialect(path, encoding, delimiter, has_header)
     text_columns = list(dialect.as_written)
@@ -66,21 +66,21 @@ def open_csv(path: Path) -> LazyTable:
 
 
 def _check_header(path: Path, schema: pa.Schema, dialect: Dialect) -> None:
-    """Refuse columns without names, unless all are numbers of one kind: vectors."""
+    """Raise a DataError for columns without names, unless all have one numeric type (vectors)."""
     kinds = {field.type for field in schema}
     if dialect.has_header or kinds in ({pa.float64()}, {pa.int64()}):
         return
     raise DataError(
         "the header line seems to be missing: the first line holds values.",
         file=path,
-        remedy="Add one; without it only vectors can be read, and nothing beside them.",
+        remedy="Add one; without a header, a file can only hold vectors.",
     )
 
 
 def _read_whole(
     path: Path, dialect: Dialect, text_columns: Sequence[str], missing: Sequence[str]
 ) -> pa.Table:
-    # "n/a" in a column of numbers may be a bad cell, to be named, and not a missing value
+    # "n/a" in a column of numbers is reported as a bad cell unless it is in `missing`
     convert = csv.ConvertOptions(
         null_values=list(missing),
         column_types=dict.fromkeys(text_columns, pa.string()),
@@ -91,14 +91,12 @@ def _read_whole(
     if not dialect.n_title_rows:
         return table
     n_lines = dialect.n_title_rows
-    were = (
-        "line above the header was" if n_lines == 1 else "lines above the header were"
-    )
-    return with_note(table, f"{n_lines} {were} left out.")
+    lines = "line" if n_lines == 1 else "lines"
+    return with_note(table, f"Skipped {n_lines} {lines} above the header.")
 
 
 def _read_quoted(path: Path, dialect: Dialect, convert: csv.ConvertOptions) -> pa.Table:
-    """Read a file in which cells may be quoted; where they are not closed, as letters."""
+    """Read a file with quoted cells; treat quotation marks as letters if some are not closed."""
     read = _read_options(dialect, WHOLE_BLOCK_BYTES)
     parse = _parse_options(dialect)
     try:
@@ -116,7 +114,7 @@ def _read_quoted(path: Path, dialect: Dialect, convert: csv.ConvertOptions) -> p
 
 
 def _holds_rows_in_cells(table: pa.Table, delimiter: str) -> bool:
-    """Return whether a cell holds further rows, as after a quotation mark that is not closed."""
+    """Return whether a cell contains further rows, as after an unclosed quotation mark."""
     n_others = table.num_columns - 1
     if not 0 < n_others <= MOST_REPEATS:
         return False
@@ -131,7 +129,7 @@ def _holds_rows_in_cells(table: pa.Table, delimiter: str) -> bool:
 def _with_loose_quotes(
     path: Path, dialect: Dialect, convert: csv.ConvertOptions
 ) -> pa.Table | None:
-    """Read a file whose quotation marks are letters; None if its lines are no rows then."""
+    """Read a file whose quotation marks are letters; return None if its lines are not rows."""
     options = csv.ParseOptions(delimiter=dialect.delimiter, quote_char=False)
     read = _read_options(dialect, WHOLE_BLOCK_BYTES)
     try:
@@ -144,12 +142,12 @@ def _with_loose_quotes(
             cells = pc.replace_substring_regex(column, r'^"(.*)"$', r"\1")
             table = table.set_column(place, table.column_names[place], cells)
     return with_note(
-        table, "Some quotation marks are not closed: all are taken as letters."
+        table, "Some quotation marks are not closed, so all were read as letters."
     )
 
 
 def open_stream(path: Path) -> Any:
-    """Open a file, perhaps compressed, for reading bytes."""
+    """Open a file, which may be compressed, for reading bytes."""
     return pa.input_stream(str(path), compression="detect")
 
 
@@ -181,7 +179,7 @@ def _parse_options(dialect: Dialect) -> csv.ParseOptions:
 
 
 def _open_large(path: Path) -> LazyTable:
-    """Describe a file that is read from its start each time; types come from its first block."""
+    """Return a table that is read from the start each time, with the types of its first block."""
     dialect = _dialect(path, "utf-8")
     options = _read_options(dialect, BLOCK_BYTES)
     parse = _parse_options(dialect)
@@ -197,8 +195,8 @@ def _open_large(path: Path) -> LazyTable:
     schema = pa.schema(fields)
 
     def read_group(_: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
-        # A number may turn out to be a fraction or a bad cell later, so that all are read as text
-        # and converted where a row can be named.
+        # integers may be followed by fractions or bad cells, so all cells are read as text and
+        # converted later, where the row of a bad cell is known
         as_text = dict.fromkeys(columns, pa.string())
         convert = csv.ConvertOptions(
             null_values=[""], column_types=as_text, include_columns=columns
@@ -211,7 +209,7 @@ def _open_large(path: Path) -> LazyTable:
 
 
 def _check_encoding(schema: pa.Schema, path: Path, dialect: Dialect) -> None:
-    """Refuse text that is not UTF-8, which Arrow takes for bytes."""
+    """Raise a DataError for text that is not UTF-8, which Arrow reads as bytes."""
     for field in schema:
         if pa.types.is_binary(field.type):
             raise not_decoded(path, dialect.encoding, field.name)

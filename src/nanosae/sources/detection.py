@@ -1,8 +1,8 @@
-"""Which columns of a table are the vectors.
+"""Find the vector columns of a table.
 
-They are a list column; else the longest run of columns that share a prefix and are numbered, in
-numeric order; else all numeric columns, if `input_size` agrees or no integers stand beside
-fractions. What is doubtful is asked for, not guessed.
+The vectors are a list column; otherwise the longest run of numbered columns with the same prefix,
+in numeric order; otherwise all numeric columns, if their number is `input_size` or they do not mix
+integers with fractions. Ambiguous cases raise an error.
 """
 
 from __future__ import annotations
@@ -18,32 +18,31 @@ from nanosae.sources.kinds import is_number, is_vector
 from nanosae.sources.tables import NUMBER_CELL, LazyTable
 
 CHOOSE = 'Choose the vector columns with columns=["name", ...] (--columns).'
-SHOWN = 9  # columns in a message at most
-# a text column with so many numbers is a numeric column with bad cells
-MIXED_SHARE = 0.9
-# Not 0, 1, 2 or 0.0, 1.0, 2.0, which number columns; pandas appends .1 to the second of two equals
+SHOWN = 9  # maximum number of columns in a message
+MIXED_SHARE = 0.9  # share of numbers from which text is a column with bad cells
+# not 0, 1, 2 or 0.0, 1.0, 2.0, which are column numbers; pandas appends .1 to repeated names
 FRACTION = re.compile(r"(?!\d+(\.0)?$)[-+]?\d*\.?\d+(e[-+]?\d+)?(\.\d+)?", re.I)
 
 
 def vector_columns(
     table: LazyTable, columns: list[str] | None, input_size: int | None
 ) -> list[str]:
-    """Return the names of the vector columns: those that were asked for, or those found.
+    """Return the names of the vector columns, given or detected.
 
     Args:
         table: The table.
-        columns: Names that were asked for; None finds them.
-        input_size: Width that the vectors must have, if it is known.
+        columns: The given names; None detects them.
+        input_size: Required width of the vectors, if known.
 
     Raises:
         DataError: If names are not unique, columns are missing, there are no rows, or the vectors
-            are in doubt.
+            are ambiguous.
     """
     _check_unique(table.schema)
     if not sum(table.group_sizes):
         raise DataError(f"The data has no rows. {_describe(table.schema)}.")
     if columns:
-        return _asked_for(table.schema, columns)
+        return _requested(table.schema, columns)
     _check_header(table.schema)
     found = _find(table, input_size)
     if not found:
@@ -51,13 +50,13 @@ def vector_columns(
         problem = f"Found no vectors, or not only vectors. {_describe(table.schema)}."
         remedy = CHOOSE
         if _text_columns(table.schema):
-            remedy += " Texts are embedded by `nanosae run FILE -o RUN`."
+            remedy += " To embed texts, use `nanosae run FILE -o RUN`."
         raise DataError(problem, remedy=remedy)
     return found
 
 
 def vector_length(table: LazyTable, columns: list[str]) -> int:
-    """Return the width of the vectors: of the first list, or the number of columns."""
+    """Return the width of the vectors: the length of the first list, or the number of columns."""
     if not is_vector(table.schema.field(columns[0]).type):
         return len(columns)
     vector = _first_cell(table, columns[0])
@@ -72,7 +71,7 @@ def _first_cell(table: LazyTable, name: str) -> Any:
 
 
 def other_columns(schema: pa.Schema, columns: list[str]) -> list[str]:
-    """Return the names of the columns that are metadata: neither the vectors nor other vectors."""
+    """Return the names of the metadata columns, which hold no vectors."""
     others = [field for field in schema if field.name not in columns]
     return [field.name for field in others if not is_vector(field.type)]
 
@@ -92,13 +91,13 @@ def _check_unique(schema: pa.Schema) -> None:
     for name in schema.names:
         if schema.names.count(name) > 1:
             raise DataError(
-                f"Several columns are named {name!r}:",
+                f"Several columns are named {name!r}.",
                 column=name,
-                remedy="rename all but one, or put a header line first if there is none.",
+                remedy="Rename all but one, or add a header line if there is none.",
             )
 
 
-def _asked_for(schema: pa.Schema, columns: list[str]) -> list[str]:
+def _requested(schema: pa.Schema, columns: list[str]) -> list[str]:
     missing = [name for name in columns if name not in schema.names]
     if missing:
         n_missing, shown = len(missing), missing[:SHOWN]
@@ -107,15 +106,15 @@ def _asked_for(schema: pa.Schema, columns: list[str]) -> list[str]:
     lists = [name for name in columns if is_vector(schema.field(name).type)]
     if lists and len(columns) > 1:
         name = lists[0]
-        problem = f"Column {name!r} holds whole vectors, but {len(columns)} columns are chosen:"
+        problem = f"Column {name!r} holds whole vectors, but {len(columns)} columns are chosen."
         raise DataError(
-            problem, column=name, remedy="choose it alone, or only numbers."
+            problem, column=name, remedy="Choose it alone, or only columns of numbers."
         )
     return columns
 
 
 def _check_header(schema: pa.Schema) -> None:
-    """Refuse names that are the numbers of a first row."""
+    """Raise a DataError if the names are the numbers of a first row."""
     numbers = [name for name in schema.names if FRACTION.fullmatch(name)]
     n_numbers, n_columns = len(numbers), len(schema)
     if n_numbers >= 2 and n_numbers >= n_columns / 2:
@@ -128,7 +127,7 @@ def _check_header(schema: pa.Schema) -> None:
 
 
 def _find(table: LazyTable, input_size: int | None) -> list[str]:
-    """Return a list column, a numbered run, or all numeric columns; nothing if none will do."""
+    """Return a list column, a numbered run, or all numeric columns; an empty list if none fits."""
     schema = table.schema
     lists = [[field.name] for field in schema if is_vector(field.type)]
     runs = longest_runs(schema)
@@ -146,7 +145,7 @@ def _find(table: LazyTable, input_size: int | None) -> list[str]:
 
 
 def longest_runs(schema: pa.Schema) -> list[list[str]]:
-    """Return the runs of numbered columns of one prefix that are as long as the longest."""
+    """Return the longest runs of numbered columns with the same prefix."""
     numbered = [name for name in schema.names if name[-1:].isdecimal()]
     numbered.sort(key=natural_key)
     runs = []
@@ -174,7 +173,7 @@ def _all_numeric(table: LazyTable, input_size: int | None) -> list[str]:
     ]
     kinds = [schema.field(name).type for name in numbers]
     n_integers = sum(map(pa.types.is_integer, kinds))
-    # Integers beside fractions or texts may be ids or labels: let the user choose.
+    # integers beside fractions or texts may be ids or labels
     return numbers if n_integers in (0, len(schema)) else []
 
 
@@ -183,7 +182,7 @@ def _text_columns(schema: pa.Schema) -> list[str]:
 
 
 def _is_mostly_numbers(table: LazyTable, name: str) -> bool:
-    """Whether a column of text is one of numbers with bad cells, which reading it will name."""
+    """Return whether a text column holds numbers with bad cells, which reading it will report."""
     n_cells = n_numbers = 0
     for batch in table.batches([name]):
         for cell in batch.column(0).to_pylist():
@@ -193,7 +192,7 @@ def _is_mostly_numbers(table: LazyTable, name: str) -> bool:
 
 
 def _refuse_vectors_as_text(table: LazyTable) -> None:
-    """Say so if a column holds vectors as text, such as "[0.1, 0.2]"."""
+    """Raise a DataError if a column holds vectors as text, such as "[0.1, 0.2]"."""
     for name in _text_columns(table.schema):
         cell = str(_first_cell(table, name)).strip()
         if re.match(r"\[\s*[-+.\d]", cell) and cell.endswith("]"):

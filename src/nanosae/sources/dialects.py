@@ -1,6 +1,6 @@
-"""How a delimited file is written, told from its beginning: delimiter, header, decimal sign.
+"""The dialect of a delimited file, detected from its beginning: delimiter, header, decimal point.
 
-An encoding is never guessed, but for UTF-16, whose byte order mark or zeros leave nothing to guess.
+The encoding is never guessed, except for UTF-16, which its byte order mark or zeros identify.
 """
 
 from __future__ import annotations
@@ -20,13 +20,11 @@ from nanosae.sources.header_rows import joined_names
 SNIFFED_BYTES = 2**17
 SNIFFED_ROWS = 50
 DELIMITERS = ",;\t|"
-HEADER_WORDS = 8  # a first line with a cell of more words is a row, not a header
+HEADER_WORDS = 8  # maximum number of words in a header cell
 HEADER_CHARACTERS = 80
-MIN_TABLE_ROWS = 5  # under a title, for it to be one
-ZERO_SHARE = (
-    0.02  # of every second byte of UTF-16, at least: spaces, digits, line breaks
-)
-LARGEST_INTEGER = 2**63 - 1  # what Arrow reads larger integers as loses their digits
+MIN_TABLE_ROWS = 5  # minimum number of rows below a title
+ZERO_SHARE = 0.02  # minimum share of zeros among every second byte of UTF-16
+LARGEST_INTEGER = 2**63 - 1  # Arrow reads larger integers as floats and loses digits
 
 NUMBER = re.compile(r"[-+]?(\d+([.,]\d*)?|[.,]\d+)(e[-+]?\d+)?|nan|-?inf", re.I)
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}([T ]|$)|\d{1,2}[./]\d{1,2}[./]\d{2,4}\b")
@@ -39,17 +37,17 @@ EXCEL_HINT = re.compile(r'"?sep=(.)"?\r?$')
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a delimited file is written.
+    """The dialect of a delimited file.
 
     Attributes:
-        encoding: A codec of Python.
-        delimiter: Between cells.
+        encoding: A Python codec.
+        delimiter: Delimiter between cells.
         decimal_point: "." or ",".
-        names: Of the columns, as the header gives them, or made up where there is none.
+        names: Names of the columns, from the header or generated.
         has_header: Whether there is a header.
-        skipped_lines: Lines before the first row.
-        n_title_rows: Rows above the header, such as the title of a report.
-        as_written: Names of columns whose cells only look like numbers: 007, or 20 digits.
+        skipped_lines: Number of lines before the first row.
+        n_title_rows: Number of rows above the header, such as the title of a report.
+        as_written: Names of columns whose cells only look like numbers, such as 007 or 20 digits.
     """
 
     encoding: str
@@ -69,17 +67,17 @@ def find_dialect(
     delimiter: str | None = None,
     has_header: bool | None = None,
 ) -> Dialect:
-    r"""Tell how a file is written.
+    r"""Detect the dialect of a file.
 
     Args:
-        head: Its first `SNIFFED_BYTES` bytes.
-        file: Named in errors.
-        encoding: What it is encoded in, where no byte order mark says otherwise.
-        delimiter: Where it is known.
-        has_header: Whether the first row names the columns, where that is known.
+        head: The first `SNIFFED_BYTES` bytes.
+        file: The file, for error messages.
+        encoding: The encoding, unless there is a byte order mark.
+        delimiter: The delimiter, if known.
+        has_header: Whether the first row names the columns, if known.
 
     Raises:
-        DataError: If the file is empty or in another encoding.
+        DataError: If the file is empty or has another encoding.
 
     Example:
         >>> dialect = find_dialect(b"zip;price\n01234;1,5\n", Path("a.csv"))
@@ -123,20 +121,20 @@ def find_dialect(
 
 
 def _names(rows: list[list[str]], has_header: bool) -> tuple[list[str], int]:
-    """Return the names of the columns, and how many rows give them."""
+    """Return the names of the columns and the number of header rows."""
     if not has_header:
         return [f"column{i + 1}" for i in range(len(rows[0]))], 0
     return joined_names(rows) or (rows[0], 1)
 
 
 def decode_text(content: bytes, file: Path, encoding: str) -> str:
-    """Decode a whole file of text: files of one folder may be in several encodings.
+    """Decode a whole text file, whose encoding can differ from that of others in its folder.
 
-    A byte order mark says UTF-16. Letters beyond ASCII that are valid UTF-8 are hardly ever
-    anything else, so that the encoding is only that of files where they are not.
+    UTF-16 is recognised by its byte order mark. Non-ASCII bytes that are valid UTF-8 are hardly
+    ever anything else, so `encoding` only applies to files that are not valid UTF-8.
 
     Raises:
-        DataError: If it is in another encoding.
+        DataError: If the file has another encoding.
     """
     marked = _marked_encoding(content)
     if marked is None and not content.isascii():
@@ -150,12 +148,12 @@ def decode(content: bytes, file: Path, encoding: str, *, is_whole: bool = True) 
 
     Args:
         content: Bytes of the file.
-        file: Named in errors.
-        encoding: A codec of Python.
+        file: The file, for error messages.
+        encoding: A Python codec.
         is_whole: Whether the last character must be complete.
 
     Raises:
-        DataError: If it is in another encoding.
+        DataError: If the file has another encoding.
     """
     codec = "utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding
     try:
@@ -170,19 +168,19 @@ def decode(content: bytes, file: Path, encoding: str, *, is_whole: bool = True) 
 
 
 def not_decoded(file: Path, encoding: str, column: str | None = None) -> DataError:
-    """Describe a file, or a column of it, that is in another encoding."""
-    what = f"{file}" if column is None else f"{file}, column {column!r},"
+    """Return the error for a file, or a column of it, that has another encoding."""
+    place = f"{file}" if column is None else f"{file}, column {column!r},"
     return DataError(
-        f"{what} is not in {encoding.upper()}.",
+        f"{place} is not in {encoding.upper()}.",
         file=file,
         column=column,
-        remedy="Files saved by Excel are often in cp1252 (Latin-1): give --encoding cp1252, or "
+        remedy="Files saved by Excel are often in cp1252 (Latin-1): use --encoding cp1252, or "
         "save the file as UTF-8.",
     )
 
 
 def _marked_encoding(head: bytes) -> str | None:
-    """Return UTF-16 if a byte order mark says so, or if every second byte is mostly zero."""
+    """Return UTF-16 if there is its byte order mark, or if many second bytes are zero."""
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
     looked_at = head[:SNIFFED_BYTES]
@@ -196,12 +194,12 @@ def _marked_encoding(head: bytes) -> str | None:
 
 
 def _whole_lines(text: str) -> str:
-    """Leave out a last line that may have been cut."""
+    """Drop the last line, which may be truncated."""
     return text[: text.rfind("\n") + 1] or text
 
 
 def _rows(lines: str, delimiter: str) -> Iterator[list[str]]:
-    """Yield the first rows that are not empty."""
+    """Yield the first non-empty rows."""
     reader = csv.reader(lines.splitlines(keepends=True), delimiter=delimiter)
     n_rows = 0
     csv.field_size_limit(2 * SNIFFED_BYTES)
@@ -214,12 +212,13 @@ def _rows(lines: str, delimiter: str) -> Iterator[list[str]]:
 
 
 def _delimiter(lines: str) -> str:
-    """Return the delimiter that cuts the first rows into the same number of several cells."""
+    """Return the delimiter that splits the first rows into the same number of cells."""
     best, most_cells = ",", 1
     for delimiter in DELIMITERS:
         rows = list(_rows(lines, delimiter))
         rows = rows[_n_title_rows(rows) :]
-        widths = {len(row) for row in rows[:-1] or rows}  # the last one may be cut
+        complete = rows[:-1] or rows  # the last one may be truncated
+        widths = {len(row) for row in complete}
         n_cells = len(rows[0])
         if len(widths) == 1 and n_cells > most_cells:
             best, most_cells = delimiter, n_cells
@@ -227,13 +226,13 @@ def _delimiter(lines: str) -> str:
 
 
 def _n_title_rows(rows: Sequence[Sequence[str]]) -> int:
-    """Return how many rows stand above a header: they are shorter, or mostly empty.
+    """Return the number of rows above the header, which are shorter or mostly empty.
 
-    Under them is a table, which begins with a header and whose rows have one length.
+    They are followed by a table that begins with a header and whose rows have the same length.
     """
     if len(rows) < MIN_TABLE_ROWS:
         return 0
-    width = len(rows[-2])  # the last one may be cut
+    width = len(rows[-2])  # the last one may be truncated
     n_filled = [sum(bool(cell.strip()) for cell in row) for row in rows]
     most_filled = max(n_filled)
     n_titles = 0
@@ -243,13 +242,12 @@ def _n_title_rows(rows: Sequence[Sequence[str]]) -> int:
         n_titles += 1
     table = rows[n_titles:]
     widths = {len(row) for row in table[:-1]}
-    if len(table) < MIN_TABLE_ROWS or len(widths) > 1 or not _has_header(table):
-        return 0
-    return n_titles
+    is_table = len(table) >= MIN_TABLE_ROWS and len(widths) == 1
+    return n_titles if is_table and _has_header(table) else 0
 
 
 def _lines_of(lines: str, delimiter: str, n_rows: int) -> int:
-    """Return how many lines the first rows have: cells may hold line breaks."""
+    """Return the number of lines of the first rows, whose cells may contain line breaks."""
     reader = csv.reader(lines.splitlines(keepends=True), delimiter=delimiter)
     filled = (row for row in reader if row)
     for _ in islice(filled, n_rows):
@@ -265,7 +263,7 @@ def _has_header(rows: Sequence[Sequence[str]]) -> bool:
         return len(values) > 1 and _are_consecutive(values)
     columns = list(zip(*others, strict=False))
     if any(all(map(_is_value, column)) for column in columns):
-        return True  # a name above numbers or dates
+        return True  # a name above a column of numbers or dates
     return not any(map(_is_long, first))
 
 
@@ -276,7 +274,7 @@ def _is_value(cell: str) -> bool:
 
 
 def _are_consecutive(cells: Sequence[str]) -> bool:
-    """Return whether cells are 0, 1, 2, … or 1, 2, 3, …, as unnamed columns are called."""
+    """Return whether cells are 0, 1, 2, … or 1, 2, 3, …, the default names of columns."""
     numbers = [cell.strip().removesuffix(".0") for cell in cells]
     n_cells = len(numbers)
     from_zero = [str(i) for i in range(n_cells)]
@@ -285,14 +283,14 @@ def _are_consecutive(cells: Sequence[str]) -> bool:
 
 
 def _is_long(cell: str) -> bool:
-    """Return whether a cell is too long for a name; the questions of a survey are not."""
+    """Return whether a cell is too long for a name, which survey questions are not."""
     if cell.rstrip().endswith(("?", ":")):
         return False
     return len(cell.split()) > HEADER_WORDS or len(cell) > HEADER_CHARACTERS
 
 
 def _decimal_point(rows: Sequence[Sequence[str]], delimiter: str) -> str:
-    """Return "," where fractions have one; between commas, "1,200" is a whole number."""
+    """Return "," if fractions have commas; in comma-delimited files "1,200" is an integer."""
     cells = [cell.strip() for row in rows for cell in row]
     with_comma = [cell for cell in cells if DECIMAL_COMMA.fullmatch(cell)]
     if delimiter == "," and all(map(THOUSANDS.fullmatch, with_comma)):

@@ -1,4 +1,4 @@
-"""Vectors that stand beside texts: in a column of lists, as text, or in numbered columns."""
+"""Vectors in a table of texts: in a column of lists, as text, or in numbered columns."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from nanosae.sources.detection import longest_runs
 from nanosae.sources.kinds import is_vector, pc
 from nanosae.sources.opening import open_rows
 
-MIN_LIST = 8  # lists of fewer numbers may be coordinates
+MIN_LIST = 8  # shorter lists of numbers may be coordinates
 MIN_RUN = 16  # fewer numbered columns may be the questions of a survey
 
 
 def vector_columns_beside(table: pa.Table) -> list[str]:
-    """Return the columns of a table of texts that hold its vectors; none if there are none.
+    """Return the vector columns of a table of texts, or an empty list.
 
     Args:
-        table: Texts and other columns; vectors as text are parsed already.
+        table: Texts and other columns, with vectors as text already parsed.
 
     Raises:
-        DataError: If it is not clear which are the vectors.
+        DataError: If several columns could be the vectors.
     """
     candidates = [[field.name] for field in table.schema if _is_embedding(table, field)]
     candidates += [
@@ -37,7 +37,7 @@ def vector_columns_beside(table: pa.Table) -> list[str]:
 
 
 def read_vectors(table: pa.Table, columns: list[str]) -> np.ndarray:
-    """Read the vectors in some columns of a table, (n, width) float32."""
+    """Read the vectors in columns of a table, (n, width) float32."""
     rows = open_rows(table.select(columns), columns=columns)
     return rows.read(0, rows.n_rows)
 
@@ -53,7 +53,7 @@ def _is_embedding(table: pa.Table, field: pa.Field) -> bool:
 
 
 def _are_fractions(table: pa.Table, names: list[str]) -> bool:
-    """Return whether numbered columns are long enough, and no whole numbers with gaps."""
+    """Return whether a long run of numbered columns holds fractions, not integers with gaps."""
     kinds = [table.schema.field(name).type for name in names]
     if len(names) < MIN_RUN or not all(map(pa.types.is_floating, kinds)):
         return False
@@ -61,5 +61,5 @@ def _are_fractions(table: pa.Table, names: list[str]) -> bool:
 
 
 def _is_whole(values: pa.ChunkedArray) -> bool:
-    """Return whether all numbers are whole, as answers are where some are missing."""
+    """Return whether all numbers are whole, like survey answers with missing values."""
     return pc.all(pc.equal(values, pc.floor(values))).as_py() is not False

@@ -1,4 +1,4 @@
-"""Tables out of Excel files: the largest sheet, from its header on, and those that are like it."""
+"""Tables from Excel files: the largest sheet from its header on, and sheets with its columns."""
 
 from __future__ import annotations
 
@@ -15,25 +15,23 @@ from nanosae.sources.frames import table_of_frame
 from nanosae.sources.header_rows import joined_names
 from nanosae.sources.notes import with_note
 
-SHEET = "sheet"  # the column that holds the name of each row's sheet
-NAME_LETTERS = 40  # of the name of a column, at most, under a merged cell
-HEADER_ROWS = 20  # and rows under them, that are looked at
-STREAMED = (
-    2**25
-)  # bytes from which on a file is read row by row, without its merged cells
+SHEET = "sheet"  # name of the column with each row's sheet
+NAME_LETTERS = 40  # maximum length of a column name below a merged cell
+HEADER_ROWS = 20  # rows in which a header is looked for
+STREAMED = 2**25  # bytes from which files are read by rows, without merged cells
 
 
 def read_excel(path: Path) -> pa.Table:
-    """Read the sheet with the most cells, and those with the same columns, in their order.
+    """Read the sheet with the most cells, and the sheets with the same columns, in order.
 
-    Titles above a header are left out, and so are hidden sheets. A cell that is merged over several
-    rows is the value of each. Rows of several sheets have the column `sheet`; the names of sheets
-    that are left out stand in a note, see `notes_of`.
+    Titles above the header and hidden sheets are skipped. A cell that is merged over several rows
+    is the value of each of them. If there are several sheets, the column `sheet` has their names. A
+    note lists skipped sheets; see `notes_of`.
 
     Raises:
-        ExtraError: Without openpyxl.
+        ExtraError: If openpyxl is not installed.
         DataError: If all sheets are empty.
-        ValueError: If it is no Excel file, or damaged.
+        ValueError: If the file is not an Excel file, or is damaged.
     """
     extra("excel", "openpyxl", "reading .xlsx files")
     sheets, hidden = _visible_sheets(path)
@@ -54,17 +52,17 @@ def read_excel(path: Path) -> pa.Table:
     table = table_of_frame(_under_each_other(alike).infer_objects())
     if others:
         names = ", ".join(others)
-        note = f"Sheets with other columns than {largest!r} were left out: {names}."
+        note = f"Skipped sheets with other columns than {largest!r}: {names}."
         table = with_note(table, note)
     if hidden:
-        table = with_note(table, f"Hidden sheets were left out: {', '.join(hidden)}.")
+        table = with_note(table, f"Skipped hidden sheets: {', '.join(hidden)}.")
     return table
 
 
 def _visible_sheets(path: Path) -> tuple[dict[str, pd.DataFrame], list[str]]:
-    """Return the cells of each sheet, and the names of the sheets that are hidden.
+    """Return the cells of each visible sheet, and the names of the hidden ones.
 
-    Where all sheets are hidden, all count as visible.
+    If all sheets are hidden, all count as visible.
     """
     is_streamed = path.stat().st_size > STREAMED
     options = {"read_only": is_streamed}
@@ -79,13 +77,13 @@ def _visible_sheets(path: Path) -> tuple[dict[str, pd.DataFrame], list[str]]:
             if not is_streamed:
                 for name, cells in sheets.items():
                     _fill_merged(cells, file.book[name])
-    except Exception as error:  # damaged archives fail in many ways
+    except Exception as error:  # damaged archives raise errors of many types
         raise ValueError(str(error) or type(error).__name__) from error
     return sheets, hidden
 
 
 def _fill_merged(cells: pd.DataFrame, sheet: Any) -> None:
-    """Give the value of a cell that is merged over several rows to each of these rows."""
+    """Copy the value of a cell that is merged over several rows to each of them."""
     for merged in sheet.merged_cells.ranges:
         rows = slice(merged.min_row - 1, merged.max_row)
         column = merged.min_col - 1
@@ -99,7 +97,7 @@ def _without_empty(sheet: pd.DataFrame) -> pd.DataFrame:
 
 
 def _with_header(cells: pd.DataFrame) -> pd.DataFrame:
-    """Take the first row that is mostly filled, or names under it, for the columns' names."""
+    """Use the first mostly filled row, or names below it, as the header."""
     n_filled = cells.notna().sum(axis="columns")
     header = int((n_filled > n_filled.max() / 2).to_numpy().argmax())
     first_rows = cells.iloc[header : header + HEADER_ROWS]
@@ -119,10 +117,9 @@ def _with_header(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def _has_names_below(cells: pd.DataFrame, header: int) -> bool:
-    """Return whether a row of merged cells has the names of single columns under it.
+    """Return whether a row of merged cells is followed by the names of the single columns.
 
-    That row fills the gaps, and all that it holds are short strings, which are not there again in
-    their columns.
+    The second row has no gaps and only short strings, which do not recur in their columns.
     """
     if header + 2 > len(cells) - 1:
         return False
@@ -136,7 +133,7 @@ def _has_names_below(cells: pd.DataFrame, header: int) -> bool:
 
 
 def _under_each_other(sheets: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """Join the rows of sheets with the same columns, and say of which sheet each row is."""
+    """Concatenate sheets with the same columns, and add a column with the sheet of each row."""
     if len(sheets) == 1:
         return next(iter(sheets.values()))
     rows = pd.concat(sheets.values(), ignore_index=True)

@@ -1,4 +1,4 @@
-"""What is wrong with a value that was read, and with a file that cannot be read."""
+"""Faults in values that were read, and errors of files that cannot be read."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from nanosae.errors import DataError
 
 @dataclass(frozen=True)
 class Fault:
-    """Why a row cannot be used.
+    """The reason why a row cannot be used.
 
     Attributes:
-        row: Position of the row among those that were asked for.
-        problem: What is wrong; it follows the place of the row in the message.
+        row: Position of the row among the requested ones.
+        problem: The problem, which follows the location of the row in the message.
         remedy: What to do.
-        column: Name or number of the column at fault, None if it is the whole row.
+        column: Name or number of the faulty column, or None for the whole row.
     """
 
     row: int
@@ -31,8 +31,8 @@ class Fault:
 
 
 def find_not_finite(x: np.ndarray, names: Sequence[str]) -> Fault | None:
-    """Find the first NaN or infinite value, in (n, width); names of columns where there are any."""
-    # one pass; a sum may overflow though every value is finite
+    """Return a fault for the first NaN or infinite value of x, (n, width), or None."""
+    # a single pass; the sum can overflow although all values are finite
     if np.isfinite(x.sum()):
         return None
     places = np.argwhere(~np.isfinite(x))
@@ -50,7 +50,7 @@ def find_not_finite(x: np.ndarray, names: Sequence[str]) -> Fault | None:
 
 @contextmanager
 def naming(file: Path | None) -> Iterator[None]:
-    """Name the file in the errors of the libraries that read it."""
+    """Name the file in errors of the libraries that read it."""
     try:
         yield
     except (pa.ArrowException, OSError) as error:

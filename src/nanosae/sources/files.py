@@ -1,4 +1,4 @@
-"""Files of vectors: one, a folder of shards, or a glob; all of one format."""
+"""Files of vectors: a single file, a folder of shards, or a glob, all in one format."""
 
 from __future__ import annotations
 
@@ -11,48 +11,52 @@ from nanosae.errors import DataError, MissingError, NanoSAEError
 from nanosae.sources.arrays import ARRAY_SUFFIXES, read_array_file
 from nanosae.sources.arrow_files import open_arrow, open_parquet
 from nanosae.sources.csv_files import DELIMITED, open_csv
-from nanosae.sources.detection import natural_key
+from nanosae.sources.folders import matching
 from nanosae.sources.tables import LazyTable
 
 SUFFIXES = (*DELIMITED, ".parquet", ".feather", ".arrow", *ARRAY_SUFFIXES)
-# beside the shards, as `cache` writes it
-CACHED_METADATA = Path("columns", "00000.parquet")
-PROVENANCE = "provenance.json"  # as `cache_activations` writes it
+SHOWN = 3  # found files named in an error
+CACHED_METADATA = Path("columns", "00000.parquet")  # written by `cache`
+PROVENANCE = "provenance.json"  # written by `cache_activations`
 
 
 def find_files(path: Path) -> list[Path]:
-    """Return a file, or the data files of a folder or glob, in natural order of their names.
+    """Return a file, or the data files of a folder or glob, in the natural order of their names.
 
     Raises:
         MissingError: If there are none; it is a FileNotFoundError.
-        DataError: If they are not of one format.
+        DataError: If they have several formats.
     """
     pattern = glob.escape(str(path)) if path.exists() else str(path)
     if path.is_dir():
         pattern += "/*"
-    names = sorted(glob.glob(pattern, recursive=True), key=natural_key)  # noqa: PTH207
-    files = [Path(name) for name in names if name.endswith(SUFFIXES)]
+    found = matching(pattern)
+    files = [file for file in found if file.name.endswith(SUFFIXES)]
     if len({file.suffix for file in files}) == 1:
         return files
     is_missing = not files and not path.is_file()
     kind = MissingError if is_missing else DataError
-    found = names[:3] or "nothing there"
-    raise kind(f"{path}: {found}, need files of one type: {SUFFIXES}", file=path)
+    names = ", ".join(map(str, found[:SHOWN])) or "nothing"
+    raise kind(
+        f"{path}: found {names}, but files of one of these types are needed: "
+        f"{', '.join(SUFFIXES)}.",
+        file=path,
+    )
 
 
 def open_file(path: Path, columns: Sequence[str] | None = None) -> LazyTable | Any:
-    """Open a file as a table, or as something to index like a 2-d array.
+    """Open a file as a table, or as an object that is indexed like a 2-d array.
 
     Args:
         path: The file.
-        columns: Where it holds several arrays, the name of one.
+        columns: Name of the array, if the file holds several.
 
     Raises:
-        DataError: If it is not what its suffix says; names the file.
+        DataError: If the file does not have the format of its suffix.
     """
     try:
         return _open(path, columns)
-    except Exception as error:  # each of the eight libraries has errors of its own
+    except Exception as error:  # the libraries raise errors of many types
         raise DataError(
             f"Cannot read {path} as a {path.suffix} file: {error}",
             file=path,
@@ -67,5 +71,5 @@ def _open(path: Path, columns: Sequence[str] | None) -> LazyTable | Any:
         return open_parquet(path)
     if path.suffix in (".feather", ".arrow"):
         return open_arrow(path)
-    name = columns[0] if columns is not None and len(columns) == 1 else None
-    return read_array_file(path, name)
+    has_name = columns is not None and len(columns) == 1
+    return read_array_file(path, columns[0] if has_name else None)

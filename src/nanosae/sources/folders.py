@@ -1,4 +1,4 @@
-"""Which files of a folder are read, and in which folders they lie."""
+"""The readable files of a folder, and the folders that they are in."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from pathlib import Path
 
 from nanosae.sources.detection import natural_key
 
-# files on a folder, not in it
+# files that describe a folder
 ABOUT = re.compile(r"(readme|licen[cs]e|changelog|contributing)(\.|$)", re.IGNORECASE)
 MARKDOWN = ".md"
+COMPRESSED = (".gz", ".bz2", ".zst")
 
 
 def files_of(path: Path, suffixes: Sequence[str]) -> list[Path]:
-    """Return the files of a folder that can be read, in the natural order of their names.
+    """Return the readable files of a folder, in the natural order of their names.
 
-    Folders in it are looked into where it holds no such file itself, or only Markdown.
+    Subfolders are searched only if the folder itself has no readable files, or only Markdown.
 
     Args:
         path: The folder.
-        suffixes: Of files that can be read.
+        suffixes: Suffixes of readable files.
     """
     folder = glob.escape(str(path))
     own = readable(f"{folder}/*", suffixes)
@@ -32,26 +33,28 @@ def files_of(path: Path, suffixes: Sequence[str]) -> list[Path]:
 
 
 def readable(pattern: str, suffixes: Sequence[str]) -> list[Path]:
-    """Return the files of a glob that can be read; notes beside others are left out."""
-    names = sorted(glob.glob(pattern, recursive=True), key=natural_key)  # noqa: PTH207
-    found = [file for file in map(Path, names) if suffix_of(file) in suffixes]
+    """Return the readable files of a glob, without a README and Markdown notes beside others."""
+    found = [file for file in matching(pattern) if suffix_of(file) in suffixes]
     texts = [file for file in found if not ABOUT.match(file.name)] or found
     others = [file for file in texts if suffix_of(file) != MARKDOWN]
     return others or texts
 
 
+def matching(pattern: str) -> list[Path]:
+    """Return the paths of a glob, in the natural order of their names."""
+    names = sorted(glob.glob(pattern, recursive=True), key=natural_key)  # noqa: PTH207
+    return [Path(name) for name in names]
+
+
 def suffix_of(file: Path) -> str:
-    """Return the suffix of a file, but for that of a compression."""
+    """Return the suffix of a file, ignoring that of compression."""
     if file.suffix.lower() in COMPRESSED:
         file = file.with_suffix("")
     return file.suffix.lower()
 
 
-COMPRESSED = (".gz", ".bz2", ".zst")
-
-
 def folder_columns(files: Sequence[Path]) -> dict[str, list[str | None]]:
-    """Return the folder of each file, and the folders in it, where they are not all the same.
+    """Return the folder and subfolders of each file, by level, where they differ.
 
     Example:
         >>> folder_columns([Path("talks/sea/old/1.md"), Path("talks/sky/old/2.md")])

@@ -1,4 +1,4 @@
-"""Objects in memory as tables or arrays: pandas, polars, Arrow, Hugging Face, lists, tensors."""
+"""In-memory objects as tables or arrays: pandas, polars, Arrow, Hugging Face, lists, tensors."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ import pyarrow as pa
 from nanosae.errors import LISTED_NAMES, DataError, DataTypeError
 from nanosae.sources.arrays import as_array, from_list
 from nanosae.sources.kinds import with_plain_types
+from nanosae.sources.repeated_columns import with_own_names
 from nanosae.sources.tables import LazyTable, table_in_memory
 from nanosae.sources.vector_text import with_vectors_parsed
 
 ONE_OF_SEVERAL = (
-    "Give one of them, or all side by side: np.concatenate([*arrays.values()], axis=1)."
+    "Give one of them, or concatenate them: np.concatenate([*arrays.values()], axis=1)."
 )
 LAZY = {
-    "LazyFrame": "Read it: .collect().",
+    "LazyFrame": "Call .collect() on it.",
     "IterableDataset": "Give a function that yields its batches as (n, width) arrays.",
     "TensorDataset": "Give its tensor, or a DataLoader of it.",
     "DatasetDict": "Give one of its splits.",
@@ -26,11 +27,11 @@ SELECTION_ROWS = 1024  # rows of a Hugging Face selection that are gathered at a
 
 
 def from_object(data: Any) -> LazyTable | Any:
-    """Return an object in memory as a table, or as something to index like a 2-d array.
+    """Return an object as a table, or as something that is indexed like a 2-d array.
 
     Raises:
-        DataTypeError: If it is of no accepted kind; it is a TypeError.
-        DataError: If it holds something other than numbers and texts.
+        DataTypeError: If the type is not supported; it is a TypeError.
+        DataError: If it contains anything but numbers and texts.
     """
     module, _, _ = type(data).__module__.partition(".")
     if module == "datasets" and type(data).__name__ == "Dataset":
@@ -57,7 +58,7 @@ def from_object(data: Any) -> LazyTable | Any:
 
 
 def several_arrays(arrays: Mapping[Any, Any]) -> str:
-    """Say what a dict holds, as the end of a sentence."""
+    """Describe a dict of arrays, as the end of a sentence."""
     names = ", ".join(map(repr, list(arrays)[:LISTED_NAMES]))
     return f"is a dict of {len(arrays)} parts: {names}."
 
@@ -76,7 +77,7 @@ def _from_list(vectors: Any) -> LazyTable | Any:
 
 
 def _from_hugging_face(data: Any) -> LazyTable:
-    """Wrap a Dataset: mapped as it is, or by groups of rows if they are a selection."""
+    """Wrap a Dataset, memory-mapped or, if it is a selection of rows, read in groups."""
     if data._indices is None:
         return table_in_memory(data[:])
     starts = range(0, len(data), SELECTION_ROWS)
@@ -91,25 +92,26 @@ def _from_hugging_face(data: Any) -> LazyTable:
 
 
 def table_of_texts(data: Any) -> pa.Table:
-    """Return frames, tables, records, columns or texts in memory as a table.
+    """Return a frame, table, list of records, dict of columns or list of texts as a table.
 
-    The named levels of a pandas frame's index are columns, too, and periods are times.
+    Named index levels of a pandas frame become columns, and periods become times.
 
     Raises:
-        DataTypeError: If it is none of them; it is a TypeError.
+        DataTypeError: If the type is not supported; it is a TypeError.
 
     Example:
         >>> table_of_texts(["a", "b"]).to_pydict(), table_of_texts([{"body": "a"}]).to_pydict()
         ({'text': ['a', 'b']}, {'body': ['a']})
     """
-    import pandas as pd
-
-    if isinstance(data, pd.Series):
-        data = data.to_frame("text")
-    if isinstance(data, pd.DataFrame):
-        return table_of_frame(_with_index_and_times(data))
+    frame = _as_frame(data)
+    if frame is not None:
+        return with_own_names(table_of_frame(_with_index_and_times(frame)))
+    if type(data).__name__ == "DatasetDict":
+        raise _no_texts(data)
     if isinstance(data, dict):
-        return pa.table(data)
+        return _table_of_columns(data)
+    if type(data).__module__.startswith("datasets.") and hasattr(data, "features"):
+        return _table_of_dataset(data)
     if hasattr(data, "to_arrow"):  # polars, and other frames with types of their own
         data = data.to_arrow()
     if isinstance(data, pa.Array | pa.ChunkedArray):
@@ -121,23 +123,77 @@ def table_of_texts(data: Any) -> pa.Table:
     return _table_of_list(data)
 
 
+def _as_frame(data: Any) -> Any:
+    """Return a pandas frame, series or array of records as a frame; None of anything else."""
+    import pandas as pd
+
+    if isinstance(data, pd.DataFrame):
+        return data
+    if isinstance(data, pd.Series):
+        return data.to_frame("text")
+    fields = getattr(getattr(data, "dtype", None), "names", None)
+    return pd.DataFrame(data) if fields else None
+
+
 def _table_of_list(data: Any) -> pa.Table:
     """Return a list of texts or of records as a table."""
-    kind = type(data).__name__
     try:
         rows = list(data)
         if rows and all(isinstance(row, dict) for row in rows):
             return pa.Table.from_pylist(rows)
+        if rows and all(_is_row_of_cells(row) for row in rows):
+            columns = zip(*rows, strict=True)
+            cells = {f"column{i + 1}": list(own) for i, own in enumerate(columns)}
+            return _table_of_columns(cells)
         return pa.table({"text": pa.array(rows, pa.string())})
-    except (TypeError, pa.ArrowInvalid) as error:
-        raise DataTypeError(
-            f"Texts are a file, a table or a list of strings, not {data!r:.60}.",
-            remedy=LAZY.get(kind),
-        ) from error
+    except (TypeError, ValueError) as error:
+        raise _no_texts(data) from error
+
+
+def _is_row_of_cells(row: Any) -> bool:
+    """Return whether a row is a sequence of cells, one of which is a text."""
+    is_sequence = isinstance(row, list | tuple) or getattr(row, "ndim", 0) == 1
+    return is_sequence and any(isinstance(cell, str) for cell in row)
+
+
+def _no_texts(data: Any) -> DataTypeError:
+    return DataTypeError(
+        f"Texts must be a file, a table or a list of strings, not {data!r:.60}.",
+        remedy=LAZY.get(type(data).__name__),
+    )
+
+
+def _table_of_columns(columns: Mapping[str, Any]) -> pa.Table:
+    """Return a dict of columns as a table.
+
+    Raises:
+        DataError: If they differ in length, or a cell has no type.
+    """
+    try:
+        return pa.table(dict(columns))
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise DataError(f"The columns cannot be put side by side: {error}.") from error
+
+
+def _table_of_dataset(data: Any) -> pa.Table:
+    """Return a Hugging Face dataset as a table; classes by their names."""
+    classes = {
+        name: feature.names
+        for name, feature in (data.features or {}).items()
+        if type(feature).__name__ == "ClassLabel"
+    }
+    is_stored = type(data).__name__ == "Dataset"
+    table = data.with_format("arrow")[:] if is_stored else _table_of_list(data)
+    for name, names in classes.items():
+        numbers = table[name].to_pylist()
+        cells = [names[number] if number is not None else None for number in numbers]
+        place = table.column_names.index(name)
+        table = table.set_column(place, name, pa.array(cells, pa.string()))
+    return with_plain_types(table)
 
 
 def _with_index_and_times(frame: Any) -> Any:
-    """Put the named levels of an index beside the columns, and take the start of each period."""
+    """Add the named index levels as columns, and replace each period with its start."""
     import pandas as pd
 
     frame = frame.set_axis(list(map(_name, frame.columns)), axis="columns")
@@ -154,13 +210,13 @@ def _with_index_and_times(frame: Any) -> Any:
 
 
 def _name(name: Any) -> str:
-    """Return the name of a column; of several levels, with points between."""
+    """Return the name of a column, with its levels joined by dots."""
     parts = name if isinstance(name, tuple) else (name,)
     return ".".join(map(str, parts))
 
 
 def table_of_frame(frame: Any) -> pa.Table:
-    """Convert a pandas frame: each column keeps its type, and those of mixed types become text."""
+    """Convert a pandas frame, keeping the types of columns except mixed ones, which become text."""
     names, columns = [], []
     for name, series in frame.items():
         names.append(_name(name))
@@ -169,7 +225,7 @@ def table_of_frame(frame: Any) -> pa.Table:
 
 
 def _from_series(series: Any, name: str) -> pa.Array:
-    """Convert a column; one of mixed types to text, so that a bad cell can be named."""
+    """Convert a column; mixed types become text, so that a bad cell can be reported."""
     import pandas as pd
 
     if isinstance(series.dtype, pd.SparseDtype):
@@ -184,8 +240,10 @@ def _from_series(series: Any, name: str) -> pa.Array:
         return pa.array(series, from_pandas=True)
     except UnicodeEncodeError as error:
         raise _not_text(series, name) from error
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
-        return pa.array([None if cell is None else str(cell) for cell in series])
+    except (pa.ArrowException, OverflowError):
+        is_missing = series.isna()
+        cells = zip(series, is_missing, strict=True)
+        return pa.array([None if missing else str(cell) for cell, missing in cells])
 
 
 def _is_interval(dtype: Any) -> bool:
@@ -195,12 +253,14 @@ def _is_interval(dtype: Any) -> bool:
 
 
 def _not_text(series: Any, name: str) -> DataError:
-    """Describe the first cell that holds half of a character."""
+    """Return the error for the first cell with an unpaired surrogate."""
     for row, cell in enumerate(series):
         try:
             str(cell).encode()
         except UnicodeEncodeError:
             problem = f"row {row} (0-based), column {name} holds {cell!r}, which is not valid text."
-            remedy = 'Mend it with text.encode("utf-8", "replace").decode(), or drop the row.'
+            remedy = (
+                'Fix it with text.encode("utf-8", "replace").decode(), or drop the row.'
+            )
             return DataError(problem, row=row, column=name, remedy=remedy)
     raise AssertionError(f"column {name} can be encoded")

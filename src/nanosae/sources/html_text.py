@@ -1,4 +1,4 @@
-"""Texts that were written as HTML, as plain text: mails, help desks, forums, pages."""
+"""Convert HTML texts from mails, help desks, forums and web pages to plain text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from nanosae.sources.kinds import pc
 
-HTML_SHARE = 0.2  # of the texts that have an element, from which on they are HTML
+HTML_SHARE = 0.2  # minimum share of texts with an element
 BREAKS = "p|div|br|hr|li|ul|ol|tr|table|blockquote|section|article|pre|h[1-6]"
 INLINE = (
     "a|b|i|u|s|em|strong|span|font|img|code|small|sub|sup|del|center|o:p"
@@ -17,13 +17,13 @@ INLINE = (
 IN_TAG = r"(?:\s[^<>]*)?/?>"
 ELEMENT = rf"(?i)</?(?:{BREAKS}|{INLINE}){IN_TAG}"
 HIDDEN = r"(?is)<(?:script|style)\b.*?</(?:script|style)>|<!--.*?-->"
-# as mail programs mark what somebody else has written
+# quoted replies as marked by mail programs
 QUOTED = r'(?is)<blockquote\b[^<>]*(?:type="?cite|gmail_quote).*?</blockquote>'
 ENTITY = r"&(?:[A-Za-z]{2,8}|#\d{2,6}|#x[\dA-Fa-f]{2,6});"
 
 
 def is_html(values: pa.Array | pa.ChunkedArray) -> bool:
-    """Return whether a fifth of some texts have elements of HTML.
+    """Return whether at least a fifth of the texts have HTML elements.
 
     Example:
         >>> is_html(pa.array(["<p>Hello</p>", "no tag"])), is_html(pa.array(["List<int>"]))
@@ -34,7 +34,7 @@ def is_html(values: pa.Array | pa.ChunkedArray) -> bool:
 
 
 def plain_texts(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    r"""Return texts without tags, scripts and the replies that they quote, a block a line.
+    r"""Return texts without tags, scripts and quoted replies, with one line per block.
 
     Example:
         >>> html_texts = pa.chunked_array([["<p>A &amp; B</p><p>less: 1 < 2</p>", None]])

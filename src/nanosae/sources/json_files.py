@@ -1,4 +1,4 @@
-"""Tables out of JSON: an array of objects or texts, an object of columns, or an object per line."""
+"""Tables from JSON: an array of objects or texts, an object of columns, or an object per line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BLOCK_BYTES = 2**26  # a row must fit into a block
 
 
 def read_json_lines(path: Path, text_column: str | None = None) -> pa.Table:
-    """Read a JSON object per line; the text column is read as it is written."""
+    """Read one JSON object per line; the text column is read verbatim."""
     parse = None
     if text_column is not None:
         schema = pa.schema({text_column: pa.string()})
@@ -33,14 +33,14 @@ def read_json_lines(path: Path, text_column: str | None = None) -> pa.Table:
             raise
         return _read_mixed_lines(path, text_column, error)
     if text_column is not None and table[text_column].null_count == len(table):
-        table = table.drop_columns(text_column)  # the schema made it up
+        table = table.drop_columns(text_column)  # only exists in the given schema
     return table
 
 
 def _read_mixed_lines(
     path: Path, text_column: str | None, reason: Exception
 ) -> pa.Table:
-    """Read lines in which a value has several types, such as 5 and "five"."""
+    """Read lines in which a field has values of several types, such as 5 and "five"."""
     with pa.input_stream(str(path), compression="detect") as stream:
         lines = stream.read().splitlines()
     records = [json.loads(line) for line in lines if line.strip()]
@@ -55,7 +55,7 @@ def _read_mixed_lines(
 
 
 def read_json(path: Path, text_column: str | None = None) -> pa.Table:
-    """Read a JSON file of any of the forms."""
+    """Read a JSON file of any supported structure."""
     with pa.input_stream(str(path), compression="detect") as stream:
         content = stream.read()
     try:
@@ -75,7 +75,7 @@ def read_json(path: Path, text_column: str | None = None) -> pa.Table:
 def _table_of_records(
     records: Sequence[Any], path: Path, reason: Exception | None = None
 ) -> pa.Table:
-    """Make a column of each key; values of several types become texts."""
+    """Return a table with a column for each key; values of several types become texts."""
     names: dict[str, None] = {}  # in their order
     for row, record in enumerate(records):
         if not isinstance(record, dict):
@@ -105,7 +105,7 @@ def _as_text(value: Any) -> str | None:
 
 
 def with_chats_as_text(table: pa.Table) -> pa.Table:
-    """Turn columns of chat messages, lists of {"role", "content"}, into texts."""
+    """Convert columns of chat messages, lists of {"role", "content"}, to texts."""
     for i, field in enumerate(table.schema):
         if not _is_chat(field.type):
             continue

@@ -1,4 +1,4 @@
-"""What the columns of an Arrow type hold, and Arrow's functions on columns."""
+"""Predicates on Arrow types, and Arrow's compute functions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute
 
-pc: Any = pyarrow.compute  # its functions are made when it is imported
+pc: Any = pyarrow.compute  # typed as Any, because its functions are generated on import
 
 
 def is_text(kind: pa.DataType) -> bool:
@@ -33,7 +33,7 @@ def is_vector(kind: pa.DataType) -> bool:
 
 
 def whole_numbers(values: pa.Array | pa.ChunkedArray) -> Any:
-    """Return fractions as int64 if all of them are whole, else None.
+    """Return floats as int64 if all of them are whole, otherwise None.
 
     Example:
         >>> whole_numbers(pa.array([1999.0, None])).to_pylist(), whole_numbers(pa.array([0.5]))
@@ -46,7 +46,7 @@ def whole_numbers(values: pa.Array | pa.ChunkedArray) -> Any:
 
 
 def with_plain_types(table: pa.Table) -> pa.Table:
-    """Return a table whose strings are of the type that all of Arrow's functions take.
+    """Return a table whose strings have the type that all Arrow functions support.
 
     Example:
         >>> views = pa.table({"text": pa.array(["a"], pa.string_view())})
@@ -72,7 +72,7 @@ def _plain_type(kind: pa.DataType) -> pa.DataType:
 
 
 def kind_words(kind: pa.DataType) -> str:
-    """Name the values of a type for people who do not know Arrow.
+    """Describe the values of a type for users who do not know Arrow.
 
     Example:
         >>> kind_words(pa.list_(pa.struct([("a", pa.int64())]))), kind_words(pa.time64("us"))

@@ -1,4 +1,4 @@
-"""The columns beside the vectors: one schema for all shards, whatever each of them says."""
+"""The columns other than the vectors, with one schema for all shards."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from nanosae.errors import DataError
 
 @dataclass(frozen=True)
 class Metadata:
-    """Columns that are read batch by batch, in row order.
+    """Columns that are read in batches, in row order.
 
     Attributes:
         schema: Names and types of the columns.
         n_rows: Number of rows.
-        batches: Function that yields all rows, with this schema.
+        batches: Function that yields all rows with this schema.
     """
 
     schema: pa.Schema
@@ -26,15 +26,15 @@ class Metadata:
 
 
 def metadata_of_table(table: pa.Table) -> Metadata:
-    """Wrap a table in memory."""
+    """Return the metadata of a table in memory."""
     return Metadata(table.schema, table.num_rows, lambda: iter(table.to_batches()))
 
 
 def join_metadata(shards: Sequence[Metadata]) -> Metadata | None:
-    """Put the metadata of shards under each other; None if no shard has any.
+    """Concatenate the metadata of shards; return None if no shard has any.
 
-    A column has the type that holds all its values: integers beside fractions become fractions, and
-    types that have nothing in common become text. Where a shard lacks a column, it is null.
+    Each column gets a type for all its values: integers and fractions become fractions, and
+    incompatible types become text. Columns that a shard lacks are null.
     """
     schema = common_schema([shard.schema for shard in shards])
     if not len(schema):
@@ -52,7 +52,7 @@ def join_metadata(shards: Sequence[Metadata]) -> Metadata | None:
 
 
 def common_schema(schemas: Sequence[pa.Schema]) -> pa.Schema:
-    """Return the columns of all schemas, each with a type that all its types can be cast to."""
+    """Return the columns of all schemas, each with a type that its types can be cast to."""
     types: dict[str, list[pa.DataType]] = {}
     for schema in schemas:
         for field in schema:
@@ -87,10 +87,10 @@ def _cast(column: pa.Array, field: pa.Field) -> pa.Array:
         return column.cast(field.type)
     except pa.ArrowException as error:
         raise DataError(
-            f"column {field.name!r} is {column.type} in one shard and cannot become {field.type}, "
-            f"which another shard needs: {error}",
+            f"column {field.name!r} is {column.type} in one shard and cannot be converted to "
+            f"{field.type}, its type in another: {error}",
             column=field.name,
-            remedy="Write the column with one type in all shards.",
+            remedy="Write the column with the same type in all shards.",
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Notes on what a file holds beside its rows; they travel in the metadata of a table's schema."""
+"""Notes for the user about reading a file, stored in the metadata of the table's schema."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ def with_note(table: pa.Table, note: str) -> pa.Table:
     """Add a sentence for the user to a table.
 
     Example:
-        >>> noted = with_note(pa.table({"text": ["a"]}), "Two lines were left out.")
+        >>> noted = with_note(pa.table({"text": ["a"]}), "Skipped two lines.")
         >>> notes_of(noted)
-        ['Two lines were left out.']
+        ['Skipped two lines.']
     """
     kept = table.schema.metadata or {}
     notes = [*notes_of(table), note]
@@ -23,6 +23,6 @@ def with_note(table: pa.Table, note: str) -> pa.Table:
 
 
 def notes_of(table: pa.Table) -> list[str]:
-    """Return the sentences that reading a file added to a table."""
+    """Return the notes of a table."""
     metadata = table.schema.metadata or {}
     return json.loads(metadata.get(NOTES, b"[]"))

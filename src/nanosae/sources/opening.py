@@ -1,4 +1,4 @@
-"""The door of this room: `open_rows` makes `Rows` of frames, arrays, files, folders and globs."""
+"""Open frames, arrays, files, folders and globs as `Rows`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from nanosae.sources.tables import BatchReader, LazyTable
 
 @dataclass(frozen=True)
 class _Shard:
-    """One opened file or object."""
+    """An opened file or object."""
 
     parts: list[Part]
     width: int
@@ -51,30 +51,30 @@ def open_rows(
     input_size: int | None = None,
     targets: Any = None,
 ) -> Rows:
-    """Open any accepted kind of data as rows of vectors.
+    """Open data of any supported kind as rows of vectors.
 
-    Vectors are a list column; else the longest run of same-prefix numbered columns, in numeric
-    order; else all numeric columns, if `input_size` agrees or no integers stand beside fractions.
-    The other columns are carried along as metadata.
+    The vectors are a list column; otherwise the longest run of numbered columns with the same
+    prefix, in numeric order; otherwise all numeric columns, if their number is `input_size` or they
+    do not mix integers with fractions. The other columns are kept as metadata.
 
     Args:
-        data: pandas or polars frame, pyarrow table, Hugging Face `Dataset`, array, memmap, scipy
-            sparse matrix, torch tensor, list, or the path of a .csv .tsv .parquet .feather .arrow
-            .npy .npz .safetensors .pt file, of a folder of files of one such type, or a glob.
+        data: A pandas or polars frame, pyarrow table, Hugging Face `Dataset`, array, memmap, SciPy
+            sparse matrix, torch tensor or list, or the path of a .csv .tsv .parquet .feather .arrow
+            .npy .npz .safetensors or .pt file, a folder of files of one such type, or a glob.
             Pickles are never opened.
-        columns: Names of the vector columns, in this order, or of the array in a file of several;
-            ignored where the data has no names.
-        input_size: Width that the vectors must have.
-        targets: As many vectors, of any kind, to be read behind those of `data`.
+        columns: Names of the vector columns, in order, or name of the array in a file of several;
+            ignored if the data has no names.
+        input_size: Required width of the vectors.
+        targets: Target vectors in any of these forms, one for each row, read as further columns.
 
     Returns:
         The opened rows.
 
     Raises:
-        DataError: If vectors are missing, ambiguous or malformed: names file, row, column and
-            remedy; it is a ValueError.
-        DataTypeError: If `data` is of no accepted kind; it is a TypeError.
-        MissingError: If there is no such path, or no data file in the folder; it is a
+        DataError: If vectors are missing, ambiguous or malformed; the message names file, row,
+            column and remedy. It is a ValueError.
+        DataTypeError: If `data` has an unsupported type; it is a TypeError.
+        MissingError: If the path does not exist, or the folder holds no data files; it is a
             FileNotFoundError.
 
     Example:
@@ -101,7 +101,7 @@ def open_rows(
 
 
 def _open_path(path: Path, columns: list[str] | None, width: int | None) -> Rows:
-    """Open a file, a folder or a glob; all shards have the columns and width of the first."""
+    """Open a file, folder or glob, whose shards must have the columns and width of the first."""
     shards: list[_Shard] = []
     for file in find_files(path):
         source = open_file(file, columns)
@@ -129,7 +129,7 @@ def _open_path(path: Path, columns: list[str] | None, width: int | None) -> Rows
 def _open_source(
     source: Any, file: Path | None, columns: list[str] | None, width: int | None
 ) -> _Shard:
-    """Find the vectors in a table or array, and check their width."""
+    """Find the vectors in a table or array and check their width."""
     if isinstance(source, LazyTable):
         shard = _open_table(source, file, columns, width)
     else:
@@ -189,7 +189,7 @@ def _join_metadata(shards: list[_Shard]) -> Metadata | None:
 
 
 def _cached_metadata(folder: Path) -> Metadata | None:
-    """Return the metadata that `cache` wrote beside its shards, if there is any."""
+    """Return the metadata that `cache` wrote beside its shards, or None."""
     file = folder / CACHED_METADATA
     if not file.exists():
         return None
@@ -198,9 +198,9 @@ def _cached_metadata(folder: Path) -> Metadata | None:
 
 
 def _provenance(folder: Path) -> dict[str, Any]:
-    """Return what stands beside shards on what they were made of; nothing without."""
+    """Return the provenance that is stored beside shards, or an empty dict."""
     file = folder / PROVENANCE
-    return read_json(file, "Make the shards again.") if file.is_file() else {}
+    return read_json(file, "Recreate the shards.") if file.is_file() else {}
 
 
 def _check_width(width: int, expected: int | None) -> None:

@@ -1,7 +1,7 @@
-"""Rows of vectors by their numbers, whatever they are read from.
+"""Rows of vectors that are read by row number, from any source.
 
-`Rows` joins parts: arrays, and groups of rows of tables, each of which is opened when one of its
-rows is asked for. What finds parts, and the vectors in them, is `opening.py`.
+`Rows` joins parts (arrays, and row groups of tables), each of which is opened when one of its rows
+is requested. `opening.py` finds the parts and the vectors in them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Reader(Protocol):
     """An open part."""
 
     def fill(self, rows: np.ndarray, out: np.ndarray) -> Fault | None:
-        """Copy ascending rows, by their numbers in the part, to `out`; or tell what is wrong."""
+        """Copy rows, given by ascending numbers in the part, to `out`; or return a fault."""
         ...
 
 
@@ -39,10 +39,11 @@ class Part:
     Attributes:
         n_rows: Number of rows.
         open: Function that returns a reader of the vectors.
-        indivisible: Whether any row costs as much as the whole part: a compressed row group, say.
-        file: The file that holds them, None for objects.
-        first_row: Number of the first row in that file.
-        delimited: Whether the file has a row per line, after a line of names.
+        indivisible: Whether reading one row costs as much as the whole part, as in a compressed row
+            group.
+        file: The file that contains the rows, or None for objects.
+        first_row: Number of the first row in the file.
+        delimited: Whether the file has one row per line after a header line.
     """
 
     n_rows: int
@@ -53,7 +54,7 @@ class Part:
     delimited: bool = False
 
     def place(self, row: int) -> str:
-        """Say where a row of the part is."""
+        """Describe the location of a row of the part."""
         number = self.first_row + row
         if self.file is None:
             return f"row {number} (0-based)"
@@ -62,18 +63,18 @@ class Part:
 
 
 class Rows:
-    """An opened source of vectors; made by `open_rows`. Threads may share it.
+    """An opened source of vectors, made by `open_rows`. It can be shared by threads.
 
     Attributes:
         n_rows: Number of rows.
         width: Length of each vector.
-        target_width: Length of the targets behind the vectors; 0 without targets.
-        total_width: Length of what is read: `width + target_width`.
-        columns: Names of the vector columns, `[name]` of a list column, None without names.
+        target_width: Length of the targets that follow each vector; 0 without targets.
+        total_width: `width + target_width`.
+        columns: Names of the vector columns, `[name]` for a list column, None without names.
         source: The path that was opened, None for objects.
-        provenance: What the rows were made of, as metadata of an SAE; empty if that is not known.
-        group_starts: First rows of the groups that are read as a whole, and `n_rows`; empty where
-            any row can be read by itself.
+        provenance: Provenance of the rows, as in the metadata of an SAE; empty if unknown.
+        group_starts: First rows of the groups that are read as a whole, followed by `n_rows`; empty
+            if rows can be read individually.
     """
 
     def __init__(
@@ -102,13 +103,13 @@ class Rows:
             self.group_starts = self._starts.tolist()
         self._metadata = metadata
         self._targets = targets
-        self._what = ""  # "target of " in the messages about targets
+        self._prefix = ""  # of messages: "target of " for targets
         self._lock = threading.Lock()
         self._open_part = -1
         self._reader: Reader | None = None
 
     def with_targets(self, targets: Rows) -> Rows:
-        """Return these rows with targets behind them.
+        """Return these rows followed by their targets.
 
         Raises:
             DataError: If there are not as many targets as rows.
@@ -119,7 +120,7 @@ class Rows:
                 remedy="Give one target for each row.",
             )
         behind = Rows(targets._parts, targets.width, columns=targets.columns)
-        behind._what = "target of "
+        behind._prefix = "target of "
         both = Rows(
             self._parts,
             self.width,
@@ -133,12 +134,12 @@ class Rows:
         return both
 
     def metadata_batches(self) -> Iterator[pa.RecordBatch]:
-        """Yield the columns that are no vectors in row order; nothing if there are none."""
+        """Yield the columns that are not vectors in row order; nothing if there are none."""
         if self._metadata is not None:
             yield from self._metadata.batches()
 
     def metadata(self) -> pa.Table | None:
-        """Read the columns that are not vectors (texts, ids, labels) in row order; None without."""
+        """Read the columns that are not vectors (texts, ids, labels); None if there are none."""
         if self._metadata is None:
             return None
         return pa.Table.from_batches(self._metadata.batches(), self._metadata.schema)
@@ -154,8 +155,8 @@ class Rows:
             A new array, (stop − start, total_width), float32, C-contiguous, finite.
 
         Raises:
-            DataError: If a vector is ragged, or a value missing, no number, NaN or infinite; it is
-                a ValueError.
+            DataError: If a vector has another length, or a value is missing, not a number, NaN or
+                infinite; it is a ValueError.
         """
         return self.take(np.arange(start, stop))
 
@@ -164,7 +165,7 @@ class Rows:
 
         Args:
             rows: Row numbers, ascending, (n,).
-            out: Where to put them, (at least n, total_width), float32; None takes a new array.
+            out: Output array, (at least n, total_width), float32; None creates one.
 
         Returns:
             The rows, (n, total_width), float32, C-contiguous, finite.
@@ -185,7 +186,7 @@ class Rows:
         return out
 
     def _fill(self, index: int, rows: np.ndarray, out: np.ndarray) -> None:
-        """Copy rows of a part; only the part that was used last is kept open."""
+        """Copy rows of a part; only the most recent part is kept open."""
         part = self._parts[index]
         with naming(part.file):
             if self._reader is None or self._open_part != index:
@@ -194,7 +195,7 @@ class Rows:
         if fault is not None:
             row = int(rows[fault.row])
             raise DataError(
-                f"{self._what}{part.place(row)}{fault.problem}",
+                f"{self._prefix}{part.place(row)}{fault.problem}",
                 file=part.file,
                 row=part.first_row + row,
                 column=fault.column,
@@ -207,7 +208,7 @@ class Rows:
             yield self.read(start, min(start + size, self.n_rows))
 
     def fingerprint(self) -> str:
-        """Hash the shape and 16 rows at the start, middle and end: the same in any container."""
+        """Hash the shape and 16 rows at the start, middle and end, independently of the format."""
         middle, end = self.n_rows // 2, self.n_rows - SAMPLE_ROWS
         starts = np.array([[0], [middle], [end]])
         sample = starts + np.arange(SAMPLE_ROWS)

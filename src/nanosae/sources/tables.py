@@ -1,4 +1,4 @@
-"""Tables whose columns are read when they are asked for, and vectors out of Arrow batches."""
+"""Tables whose columns are read on demand, and vectors from Arrow batches."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 from nanosae.sources.faults import Fault, find_not_finite
 from nanosae.sources.kinds import is_vector, pc
 
-# What Arrow can read as a number, as text
+# text that Arrow reads as a number
 NUMBER_CELL = re.compile(
     r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?|[-+]?inf|nan|none|true|false", re.I
 )
@@ -21,14 +21,13 @@ NUMBER_CELL = re.compile(
 
 @dataclass(frozen=True)
 class LazyTable:
-    """A table that is read column by column and group by group.
+    """A table that is read by columns and groups of rows.
 
     Attributes:
-        schema: Names and types of its columns.
-        group_sizes: Number of rows of each group.
-        read_group: Function that takes the number of a group and names of columns, and returns
-            Arrow batches.
-        indivisible: Whether any row costs as much as its whole group.
+        schema: Names and types of the columns.
+        group_sizes: Number of rows in each group.
+        read_group: Function from the number of a group and names of columns to Arrow batches.
+        indivisible: Whether reading one row costs as much as the whole group.
     """
 
     schema: pa.Schema
@@ -53,7 +52,7 @@ def table_in_memory(table: pa.Table) -> LazyTable:
 
 
 class BatchReader:
-    """Vectors in batches that come one by one: fast forwards, from the start when going back."""
+    """Reads vectors from successive batches, starting over to go back."""
 
     def __init__(
         self, open_batches: Callable[[], Iterable[pa.RecordBatch]], columns: list[str]
@@ -65,7 +64,7 @@ class BatchReader:
         self._start = self._stop = 0  # of the current batch's rows
 
     def fill(self, rows: np.ndarray, out: np.ndarray) -> Fault | None:
-        """Copy ascending rows to `out`, (n, width), or tell what is wrong with one."""
+        """Copy ascending rows to `out`, (n, width), or return a fault."""
         batch = self._take(rows)
         for number, name in enumerate(self._columns):
             column = batch.column(number)
@@ -104,15 +103,15 @@ def _take_from(batch: pa.RecordBatch, rows: np.ndarray) -> pa.RecordBatch:
 
 
 def _copy_numbers(column: pa.Array, name: str, out: np.ndarray) -> Fault | None:
-    """Copy a column of numbers, or of text that holds numbers."""
+    """Copy a column of numbers, or of text with numbers."""
     try:
         out[:] = column.cast(pa.float32(), safe=False)
     except pa.ArrowException as error:
         row, cell = _find_bad_cell(column, error)
         return Fault(
             row,
-            f", column {name} holds {cell!r}:",
-            "correct it or drop the row.",
+            f", column {name} holds {cell!r}, which is not a number.",
+            "Correct it or drop the row.",
             column=name,
         )
     return None
@@ -126,13 +125,13 @@ def _find_bad_cell(column: pa.Array, error: Exception) -> tuple[int, object]:
 
 
 def _copy_vectors(column: pa.Array, out: np.ndarray) -> Fault | None:
-    """Copy a column of lists, all of which must have the width of `out`."""
+    """Copy a column of lists, which must all have the width of `out`."""
     width = out.shape[1]
     lengths = pc.list_value_length(column).to_pylist()
     for row, length in enumerate(lengths):
         if length != width or not width:
-            problem = f" has a vector of length {length}, row 0 one of {width}."
-            return Fault(row, problem, "Drop or mend the rows of another length.")
+            problem = f" has a vector of length {length}, but row 0 one of {width}."
+            return Fault(row, problem, "Fix or drop the rows of another length.")
     values = pc.list_flatten(column).to_numpy(zero_copy_only=False)
     out[:] = values.reshape(out.shape)
     return None

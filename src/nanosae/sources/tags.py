@@ -1,4 +1,4 @@
-"""Several tags in a cell, with a separator between them."""
+"""Cells with several tags and a separator between them."""
 
 from __future__ import annotations
 
@@ -9,26 +9,24 @@ import pyarrow as pa
 from nanosae.sources.kinds import pc
 
 SEPARATORS = "|;,"
-TAGGED_SHARE = 0.1  # share of the cells that hold several tags
-ALONE = (
-    0.8  # share of the words between spaces that are there alone, too: they are tags
-)
+TAGGED_SHARE = 0.1  # minimum share of cells with several tags
+ALONE = 0.8  # minimum share of words that are also the only tag of a cell
 
 
 def tag_separator(values: pa.Array | pa.ChunkedArray) -> str | None:
-    """Return what separates tags in cells; None if most cells hold no more than one."""
+    """Return the separator of tags in cells, or None if hardly any cell has several."""
     for separator in SEPARATORS:
         has_several = pc.match_substring(values, separator)
         share = pc.mean(has_several.cast(pa.float64())).as_py()
-        if share is not None and share >= TAGGED_SHARE:  # None of no cells
+        if share is not None and share >= TAGGED_SHARE:  # None without cells
             return separator
     return None
 
 
 def are_spaced_tags(values: pa.Array | pa.ChunkedArray) -> bool:
-    """Return whether cells are tags with spaces between, and not names of several words.
+    """Return whether cells are tags separated by spaces, not names of several words.
 
-    Most words stand alone in some cell, as tags do.
+    Most tags are the only word of some cell.
 
     Example:
         >>> are_spaced_tags(pa.array(["cs.LG stat.ML", "cs.LG", "stat.ML", "math.CO cs.LG"]))
@@ -36,16 +34,16 @@ def are_spaced_tags(values: pa.Array | pa.ChunkedArray) -> bool:
         >>> are_spaced_tags(pa.array(["cs.LG stat.ML", "cs.LG", "stat.ML"]))
         True
     """
-    different = pc.unique(pc.utf8_trim_whitespace(values)).drop_null()
-    has_several = pc.match_substring_regex(different, r"\S\s+\S")
-    words = pc.unique(pc.list_flatten(pc.utf8_split_whitespace(different)))
-    alone = different.filter(pc.invert(has_several))
+    distinct = pc.unique(pc.utf8_trim_whitespace(values)).drop_null()
+    has_several = pc.match_substring_regex(distinct, r"\S\s+\S")
+    words = pc.unique(pc.list_flatten(pc.utf8_split_whitespace(distinct)))
+    alone = distinct.filter(pc.invert(has_several))
     is_alone = pc.is_in(words, value_set=alone)
     return pc.any(has_several).as_py() is True and pc.mean(is_alone).as_py() >= ALONE
 
 
 def split_tags(values: pa.Array | pa.ChunkedArray, separator: str | None = None) -> Any:
-    """Return cells of tags as lists of strings; by default at the separator of most cells.
+    """Split cells into lists of tags; by default, the separator is detected.
 
     Example:
         >>> split_tags(pa.array(["Email;Phone;", "Chat"])).to_pylist()

@@ -1,8 +1,8 @@
-"""Texts and their metadata as people have them: CSV of any dialect, JSON, Excel, a line per text.
+"""Read texts and their metadata from CSV of any dialect, JSON, Excel, Arrow or plain text.
 
-A text column that is named is read as it is written: `007` and `2024-01-02` stay texts. The types
-of the other columns are inferred. Files may be compressed with gzip, bzip2 or Zstandard, and a
-folder or a glob of files of one type is one table.
+The named text column is read verbatim: `007` and `2024-01-02` stay texts. The types of the other
+columns are inferred. Files can be compressed with gzip, bzip2 or Zstandard, and a folder or a glob
+of files of one type is read as one table.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from nanosae.sources.kinds import is_list, is_text, pc, with_plain_types
 from nanosae.sources.line_files import read_lines, read_text_files
 from nanosae.sources.metadata import join_metadata, metadata_of_table
 from nanosae.sources.notes import notes_of, with_note
-from nanosae.sources.repeated_columns import with_repeated_as_lists
+from nanosae.sources.repeated_columns import with_own_names, with_repeated_as_lists
 
 JSON_LINES = (".jsonl", ".ndjson")
 ARROW = (".feather", ".arrow")
@@ -36,10 +36,16 @@ TEXT_FILE = ".txt"
 LINES = (TEXT_FILE, ".log", ".srt", ".vtt")
 TABLES = (*DELIMITED, *JSON_LINES, ".json", ".parquet", *ARROW, ".xlsx")
 SUFFIXES = (*TABLES, *LINES, MARKDOWN)
-MANY_FILES = 50  # .txt files, from which on each is a text; of fewer each line is one
+MANY_FILES = 50  # .txt files from which each file is a text; otherwise each line is one
 ARCHIVES = (".zip", ".tar", ".7z", ".rar", ".xz")
-RECORD_NAMES = ("name", "label", "value", "tag", "title")  # that stand for a record
-# what stands for a missing number or date
+RECORD_NAMES = (
+    "name",
+    "label",
+    "value",
+    "tag",
+    "title",
+)  # fields that identify a record
+# cells of missing numbers and dates
 MISSING = ("", "NA", "N/A", "n/a", "null", "NULL", "NaN", "nan", "None", "-")
 
 
@@ -52,28 +58,29 @@ def read_texts(
 ) -> pa.Table:
     r"""Read texts and their metadata.
 
+    A .txt file has one text per line, unless it is a chat, subtitles (also .srt and .vtt), a log
+    (also .log), a book or a poem, which have one text per message, entry, paragraph or verse. If
+    there are at least 50 .txt files, each file is one text, as .md files always are; the column
+    `file` then has their names. Files in several folders get the columns `folder` and `subfolder`.
+
     Args:
-        path: A .csv .tsv .jsonl .ndjson .json .parquet .feather .arrow .xlsx or .txt file (a text
-            per line; of chats and subtitles, .srt and .vtt, too, per message, of logs, .log, too,
-            per entry, of books per paragraph, of verses per verse), perhaps with a
-            further .gz .bz2 or .zst; or a folder or glob of files of one of these types, which are
-            joined in the natural order of their names. Of 50 and more .txt files, and of .md files,
-            each is a text, with the column `file`. Of several folders there is the column `folder`,
-            of folders in these `subfolder`.
-        column: The text column, which is read as it is written; a .txt file gets this name. None
-            leaves the choice to `roles`.
-        encoding: Of CSV files, and of .txt files that are not UTF-8; UTF-16 is recognised by its
-            byte order mark.
-        keep_chats: Leave columns of chat messages, lists of {"role", "content"}, as they are; else
-            they become texts, a message a line.
+        path: A .csv .tsv .jsonl .ndjson .json .parquet .feather .arrow .xlsx .txt or .md file,
+            possibly compressed as .gz .bz2 or .zst; or a folder or glob of files of one type, which
+            are joined in the natural order of their names.
+        column: The text column, which is read verbatim; also the name of the texts of a .txt file.
+            None leaves the choice to `roles`.
+        encoding: Encoding of CSV files, and of .txt files that are not UTF-8; UTF-16 is recognised
+            by its byte order mark.
+        keep_chats: Whether to keep columns of chat messages, lists of {"role", "content"};
+            otherwise they become texts with one message per line.
 
     Returns:
-        All columns, in the order of the file; of records, a column for each field.
+        All columns, in the order of the file, with one column per field of a record.
 
     Raises:
-        MissingError: If there is no such file; it is a FileNotFoundError.
-        DataError: If a file is not what its name says, in another encoding, or lacks the column; it
-            is a ValueError.
+        MissingError: If the file does not exist; it is a FileNotFoundError.
+        DataError: If a file has another format or encoding, or lacks the column; it is a
+            ValueError.
 
     Example:
         >>> import tempfile
@@ -90,7 +97,7 @@ def read_texts(
         table = read_text_files(files, column or "text", encoding)
     else:
         table = _read_tables(files, column, encoding)
-    table = without_structs(_with_own_names(with_repeated_as_lists(table)))
+    table = without_structs(with_own_names(with_repeated_as_lists(table)))
     if not keep_chats:
         table = with_chats_as_text(table)
     if column is None:
@@ -100,13 +107,13 @@ def read_texts(
             f"{path} has no column {column!r}; {near_names(column, table.column_names)}.",
             file=path,
             column=column,
-            remedy="Choose the text column by its name.",
+            remedy="Give the name of the text column.",
         )
     return table
 
 
 def _read_tables(files: list[Path], column: str | None, encoding: str) -> pa.Table:
-    """Read files of tables or lines, and say of which folder each row is if there are several."""
+    """Read files of tables or lines, with the folder of each row if there are several."""
     tables = [_read_file(file, column, encoding) for file in files]
     if len(tables) == 1:
         return tables[0]
@@ -116,8 +123,8 @@ def _read_tables(files: list[Path], column: str | None, encoding: str) -> pa.Tab
     joined = _join(tables)
     notes = dict.fromkeys(note for table in tables for note in notes_of(table))
     if suffix_of(files[0]) == TEXT_FILE and not notes:
-        lines = f"Each line of the {len(files)} files is a text"
-        notes = [f"{lines}; of {MANY_FILES} files and more each file would be one."]
+        lines = f"Each line of the {len(files)} files is read as a text"
+        notes = [f"{lines}; with {MANY_FILES} files or more, each file would be one."]
     for note in notes:
         joined = with_note(joined, note)
     return joined
@@ -138,23 +145,23 @@ def _files(path: Path) -> list[Path]:
         found = files_of(path, SUFFIXES)
     else:
         found = readable(str(path), SUFFIXES)
-    known = ", ".join(SUFFIXES)
+    supported = f"Supported are {', '.join(SUFFIXES)}."
     if not found:
-        problem = "does not exist"
-        if path.is_dir():
-            problem = "holds no file of a type that is read"
-        raise MissingError(f"{path} {problem}.", file=path, remedy=f"Read are {known}.")
+        problem = "holds no supported file" if path.is_dir() else "does not exist"
+        is_address = path.parts[0] in ("http:", "https:")
+        remedy = "Download the file first." if is_address else supported
+        raise MissingError(f"{path} {problem}.", file=path, remedy=remedy)
     types = sorted({suffix_of(file) for file in found})
     if len(types) > 1:
         raise DataError(
             f"{path} holds files of several types: {', '.join(types)}.",
             file=path,
-            remedy=f"Name one type: {path}/*{types[0]}",
+            remedy=f"Choose one type, such as {path}/*{types[0]}",
         )
     if types[0] not in SUFFIXES:
         remedy = "Unpack it first." if path.suffix.lower() in ARCHIVES else None
         raise DataError(
-            f"{path} is a {types[0] or 'nameless'} file; read are {known}.",
+            f"{path} is a file of type {types[0] or 'unknown'}. {supported}",
             file=path,
             remedy=remedy,
         )
@@ -164,7 +171,7 @@ def _files(path: Path) -> list[Path]:
 def _read_file(file: Path, column: str | None, encoding: str) -> pa.Table:
     try:
         table = _read(file, column, encoding)
-        _ = table.column_names  # an error where they are not UTF-8
+        _ = table.column_names  # raises an error if they are not UTF-8
         return table
     except DataError:
         raise
@@ -196,7 +203,7 @@ def _read(file: Path, column: str | None, encoding: str) -> pa.Table:
 
 
 def _with_nulls(table: pa.Table, text_column: str | None) -> pa.Table:
-    """Take empty cells of strings for missing, but for the texts."""
+    """Replace empty strings with nulls, except in the text column."""
     for i, field in enumerate(table.schema):
         if field.name == text_column or not pa.types.is_string(field.type):
             continue
@@ -208,29 +215,16 @@ def _with_nulls(table: pa.Table, text_column: str | None) -> pa.Table:
 
 
 def _join(tables: Iterable[pa.Table]) -> pa.Table:
-    """Put tables under each other; a column has the type that holds all its values."""
+    """Concatenate tables; each column gets a type for all its values."""
     joined = join_metadata([metadata_of_table(table) for table in tables])
     assert joined is not None
     return pa.Table.from_batches(joined.batches(), joined.schema)
 
 
-def _with_own_names(table: pa.Table) -> pa.Table:
-    """Give columns without a name, or with that of an earlier one, a name of their own."""
-    names: list[str] = []
-    for i, given in enumerate(table.column_names):
-        name = given or f"column{i + 1}"
-        number = 2
-        while name in names:
-            name = f"{given} ({number})"
-            number += 1
-        names.append(name)
-    return table.rename_columns(names).replace_schema_metadata(table.schema.metadata)
-
-
 def without_structs(table: pa.Table) -> pa.Table:
-    """Give each field of a column of records a column of its own, `column.field`.
+    """Replace a column of records with one column per field, named `column.field`.
 
-    Of a column of lists of records with a name, label or value, the lists of these are kept.
+    Lists of records with a name, label or value are replaced with lists of these.
 
     Example:
         >>> table = pa.table({"post": [{"title": "a", "votes": {"up": 3}}]})
@@ -243,7 +237,7 @@ def without_structs(table: pa.Table) -> pa.Table:
 
 
 def _with_names_of_records(table: pa.Table) -> pa.Table:
-    """Replace lists of records that have a name, such as the labels of an issue, by the names."""
+    """Replace lists of records with names, such as the labels of an issue, with their names."""
     for i, field in enumerate(table.schema):
         if not is_list(field.type) or not pa.types.is_struct(field.type.value_type):
             continue
@@ -263,7 +257,7 @@ def _is_text_field(record: pa.StructType, name: str) -> bool:
 
 
 def _names_of(lists: pa.ListArray, name: str) -> pa.ListArray:
-    """Return lists of the records' names."""
+    """Return the names of the records in each list."""
     records = pc.list_flatten(lists)
     lengths = pc.fill_null(pc.list_value_length(lists), 0)
     ends = pc.cumulative_sum(lengths.cast(pa.int32()))
@@ -273,7 +267,7 @@ def _names_of(lists: pa.ListArray, name: str) -> pa.ListArray:
 
 
 def drop_empty_texts(table: pa.Table, column: str) -> tuple[pa.Table, int]:
-    """Return the rows whose text is not empty, and the number of the others."""
+    """Return the rows with a text, and the number of rows without."""
     texts = pc.utf8_trim_whitespace(pc.fill_null(table[column], ""))
     kept = table.filter(pc.not_equal(texts, ""))
     return kept, len(table) - len(kept)

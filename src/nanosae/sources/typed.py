@@ -1,4 +1,4 @@
-"""Columns as what their roles say: dates as times, numbers as numbers, tags as lists."""
+"""Convert columns according to their roles: dates to times, text to numbers, tags to lists."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from nanosae.sources.kinds import is_text, pc, whole_numbers
 from nanosae.sources.number_text import read_numbers
 from nanosae.sources.tags import split_tags
 
-NOT_TICKED = "(empty)"  # the value of a box that was not ticked
+NOT_TICKED = "(empty)"  # the value of an unticked check box
 
 
 def with_types(table: pa.Table, columns: Iterable[Column]) -> pa.Table:
-    """Convert columns that hold dates, numbers, tags or boxes as text; the others stay.
+    """Convert columns with dates, numbers, tags or check boxes as text; keep the others.
 
     Args:
         table: Texts and metadata.
-        columns: Roles of its columns.
+        columns: Roles of the columns.
 
     Example:
         >>> table = pa.table({"day": ["31.12.2023"], "price": ["1,5"], "tags": ["a|b"]})
@@ -57,7 +57,7 @@ def with_types(table: pa.Table, columns: Iterable[Column]) -> pa.Table:
 
 
 def _as_dates(values: pa.ChunkedArray) -> Any:
-    """Return text, days and counts since 1970 as times in UTC; years and times as they are."""
+    """Convert text, days and counts since 1970 to times in UTC; keep years and times."""
     if pa.types.is_temporal(values.type):
         return values
     if are_counts(values):
@@ -75,7 +75,7 @@ def _as_dates(values: pa.ChunkedArray) -> Any:
 
 
 def _naive(times: pd.Series) -> pa.Array:
-    """Return times in UTC without saying so."""
+    """Return times in UTC without a time zone."""
     return pa.array(times.dt.tz_localize(None), pa.timestamp("us"))
 
 
@@ -84,7 +84,7 @@ def _as_numbers(values: pa.ChunkedArray) -> Any:
 
 
 def _as_classes(values: pa.ChunkedArray) -> Any:
-    """Give empty boxes a value of their own, so that they are compared with the ticked ones."""
+    """Give unticked boxes a value, so that they are compared with ticked ones."""
     if not is_ticked(values):
         return values
     return pc.fill_null(values.cast(pa.string()), NOT_TICKED)

@@ -1,4 +1,4 @@
-"""Vectors that are written as text in a cell: "[0.1, 0.2]" or "[0.1 0.2]"."""
+"""Vectors written as text in cells: "[0.1, 0.2]" or "[0.1 0.2]"."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ VECTOR_CELL = re.compile(rf"\s*\[\s*{NUMBER}(\s*[,\s]\s*{NUMBER})+\s*,?\s*\]\s*"
 
 
 def with_vectors_parsed(table: pa.Table) -> pa.Table:
-    """Return a table whose columns of vectors as text are columns of lists of numbers.
+    """Convert columns of vectors as text to columns of lists of numbers.
 
     Raises:
-        DataError: If a cell of such a column is not a vector; names the row.
+        DataError: If a cell of such a column is not a vector; the message names its row.
 
     Example:
         >>> table = pa.table({"vector": ["[1, 2.5]", "[3, 4]"], "text": ["[x]", "y"]})
@@ -32,7 +32,7 @@ def with_vectors_parsed(table: pa.Table) -> pa.Table:
 
 
 def _holds_vectors(column: pa.ChunkedArray) -> bool:
-    """Return whether the first cell that is not empty is a vector."""
+    """Return whether the first non-empty cell is a vector."""
     if not is_text(column.type):
         return False
     for cell in column:
@@ -52,13 +52,13 @@ def _parse(column: pa.ChunkedArray, name: str) -> pa.Array:
 
 
 def _not_a_vector(column: pa.ChunkedArray, name: str) -> DataError:
-    """Describe the first cell that is not a vector."""
+    """Return the error for the first cell that is not a vector."""
     for row, cell in enumerate(column.to_pylist()):
         if cell is None or VECTOR_CELL.fullmatch(cell) is None:
             return DataError(
                 f"row {row} (0-based), column {name} holds {cell!r:.40}, which is not a vector.",
                 row=row,
                 column=name,
-                remedy="Mend it or drop the row.",
+                remedy="Correct it or drop the row.",
             )
     return DataError(f"column {name} holds a cell that is not a vector.", column=name)

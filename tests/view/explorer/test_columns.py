@@ -34,14 +34,23 @@ def corpus(planted, tmp_path):
 def test_columns_are_shown_by_values_or_spread_but_not_keys(corpus):
     found = {line.pop("name"): line for line in columns(corpus)["columns"]}
     assert set(found) == {"section", "date", "rating", "tags"}
-    counts = pd.Series(SECTIONS).value_counts()
-    assert found["section"] == {"values": list(counts.items()), "n_values": 3}
-    assert dict(found["tags"]["values"]) == {"c, gui": 300, "c": 300}
+    shares = {"doc": 0.6, "perl": 0.2, "libs": 0.2}  # of the rows that have one
+    assert dict(found["section"]["values"]) == pytest.approx(shares)
+    assert found["section"]["values"][0][0] == "doc"  # the commonest first
+    assert found["section"]["n_values"] == 3
+    assert dict(found["tags"]["values"]) == {"c, gui": 0.5, "c": 0.5}
     assert found["date"]["ends"] == ["2021-03-01", str(DATES[-1].date())]
     assert found["date"]["histogram"].sum() == N_ROWS
     assert found["rating"]["ends"] == pytest.approx([0.3, 89.9])
     first_bin = np.arange(3, N_ROWS) / 10 < 0.3 + (89.9 - 0.3) / 20
     assert found["rating"]["histogram"][0] == np.count_nonzero(first_bin)
+
+
+def test_of_many_rows_a_sample_is_looked_at(corpus, monkeypatch):
+    monkeypatch.setattr("nanosae.view.explorer.columns.SAMPLE", 300)
+    found = {line.pop("name"): line for line in columns(corpus)["columns"]}
+    assert found["date"]["histogram"].sum() == 300
+    assert dict(found["section"]["values"])["doc"] == pytest.approx(0.6, abs=0.1)
 
 
 def test_a_legend_has_days_at_its_ends_for_dates_and_numbers_for_numbers(corpus):

@@ -205,9 +205,14 @@ def _first_map(codes: Codes) -> dict[str, np.ndarray]:
 
 @lru_cache(8)
 def _column(codes: Codes, name: str) -> Column:
+    return read_column(codes.column(name))
+
+
+def read_column(given: np.ndarray) -> Column:
+    """Return values of a metadata column as numbers, times or groups."""
     import pandas as pd
 
-    values = pd.Series(codes.column(name))
+    values = pd.Series(given)
     if pd.api.types.is_object_dtype(values):
         values = values.map(as_text)
     if _holds_dates(values):

@@ -242,7 +242,7 @@ const showGlance = () =>
     const { counts, topics, findings } = await ask("detail", "glance");
     const most = Math.max(...topics.map((topic) => topic.rows), 1);
     const lineOf = ({ topic, name, rows }) =>
-      counted(name, rows, most, "Open the topic", () => openTopic(topic));
+      counted(name, count(rows, noun()), rows / most, "Open the topic", () => openTopic(topic));
     replaceBody(
       el("h2", {}, "At a glance"),
       el(
@@ -267,14 +267,14 @@ const allTopics = (topics, lineOf) => {
   return all;
 };
 
-/** Something that rows have in common, as a button: its name, how many rows, and a bar. */
-const counted = (name, rows, most, title, onclick) =>
+/** Something that rows have in common, as a button: its name, its size, and a bar. */
+const counted = (name, size, width, title, onclick) =>
   el(
     "button",
     { className: "counted", title, onclick },
     el("span", { className: "text" }, name),
-    el("span", { className: "mono" }, count(rows, noun())),
-    el("span", { className: "share", style: { width: `${(100 * rows) / most}%` } }),
+    el("span", { className: "mono" }, size),
+    el("span", { className: "share", style: { width: `${100 * width}%` } }),
   );
 
 /** A metadata column: its commonest values, which filter, or a histogram; its name colours the map. */
@@ -283,9 +283,10 @@ const columnParts = ({ name, values, n_values, histogram, ends }) => {
   const title = el("h3", {}, button("link", name, paint, { title: "Colour the map by it" }));
   if (histogram) return [title, ...nano.histogram(histogram, name, ends.map(endOf))];
   const [[, most]] = values;
-  const lines = values.map(([value, rows]) =>
-    counted(value, rows, most, `Only ${value}`, () => go({ value: [name, value], pane: "rows" })),
-  );
+  const lines = values.map(([value, share]) => {
+    const select = () => go({ value: [name, value], pane: "rows" });
+    return counted(value, percent(share), share / most, `Only ${value}`, select);
+  });
   const others = n_values - values.length;
   const rest = others ? el("p", { className: "muted small" }, `and ${count(others, "other value")}`) : "";
   return [title, list(lines), rest];
