@@ -351,8 +351,8 @@ add(
     ),
     (
         "screening: a lower bound that is none",
-        "middle - error + lowest[latent]",
-        "middle + error + lowest[latent]",
+        "middle - error + lower_bias[latent]",
+        "middle + error + lower_bias[latent]",
     ),
 )
 add(
@@ -933,7 +933,7 @@ add(
     "sources/paragraphs.py",
     "tests/sources/test_line_files.py",
     ("verses: any number of single lines", "max(n_single, n_unusual)", "0"),
-    ("paragraphs: of short lines", "length >= BROKEN_SHARE * width", "length >= 0"),
+    ("paragraphs: of short lines", "length >= WRAPPED_SHARE * width", "length >= 0"),
 )
 add(
     "sources/local_dates.py",

@@ -58,15 +58,15 @@ def _bounds(product, latent, scale, rest, code_length, latents):
 
 
 @compile_function
-def _mark(products, row, rows, latents, highest, marks):
-    """Mark the latents whose upper bound is positive; `highest` is bias − threshold, rounded up."""
+def _mark(products, row, rows, latents, upper_bias, marks):
+    """Mark the latents whose upper bound is positive; `upper_bias` bounds bias − threshold."""
     scale = rows.scales[row]
     rest = rows.rests[row]
     code_length = rows.code_lengths[row]
     for latent in range(len(products)):
         product = products[latent]
         middle, error = _bounds(product, latent, scale, rest, code_length, latents)
-        marks[latent] = middle + (error + highest[latent]) > 0
+        marks[latent] = middle + (error + upper_bias[latent]) > 0
 
 
 @compile_function
@@ -90,7 +90,7 @@ def list_marked(marks, marked_words, found):
 
 
 @compile_kernel
-def _list_candidates(products, rows, latents, highest, slots):
+def _list_candidates(products, rows, latents, upper_bias, slots):
     """List the entries that may exceed their threshold while there are slots; count all of them."""
     n_rows, width = products.shape
     cols, _values, counts = slots
@@ -104,7 +104,7 @@ def _list_candidates(products, rows, latents, highest, slots):
         found = np.empty(width + WORD, np.int32)
         slot = first_row * slots_per_row
         for row in range(first_row, end_row):
-            _mark(products[row], row, rows, latents, highest, marks)
+            _mark(products[row], row, rows, latents, upper_bias, marks)
             n_found = np.int64(list_marked(marks, marked_words, found))
             for i in range(min(n_found, end_slot - slot)):
                 cols[slot + i] = found[i]
@@ -130,7 +130,9 @@ def _find_reached(values, k):
 
 
 @compile_function
-def _bound(products, row, rows, latents, lowest, highest, lower_bounds, upper_bounds):
+def _bound(
+    products, row, rows, latents, lower_bias, upper_bias, lower_bounds, upper_bounds
+):
     """Write the lower and upper bounds of a row's entries."""
     scale = rows.scales[row]
     rest = rows.rests[row]
@@ -138,8 +140,8 @@ def _bound(products, row, rows, latents, lowest, highest, lower_bounds, upper_bo
     for latent in range(len(products)):
         product = products[latent]
         middle, error = _bounds(product, latent, scale, rest, code_length, latents)
-        lower_bounds[latent] = middle - error + lowest[latent]
-        upper_bounds[latent] = middle + (error + highest[latent])
+        lower_bounds[latent] = middle - error + lower_bias[latent]
+        upper_bounds[latent] = middle + (error + upper_bias[latent])
 
 
 @compile_function
@@ -171,7 +173,9 @@ def _bound_kth_largest(lower_bounds, k, maxima):
 
 
 @compile_kernel
-def _list_largest(products, rows, latents, lowest, highest, k, thresholds, slots):
+def _list_largest(
+    products, rows, latents, lower_bias, upper_bias, k, thresholds, slots
+):
     """List the entries that may be among a row's k largest, like `_list_candidates`.
 
     `thresholds` receives, for each row, a number that at least k of its entries reach, or 0.
@@ -197,8 +201,8 @@ def _list_largest(products, rows, latents, lowest, highest, k, thresholds, slots
                 row,
                 rows,
                 latents,
-                lowest,
-                highest,
+                lower_bias,
+                upper_bias,
                 lower_bounds,
                 upper_bounds,
             )
@@ -225,14 +229,14 @@ def _choose_largest(values, row_ptr, thresholds, k, keep):
             for pair in range(row_ptr[row], row_ptr[row + 1]):
                 above[n_above] = values[pair]
                 n_above += np.uint64(values[pair] > threshold)
-            cut = threshold
+            smallest_kept = threshold
             if n_above > k:
-                cut = kth_largest(above, n_above, k, threshold)
-            n_ties = k - count_above(above, n_above, cut)
+                smallest_kept = kth_largest(above, n_above, k, threshold)
+            n_ties = k - count_above(above, n_above, smallest_kept)
             for pair in range(row_ptr[row], row_ptr[row + 1]):
                 value = values[pair]
-                is_tie = value == cut and value > threshold and n_ties > 0
-                keep[pair] = value > cut or is_tie
+                is_tie = value == smallest_kept and value > threshold and n_ties > 0
+                keep[pair] = value > smallest_kept or is_tie
                 n_ties -= is_tie
 
 
@@ -240,14 +244,16 @@ def screened_topk(x: Tensor, weight: Tensor, bias: Tensor, k: int) -> Pairs | No
     """Keep the k largest positive entries of each row; None if the bounds would be useless."""
     thresholds = torch.empty(len(x))
     rounding = _rounding(bias, torch.zeros_like(bias))
-    lowest, highest = bias - rounding, bias + rounding
+    lower_bias, upper_bias = bias - rounding, bias + rounding
 
     def keep(products, rows, latents, first, end, slots):
-        found = thresholds[first:end]
-        _list_largest(products, rows, latents, lowest, highest, k, found, slots)
+        of_tile = thresholds[first:end]
+        _list_largest(
+            products, rows, latents, lower_bias, upper_bias, k, of_tile, slots
+        )
 
     slots_per_row = max(SLOTS_PER_ROW, 2 * k)
-    pairs = _candidates(x, weight, bias, highest, slots_per_row, keep)
+    pairs = _candidates(x, weight, bias, upper_bias, slots_per_row, keep)
     if pairs is None:
         return None
     chosen = torch.empty(len(pairs.values), dtype=torch.bool)
@@ -259,23 +265,23 @@ def screened_above(
     x: Tensor, weight: Tensor, bias: Tensor, thresholds: Tensor
 ) -> Pairs | None:
     """Keep the entries above their latent's threshold; None if the bounds would be useless."""
-    highest = bias - thresholds + _rounding(bias, thresholds)
+    upper_bias = bias - thresholds + _rounding(bias, thresholds)
 
     def keep(products, rows, latents, first, end, slots):
-        _list_candidates(products, rows, latents, highest, slots)
+        _list_candidates(products, rows, latents, upper_bias, slots)
 
-    pairs = _candidates(x, weight, bias, highest, SLOTS_PER_ROW, keep)
+    pairs = _candidates(x, weight, bias, upper_bias, SLOTS_PER_ROW, keep)
     if pairs is None:
         return None
     return keep_pairs(pairs, pairs.values > thresholds.index_select(0, pairs.cols))
 
 
-def _candidates(x, weight, bias, highest, slots_per_row, keep) -> Pairs | None:
+def _candidates(x, weight, bias, upper_bias, slots_per_row, keep) -> Pairs | None:
     """Return the pairs that `keep` lists from their bounds, with exact pre-activations."""
     x, weight = x.contiguous(), weight.contiguous()
     rows, latents = with_rounding(round_rows(x)), round_rows(weight)
     can_be_bounded = rows.can_be_bounded() and latents.can_be_bounded()
-    if not can_be_bounded or bool(highest.isnan().any()):
+    if not can_be_bounded or bool(upper_bias.isnan().any()):
         return None
     if _typical_error(rows, latents) > LARGEST_ERROR:
         return None

@@ -46,10 +46,10 @@ def _scan(pre_acts, offset, threshold, marks, marked_words, columns):
 
 
 @compile_kernel
-def _keep_topk(pre_acts, bias, k, guesses, slots):
+def _keep_topk(pre_acts, bias, k, initial_thresholds, slots):
     """Keep each row's k largest positive entries, by column; of equal ones the lower columns.
 
-    `guesses` holds the threshold from which each chunk starts: slightly below the last row's.
+    `initial_thresholds` has one for each chunk: slightly below that of its previous row.
     """
     n_rows, width = pre_acts.shape
     cols, values, counts = slots
@@ -62,20 +62,22 @@ def _keep_topk(pre_acts, bias, k, guesses, slots):
         candidates = np.empty(width + WORD, np.int32)
         candidate_values = np.empty(width, pre_acts.dtype)
         slot = first_row * k
-        guess = guesses[chunk]
+        threshold = initial_thresholds[chunk]
         for row in range(first_row, end_row):
-            n = _scan(pre_acts[row], bias, guess, marks, marked_words, candidates)
-            while n < k and guess > 0:
-                guess = lowered(guess)
-                n = _scan(pre_acts[row], bias, guess, marks, marked_words, candidates)
+            n = _scan(pre_acts[row], bias, threshold, marks, marked_words, candidates)
+            while n < k and threshold > 0:
+                threshold = lowered(threshold)
+                n = _scan(
+                    pre_acts[row], bias, threshold, marks, marked_words, candidates
+                )
             for i in range(n):
                 candidate_values[i] = pre_acts[row, candidates[i]] + bias[candidates[i]]
-            threshold, slot = keep_largest(
-                candidates, candidate_values, n, k, guess, cols, values, slot
+            reached, slot = keep_largest(
+                candidates, candidate_values, n, k, threshold, cols, values, slot
             )
             counts[row] = min(n, k)
-            guess = caution * threshold
-        guesses[chunk] = guess
+            threshold = caution * reached
+        initial_thresholds[chunk] = threshold
 
 
 @compile_kernel
@@ -112,10 +114,10 @@ def select_topk(x: Tensor, weight: Tensor, bias: Tensor, k: int) -> Pairs:
         pairs = screened_topk(x, weight, bias, k)
         if pairs is not None:
             return pairs
-    guesses = torch.zeros(CHUNKS, dtype=x.dtype)
+    initial_thresholds = torch.zeros(CHUNKS, dtype=x.dtype)
 
     def keep(pre_acts: Tensor, first: int, end: int, slots: Slots) -> None:
-        _keep_topk(pre_acts, bias, k, guesses, slots)
+        _keep_topk(pre_acts, bias, k, initial_thresholds, slots)
 
     return _select(x, weight, k, keep)
 
