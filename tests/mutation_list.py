@@ -938,7 +938,7 @@ add(
     "sources/paragraphs.py",
     "tests/sources/test_line_files.py",
     ("verses: any number of single lines", "max(n_single, n_unusual)", "0"),
-    ("paragraphs: of short lines", "length >= BROKEN_SHARE * width", "length >= 0"),
+    ("paragraphs: of short lines", "length >= WRAPPED_SHARE * width", "length >= 0"),
 )
 add(
     "sources/local_dates.py",
