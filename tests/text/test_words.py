@@ -166,7 +166,8 @@ def test_the_word_that_nearly_always_stands_beside_a_phrase_is_known():
 
 
 def test_pictures_are_words():
-    texts = ["🔋 dead, again 😡😡", "so 😡", "🔋🔌 dead", "★★★ ✓ fine", "fine"] * 3
-    terms = Words(np.array(texts, dtype=object), np.ones(15, bool)).terms
-    assert {"🔋", "😡", "dead"} <= set(terms)
+    texts = ["🔋 dead", "🔋🔋", "my 🔋", "😡", "so 😡", "😡 no", "★★★ ✓ fine", "fine"]
+    three = np.array(texts * 3, dtype=object)
+    terms = Words(three, np.ones(len(three), bool)).terms
+    assert {"🔋", "😡", "fine"} <= set(terms)
     assert not {"★", "✓"} & set(terms)
