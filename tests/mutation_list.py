@@ -925,6 +925,11 @@ add(
     ),
 )
 add(
+    "text/words.py",
+    "tests/text/test_words.py -k pictures",
+    ("words: emojis are none", "{spaced_word}|[{EMOJI}])", "{spaced_word})"),
+)
+add(
     "pipeline/run.py",
     "tests/pipeline/test_copies.py",
     ("run: copies are trained on", "return array[np.sort(first)]", "return rows"),

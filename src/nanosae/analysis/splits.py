@@ -33,9 +33,8 @@ from nanosae.codes import Codes
 from nanosae.errors import DataError
 
 MIN_COSINE = 0.95  # of near-duplicates, unless chance gives more
-MAX_COSINE = (
-    1 - 1e-5
-)  # above it, rounding to float16 matters: only equal rows are duplicates
+# above it, rounding to float16 matters: only equal rows are duplicates
+MAX_COSINE = 1 - 1e-5
 CHANCE_PAIRS = 0.01  # expected pairs above the bound by chance, per row
 MAX_GROUP_SHARE = 0.05  # share of the rows that a chain of near rows may tie together
 MIN_CUT = 20  # chains of up to this many rows are never cut

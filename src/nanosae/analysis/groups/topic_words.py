@@ -17,9 +17,7 @@ from nanosae.text.words import Words, is_stop_word
 
 MIN_TEXTS = 2  # minimum number of a topic's texts with a term, if there are as many
 MIN_SHARE = 0.02  # minimum share of a topic's texts with a term
-WHOLE_PHRASE = (
-    0.5  # share of the texts with a word that a phrase must have to replace it
-)
+WHOLE_PHRASE = 0.5  # share of a word's texts in which a phrase must be to replace it
 
 
 def topic_words(
