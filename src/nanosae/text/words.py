@@ -10,7 +10,7 @@ from functools import cache
 import numpy as np
 import scipy.sparse as sp
 
-from nanosae.text.tokens import UNSPACED, is_unspaced, marks
+from nanosae.text.tokens import EMOJI, UNSPACED, is_unspaced, marks
 from nanosae.text.unspaced import unspaced_tokens
 
 LONGEST_PHRASE = 6  # characters, in scripts without spaces
@@ -166,7 +166,7 @@ def _token_pattern() -> re.Pattern[str]:
     letter = rf"[^\W{UNSPACED}]"
     spaced_word = rf"{letter}(?:{letter}|[{marks()}]|['’](?=\w))*"
     punctuation = r"[.,:](?=\s|$)|[;!?()\[\]{}\"“”«»…。，、；：！？\n]"
-    return re.compile(rf"({unspaced_run}|{spaced_word})|{punctuation}")
+    return re.compile(rf"({unspaced_run}|{spaced_word}|[{EMOJI}])|{punctuation}")
 
 
 @dataclass(frozen=True)
