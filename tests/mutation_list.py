@@ -1203,6 +1203,11 @@ add(
     "analysis/groups/topic_words.py",
     "tests/analysis/groups/test_topic_words.py",
     ("topic words: by numbers of texts", "if not n_elsewhere", "if n_elsewhere"),
+    (
+        "topic words: least telling first",
+        "np.argsort(-(f1 + auc)",
+        "np.argsort((f1 + auc)",
+    ),
     ("topic words: rare ones, too", "MIN_SHARE = 0.02", "MIN_SHARE = 0.01"),
     ("topic words: phrases never", "if is_usual and", "if not is_usual and"),
     ("topic words: of other sides", "total[terms] - count", "total[terms]"),
