@@ -925,6 +925,11 @@ add(
     ),
 )
 add(
+    "text/words.py",
+    "tests/text/test_words.py -k pictures",
+    ("words: emojis are none", "{spaced_word}|[{EMOJI}])", "{spaced_word})"),
+)
+add(
     "pipeline/run.py",
     "tests/pipeline/test_copies.py",
     ("run: copies are trained on", "return array[np.sort(first)]", "return rows"),
@@ -933,7 +938,7 @@ add(
     "sources/paragraphs.py",
     "tests/sources/test_line_files.py",
     ("verses: any number of single lines", "max(n_single, n_unusual)", "0"),
-    ("paragraphs: of short lines", "length >= BROKEN_SHARE * width", "length >= 0"),
+    ("paragraphs: of short lines", "length >= WRAPPED_SHARE * width", "length >= 0"),
 )
 add(
     "sources/local_dates.py",
@@ -1198,6 +1203,11 @@ add(
     "analysis/groups/topic_words.py",
     "tests/analysis/groups/test_topic_words.py",
     ("topic words: by numbers of texts", "if not n_elsewhere", "if n_elsewhere"),
+    (
+        "topic words: least telling first",
+        "np.argsort(-(f1 + auc)",
+        "np.argsort((f1 + auc)",
+    ),
     ("topic words: rare ones, too", "MIN_SHARE = 0.02", "MIN_SHARE = 0.01"),
     ("topic words: phrases never", "if is_usual and", "if not is_usual and"),
     ("topic words: of other sides", "total[terms] - count", "total[terms]"),

@@ -3,12 +3,13 @@
 import datetime
 import decimal
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from nanosae.errors import DataTypeError
+from nanosae.errors import DataError, DataTypeError
 from nanosae.sources.frames import table_of_texts
 from nanosae.sources.roles import column_roles
 from nanosae.sources.texts import read_texts
@@ -96,4 +97,67 @@ def test_records_are_rows():
     assert table_of_texts(rows).to_pylist() == rows
     assert table_of_texts(iter(["a", None]))["text"].to_pylist() == ["a", None]
     with pytest.raises(DataTypeError, match="a table or a list of strings"):
-        table_of_texts([("a", 1)])
+        table_of_texts([("a", 1), "b"])
+
+
+PAIRS = [("a text", "x"), ("another", "y")]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        PAIRS,
+        [list(pair) for pair in PAIRS],
+        np.array(PAIRS, object),
+    ],
+)
+def test_rows_of_cells_are_rows(rows):
+    columns = {"column1": ["a text", "another"], "column2": ["x", "y"]}
+    assert table_of_texts(rows).to_pydict() == columns
+
+
+def test_arrays_of_strings_are_texts():
+    for kind in (object, str):
+        texts = np.array(["a text", "another"], kind)
+        assert table_of_texts(texts).to_pydict() == {"text": ["a text", "another"]}
+
+
+def test_arrays_of_records_are_tables():
+    records = np.array([("a text", 1), ("b", 2)], [("body", "U9"), ("n", "i8")])
+    assert table_of_texts(records).to_pydict() == {"body": ["a text", "b"], "n": [1, 2]}
+
+
+def test_names_that_are_there_twice_get_numbers():
+    frame = pd.DataFrame([["a", 1]], columns=["text", "text"])
+    assert table_of_texts(frame).column_names == ["text", "text (2)"]
+
+
+def test_what_arrow_knows_no_type_for_is_text():
+    frame = pd.DataFrame({"z": [1 + 2j, 3j], "mixed": ["a", 1.5]}, dtype=object)
+    assert table_of_texts(frame)["mixed"].to_pylist() == ["a", "1.5"]
+    assert table_of_texts(pd.DataFrame({"z": [1 + 2j]}))["z"].to_pylist() == ["(1+2j)"]
+    gaps = pd.DataFrame({"mixed": ["a", np.nan, None, pd.NA, 1.5]})
+    assert table_of_texts(gaps)["mixed"].to_pylist() == ["a", None, None, None, "1.5"]
+
+
+def test_columns_of_different_lengths_are_an_error():
+    with pytest.raises(DataError, match="side by side"):
+        table_of_texts({"text": ["a", "b"], "n": [1]})
+
+
+def test_classes_of_a_dataset_have_their_names():
+    datasets = pytest.importorskip("datasets")
+    label = datasets.ClassLabel(names=["bad", "good"])
+    features = datasets.Features({"text": datasets.Value("string"), "label": label})
+    data = datasets.Dataset.from_dict(
+        {"text": ["a", "b", "c"], "label": [1, 0, None]}, features=features
+    )
+    assert table_of_texts(data)["label"].to_pylist() == ["good", "bad", None]
+    assert table_of_texts(data.select([1]))["label"].to_pylist() == ["bad"]
+    with pytest.raises(DataTypeError, match="one of its splits"):
+        table_of_texts(datasets.DatasetDict({"train": data}))
+    assert table_of_texts(data.to_iterable_dataset())["text"].to_pylist() == [
+        "a",
+        "b",
+        "c",
+    ]

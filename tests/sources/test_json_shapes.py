@@ -73,5 +73,5 @@ def test_of_several_lists_the_longest_is_read_and_said(tmp_path):
     assert table["name"].to_pylist() == [f"card {i}" for i in range(5)]
     assert table["labels"][0].as_py() == ["late"]
     assert notes_of(table) == [
-        "Of several lists the longest, 'cards', was read: not 'lists'."
+        "Read the longest of several lists, 'cards'; skipped 'lists'."
     ]

@@ -80,7 +80,9 @@ def test_rows_of_a_table_are_rows(sign, tmp_path):
     table = read_texts(path)
     assert table.column_names == ["kind", "text"]
     assert table["kind"].to_pylist() == [i % 3 for i in range(30)]
-    assert notes_of(table) == [f"The lines are rows of a table, separated by {sign!r}."]
+    assert notes_of(table) == [
+        f"The lines were read as rows of a table, separated by {sign!r}."
+    ]
 
     words = [f"word{i}{sign}a long explanation of {i}" for i in range(30)]
     path.write_text("\n".join(words))

@@ -163,3 +163,11 @@ def test_the_word_that_nearly_always_stands_beside_a_phrase_is_known():
             n_cut += found != ""
     assert n_cut > 3
     assert words.after[words.terms.tolist().index("a number")] == "of"
+
+
+def test_pictures_are_words():
+    texts = ["🔋 dead", "🔋🔋", "my 🔋", "😡", "so 😡", "😡 no", "★★★ ✓ fine", "fine"]
+    three = np.array(texts * 3, dtype=object)
+    terms = Words(three, np.ones(len(three), bool)).terms
+    assert {"🔋", "😡", "fine"} <= set(terms)
+    assert not {"★", "✓"} & set(terms)

@@ -12,9 +12,7 @@ from nanosae.analysis.reading import COLUMNS_WIDTH, feature_columns
 from nanosae.analysis.statistics import unit
 from nanosae.codes import Codes
 
-PROJECTED = (
-    256  # random directions onto which activations are projected without embeddings
-)
+PROJECTED = 256  # random directions that replace embeddings
 HARD_POOL = 20_000  # sampled rows among which hard inactive ones are searched
 TOP_ROWS = 50  # strongest rows whose weighted mean is the direction of a feature
 

@@ -13,9 +13,7 @@ from nanosae.model.weights import Weights
 
 BLOCK_WIDTH = 1024  # maximum number of features in a block
 BLOCK_PAIRS = 2**22  # approximate maximum number of pairs of a block's features
-BLOCK_CELLS = (
-    2**24
-)  # maximum entries of a dense matrix of a block's features × all features
+BLOCK_CELLS = 2**24  # maximum entries of a dense matrix, block × all features
 COLUMNS_WIDTH = 256  # features whose columns are read together
 TEXTS = 2**14  # texts that are read together
 

@@ -33,9 +33,8 @@ from nanosae.codes import Codes
 from nanosae.errors import DataError
 
 MIN_COSINE = 0.95  # of near-duplicates, unless chance gives more
-MAX_COSINE = (
-    1 - 1e-5
-)  # above it, rounding to float16 matters: only equal rows are duplicates
+# above it, rounding to float16 matters: only equal rows are duplicates
+MAX_COSINE = 1 - 1e-5
 CHANCE_PAIRS = 0.01  # expected pairs above the bound by chance, per row
 MAX_GROUP_SHARE = 0.05  # share of the rows that a chain of near rows may tie together
 MIN_CUT = 20  # chains of up to this many rows are never cut
@@ -48,8 +47,8 @@ READ_BLOCK = 16384  # rows whose vectors are read at a time
 def held_out(duplicate_group: np.ndarray, share: float, seed: int) -> np.ndarray:
     """Hold out whole duplicate groups, in random order, as long as they fit into a share of rows.
 
-    Groups that do not fit stay in the other part, and the share is that of the rows beside them: if
-    most texts are "No comment", half of the others are held out, not all.
+    Groups larger than the share stay in the training part, and the share is then taken of all other
+    rows: if most texts are "No comment", half of the others are held out rather than all of them.
 
     Args:
         duplicate_group: Group of each row, see `duplicate_groups`, (n_rows,).

@@ -204,6 +204,8 @@ def _take_vectors(
 
 
 def _no_text(columns: list[Column], likely: str | None) -> DataError:
+    if not columns:
+        return DataError("The data has no columns.", remedy="Give texts.")
     described = "; ".join(f"{column.name}: {column.reason}" for column in columns[:6])
     remedy = "Name the text column with --text."
     if likely is not None:

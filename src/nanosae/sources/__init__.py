@@ -1,4 +1,4 @@
-"""Rows of vectors, and their metadata, out of anything: `open_rows` makes `Rows`."""
+"""Read rows of vectors and their metadata from data of any kind with `open_rows`."""
 
 from nanosae.sources.opening import open_rows
 from nanosae.sources.rows import Rows

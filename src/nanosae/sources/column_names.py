@@ -1,6 +1,6 @@
-"""What the name of a column says about it, where its values leave that open.
+"""Clues from the names of columns, for roles that their values leave open.
 
-Names are compared in words: "author_id" and "postId" are "author id" and "post id".
+Names are compared by their words: "author_id" and "postId" are "author id" and "post id".
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ CHOICE_NAMES = re.compile(
 
 
 def words_of(name: str) -> str:
-    """Return the words of a column's name, in small letters with spaces between.
+    """Return the words of a column's name, in lower case and separated by spaces.
 
     Example:
         >>> words_of("postId"), words_of("author_id")
@@ -52,6 +52,16 @@ def words_of(name: str) -> str:
     return re.sub(r"[\W_]+", " ", apart).strip().lower()
 
 
+def numbered_names(n: int) -> list[str]:
+    """Return names for columns without any.
+
+    Example:
+        >>> numbered_names(2)
+        ['column1', 'column2']
+    """
+    return [f"column{number}" for number in range(1, n + 1)]
+
+
 def field_of(name: str) -> str:
-    """Return the last part of a record's field, such as text of `post.content.text`."""
+    """Return the last component of a record's field, such as `text` of `post.content.text`."""
     return name.rpartition(".")[2].strip().lower()

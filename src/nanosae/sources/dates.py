@@ -1,4 +1,4 @@
-"""Dates and times in columns: as text, as whole numbers such as 20240131, as counts since 1970."""
+"""Dates and times as text, as integers such as 20240131, or as counts since 1970."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ import pyarrow as pa
 from nanosae.sources.kinds import is_text, pc
 from nanosae.sources.local_dates import plain_dates
 
-PARSED_SHARE = 0.95  # share of the cells that must read as dates, or as numbers
+PARSED_SHARE = 0.95  # minimum share of cells that are dates, or numbers
 DATE_SHAPE = (
     r"^\D{0,12}(\d{4}[-/.]\d{1,2}[-/.T]\d|\d{1,2}[-/.]\d{1,2}[-/.]\d{2})"
     r"|^\d{4}-(0[1-9]|1[0-2])$|\d{1,2}\W+[A-Za-z]{3}|^([A-Za-z]{3,9}\W+){1,2}\d"
     r"|^(19|20)\d\d$"
 )
 WEEKDAY = r"^(Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,?\s+"
-ZONE = r"\s(?:[A-Z]{3,4}|[+-]\d{4})\s(\d{4})$"  # of "Apr 06 22:19:45 PDT 2009"
+ZONE = r"\s(?:[A-Z]{3,4}|[+-]\d{4})\s(\d{4})$"  # as in "Apr 06 22:19:45 PDT 2009"
 DAY_OR_MONTH = r"^\s*(\d{1,2})[/.-]\d{1,2}[/.-]\d"
-FIRST_YEAR, LAST_YEAR = 1800, 2100  # whole numbers between these may be years
+FIRST_YEAR, LAST_YEAR = 1800, 2100  # integers in between may be years
 COUNT = r"^\s*\d{9,13}(\.\d+)?\s*$"  # since 1970, as text
 SINCE_1970 = (10**8, 5 * 10**12)  # seconds since 1973, milliseconds until 2128
-MILLISECONDS = 10**11  # from here on, counts since 1970 are in milliseconds
-SERIAL_DAYS = (20_000, 80_000)  # Excel's numbers of the days from 1954 to 2119
+MILLISECONDS = 10**11  # from here, counts since 1970 are in milliseconds
+SERIAL_DAYS = (20_000, 80_000)  # Excel's day numbers from 1954 to 2119
 SERIAL_START = "1899-12-30"
-DAYS = (1900_01_01, 2100_12_31)  # as whole numbers
+DAYS = (1900_01_01, 2100_12_31)
 MONTHS = (1900_01, 2100_12)
-NO_YEAR = 1000  # pandas takes "Mar 21" for a day of the year 1
+NO_YEAR = 1000  # pandas reads "Mar 21" as a day of the year 1
 
 
 def share_of_dates(values: pa.Array) -> float:
-    """Return the share of strings that read as dates; 0 if fewer than 95 % look like dates."""
+    """Return the share of strings that are dates, or 0 if fewer than 95 % look like dates."""
     if not _look_like_dates(values):
         values = plain_dates(values)
         if not _look_like_dates(values):
@@ -46,7 +46,7 @@ def _look_like_dates(values: pa.Array) -> bool:
 
 
 def are_days(values: pa.Array | pa.ChunkedArray) -> bool:
-    """Return whether all whole numbers are days of the calendar, as in 20240131."""
+    """Return whether all integers are calendar days such as 20240131."""
     low, high = (bound.as_py() for bound in pc.min_max(values).values())
     if low is None or low < DAYS[0] or high > DAYS[1]:
         return False
@@ -54,13 +54,13 @@ def are_days(values: pa.Array | pa.ChunkedArray) -> bool:
 
 
 def parse_days(values: pa.Array | pa.ChunkedArray) -> pd.Series:
-    """Read whole numbers such as 20240131 as days in UTC; what is none is NaT."""
+    """Read integers such as 20240131 as days in UTC, with NaT for others."""
     digits = values.cast(pa.string()).to_pandas()
     return pd.to_datetime(digits, format="%Y%m%d", errors="coerce", utc=True)
 
 
 def are_months(values: pa.Array | pa.ChunkedArray) -> bool:
-    """Return whether all whole numbers are months of the calendar, as in 202401."""
+    """Return whether all integers are calendar months such as 202401."""
     low, high = (bound.as_py() for bound in pc.min_max(values).values())
     if low is None or low < MONTHS[0] or high > MONTHS[1]:
         return False
@@ -68,20 +68,20 @@ def are_months(values: pa.Array | pa.ChunkedArray) -> bool:
 
 
 def parse_months(values: pa.Array | pa.ChunkedArray) -> pd.Series:
-    """Read whole numbers such as 202401 as the first days of months in UTC; what is none is NaT."""
+    """Read integers such as 202401 as the first days of months in UTC, with NaT for others."""
     digits = values.cast(pa.string()).to_pandas()
     return pd.to_datetime(digits, format="%Y%m", errors="coerce", utc=True)
 
 
 def are_serial_days(values: pa.Array | pa.ChunkedArray) -> bool:
-    """Return whether all whole numbers may be days as Excel numbers them, 45292 for 2024-01-01."""
+    """Return whether all integers may be Excel's day numbers, such as 45292 for 2024-01-01."""
     low, high = (bound.as_py() for bound in pc.min_max(values).values())
     first, last = SERIAL_DAYS
     return low is not None and first <= low and high <= last
 
 
 def parse_serial_days(values: pa.Array | pa.ChunkedArray) -> pd.Series:
-    """Read Excel's numbers of days as days in UTC.
+    """Read Excel's day numbers as days in UTC.
 
     Example:
         >>> parse_serial_days(pa.array([45292]))[0].date()
@@ -92,7 +92,7 @@ def parse_serial_days(values: pa.Array | pa.ChunkedArray) -> pd.Series:
 
 
 def are_counts(values: pa.Array | pa.ChunkedArray) -> bool:
-    """Return whether all numbers, perhaps as text, may count seconds or milliseconds since 1970."""
+    """Return whether all numbers, also as text, may be seconds or milliseconds since 1970."""
     numbers = _as_numbers(values)
     if numbers is None:
         return False
@@ -102,7 +102,7 @@ def are_counts(values: pa.Array | pa.ChunkedArray) -> bool:
 
 
 def unit_of_counts(values: pa.Array | pa.ChunkedArray) -> str:
-    """Return what `are_counts` count, "seconds" or "milliseconds"."""
+    """Return the unit of counts since 1970, "seconds" or "milliseconds"."""
     latest = pc.max(_as_numbers(values)).as_py()
     return "seconds" if latest < MILLISECONDS else "milliseconds"
 
@@ -120,7 +120,7 @@ def parse_counts(values: pa.Array | pa.ChunkedArray) -> pa.Array:
 
 
 def _as_numbers(values: pa.Array | pa.ChunkedArray) -> Any:
-    """Return numbers as float64; None where text is no count."""
+    """Return numbers as float64, or None if a text is not a count."""
     if is_text(values.type):
         are_digits = pc.all(pc.match_substring_regex(values, COUNT)).as_py()
         if not are_digits:
@@ -130,10 +130,10 @@ def _as_numbers(values: pa.Array | pa.ChunkedArray) -> Any:
 
 
 def parse_dates(values: pd.Series) -> pd.Series:
-    """Read strings as dates in UTC: ISO 8601 first, then the formats that people write.
+    """Read strings as dates in UTC: as ISO 8601, otherwise in common formats.
 
-    Days come before months where some value has a day above 12 in the first place. What does not
-    read as a date is NaT.
+    The day comes before the month if the first number of some value exceeds 12. Other strings
+    become NaT.
     """
     parsed = pd.to_datetime(values, errors="coerce", utc=True, format="ISO8601")
     if parsed.notna().mean() >= PARSED_SHARE:

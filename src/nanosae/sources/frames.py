@@ -9,7 +9,9 @@ import pyarrow as pa
 
 from nanosae.errors import LISTED_NAMES, DataError, DataTypeError
 from nanosae.sources.arrays import as_array, from_list
+from nanosae.sources.column_names import numbered_names
 from nanosae.sources.kinds import with_plain_types
+from nanosae.sources.repeated_columns import with_own_names
 from nanosae.sources.tables import LazyTable, table_in_memory
 from nanosae.sources.vector_text import with_vectors_parsed
 
@@ -102,14 +104,15 @@ def table_of_texts(data: Any) -> pa.Table:
         >>> table_of_texts(["a", "b"]).to_pydict(), table_of_texts([{"body": "a"}]).to_pydict()
         ({'text': ['a', 'b']}, {'body': ['a']})
     """
-    import pandas as pd
-
-    if isinstance(data, pd.Series):
-        data = data.to_frame("text")
-    if isinstance(data, pd.DataFrame):
-        return table_of_frame(_with_index_and_times(data))
+    frame = _as_frame(data)
+    if frame is not None:
+        return with_own_names(table_of_frame(_with_index_and_times(frame)))
+    if type(data).__name__ == "DatasetDict":
+        raise _no_texts(data)
     if isinstance(data, dict):
-        return pa.table(data)
+        return _table_of_columns(data)
+    if type(data).__module__.startswith("datasets.") and hasattr(data, "features"):
+        return _table_of_dataset(data)
     if hasattr(data, "to_arrow"):  # polars, and other frames with types of their own
         data = data.to_arrow()
     if isinstance(data, pa.Array | pa.ChunkedArray):
@@ -121,19 +124,73 @@ def table_of_texts(data: Any) -> pa.Table:
     return _table_of_list(data)
 
 
+def _as_frame(data: Any) -> Any:
+    """Return a pandas frame, series or array of records as a frame; None of anything else."""
+    import pandas as pd
+
+    if isinstance(data, pd.DataFrame):
+        return data
+    if isinstance(data, pd.Series):
+        return data.to_frame("text")
+    fields = getattr(getattr(data, "dtype", None), "names", None)
+    return pd.DataFrame(data) if fields else None
+
+
 def _table_of_list(data: Any) -> pa.Table:
     """Return a list of texts or of records as a table."""
-    kind = type(data).__name__
     try:
         rows = list(data)
         if rows and all(isinstance(row, dict) for row in rows):
             return pa.Table.from_pylist(rows)
+        if rows and all(_is_row_of_cells(row) for row in rows):
+            columns = [list(cells) for cells in zip(*rows, strict=True)]
+            names = numbered_names(len(columns))
+            return _table_of_columns(dict(zip(names, columns, strict=True)))
         return pa.table({"text": pa.array(rows, pa.string())})
-    except (TypeError, pa.ArrowInvalid) as error:
-        raise DataTypeError(
-            f"Texts must be a file, a table or a list of strings, not {data!r:.60}.",
-            remedy=LAZY.get(kind),
-        ) from error
+    except (TypeError, ValueError) as error:
+        raise _no_texts(data) from error
+
+
+def _is_row_of_cells(row: Any) -> bool:
+    """Return whether a row is a sequence of cells, one of which is a text."""
+    is_sequence = isinstance(row, list | tuple) or getattr(row, "ndim", 0) == 1
+    return is_sequence and any(isinstance(cell, str) for cell in row)
+
+
+def _no_texts(data: Any) -> DataTypeError:
+    return DataTypeError(
+        f"Texts must be a file, a table or a list of strings, not {data!r:.60}.",
+        remedy=LAZY.get(type(data).__name__),
+    )
+
+
+def _table_of_columns(columns: Mapping[str, Any]) -> pa.Table:
+    """Return a dict of columns as a table.
+
+    Raises:
+        DataError: If they differ in length, or a cell has no type.
+    """
+    try:
+        return pa.table(dict(columns))
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise DataError(f"The columns cannot be put side by side: {error}.") from error
+
+
+def _table_of_dataset(data: Any) -> pa.Table:
+    """Return a Hugging Face dataset as a table; classes by their names."""
+    classes = {
+        name: feature.names
+        for name, feature in (data.features or {}).items()
+        if type(feature).__name__ == "ClassLabel"
+    }
+    is_stored = type(data).__name__ == "Dataset"
+    table = data.with_format("arrow")[:] if is_stored else _table_of_list(data)
+    for name, names in classes.items():
+        numbers = table[name].to_pylist()
+        cells = [names[number] if number is not None else None for number in numbers]
+        place = table.column_names.index(name)
+        table = table.set_column(place, name, pa.array(cells, pa.string()))
+    return with_plain_types(table)
 
 
 def _with_index_and_times(frame: Any) -> Any:
@@ -184,8 +241,10 @@ def _from_series(series: Any, name: str) -> pa.Array:
         return pa.array(series, from_pandas=True)
     except UnicodeEncodeError as error:
         raise _not_text(series, name) from error
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
-        return pa.array([None if cell is None else str(cell) for cell in series])
+    except (pa.ArrowException, OverflowError):
+        is_missing = series.isna()
+        cells = zip(series, is_missing, strict=True)
+        return pa.array([None if missing else str(cell) for cell, missing in cells])
 
 
 def _is_interval(dtype: Any) -> bool:

@@ -1,4 +1,4 @@
-"""The fields in front of Markdown, between two lines of "---": title, date, tags."""
+"""Front matter of Markdown files: fields such as title, date and tags between lines of "---"."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ ITEM = re.compile(r"^\s*-\s+(.*)$")
 
 
 def split_front_matter(content: str) -> tuple[dict[str, Any], str]:
-    r"""Return the fields of a file, strings or lists of strings, and its text.
+    r"""Return the fields of a file, as strings or lists of strings, and its text.
 
-    Fields are read line by line; what is nested in them is left out.
+    Fields are read line by line, ignoring nested ones.
 
     Example:
         >>> split_front_matter("---\ndate: 2024-01-05\ntags: [a, b]\n---\n# Head\nA text.\n")
@@ -49,7 +49,7 @@ def _unquoted(written: str) -> str:
 
 
 def columns_of_fields(fields: list[dict[str, Any]]) -> dict[str, list[Any]]:
-    """Return a column for each field; one that is a list anywhere is a list everywhere.
+    """Return a column for each field, with lists in all rows if there is a list in any.
 
     Example:
         >>> columns_of_fields([{"tags": "a"}, {"tags": ["b", "c"]}, {}])

@@ -1,7 +1,7 @@
-"""Headers of several rows, as survey tools export them.
+"""Headers of several rows in exports of survey tools.
 
-SurveyMonkey puts the choices of a question under it, Qualtrics the questions under short names and
-a row of JSON under both.
+SurveyMonkey has a row of choices below the questions; Qualtrics has the questions below short
+names, followed by a row of JSON.
 """
 
 from __future__ import annotations
@@ -9,29 +9,29 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-IMPORT_ID = re.compile(r'\s*\{"ImportId"')  # begins every cell of a row of Qualtrics
-# what stands under a question with a single column
+IMPORT_ID = re.compile(r'\s*\{"ImportId"')  # in every cell of Qualtrics' third row
+# cells below a question with a single column
 WITHOUT_CHOICE = ("", "response", "open-ended response", "score")
-LETTERS = 100  # of a choice
-FEWEST = 3  # rows: two of names and one of values
+MAX_LETTERS = 100  # of a choice
+MIN_ROWS = 3  # two rows of names and one of values
 
 
 def joined_names(rows: Sequence[Sequence[str]]) -> tuple[list[str], int] | None:
-    """Return the names that a header of several rows gives the columns, and its number of rows.
+    """Return the column names of a header of several rows, and the number of its rows.
 
     Args:
-        rows: First rows of a table, cells without a value as "".
+        rows: First rows of a table, with "" for empty cells.
 
     Returns:
-        None if the header is a single row.
+        The names and the number, or None if the header is a single row.
 
     Example:
         >>> joined_names([["id", "Which channels?", ""], ["", "Email", "Chat"], ["1", "", "Chat"]])
         (['id', 'Which channels?: Email', 'Which channels?: Chat'], 2)
     """
-    if len(rows) < FEWEST:
+    if len(rows) < MIN_ROWS:
         return None
-    upper, lower, third = rows[:FEWEST]
+    upper, lower, third = rows[:MIN_ROWS]
     if len(lower) != len(upper):
         return None
     if all(map(IMPORT_ID.match, third)):
@@ -52,10 +52,10 @@ def joined_names(rows: Sequence[Sequence[str]]) -> tuple[list[str], int] | None:
 def _are_choices(
     upper: Sequence[str], lower: Sequence[str], rows: Sequence[Sequence[str]]
 ) -> bool:
-    """Return whether a second row names the choices of the questions above.
+    """Return whether the second row has the choices of the questions above.
 
-    It fills all gaps of the first row, leaves some cells empty, and holds short strings, most of
-    which are a single column's choice or say that it is a response.
+    Such a row fills all gaps of the first row, leaves some cells empty, and holds short strings:
+    choices, or words such as "Response".
     """
     pairs = list(zip(upper, lower, strict=True))
     fills_gaps = all(below.strip() for above, below in pairs if not above.strip())
@@ -63,7 +63,7 @@ def _are_choices(
     if not fills_gaps or not has_gaps or not upper[0].strip():
         return False
     filled = [below.strip() for below in lower if below.strip()]
-    if any(len(cell) > LETTERS or cell.isdecimal() for cell in filled):
+    if any(len(cell) > MAX_LETTERS or cell.isdecimal() for cell in filled):
         return False
     says_response = any(cell.lower() in WITHOUT_CHOICE for cell in filled)
     if says_response:
@@ -75,7 +75,7 @@ def _are_choices(
 def _are_ticked(
     pairs: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]]
 ) -> bool:
-    """Return whether columns without a name of their own hold their choice or nothing."""
+    """Return whether columns without a name hold only their choice or empty cells."""
     for place, (above, below) in enumerate(pairs):
         if above.strip():
             continue

@@ -1,28 +1,30 @@
-"""Rows out of JSON that is no array of objects: lists by name, columns, tables, boards, mappings.
+"""Rows from JSON that is not an array of objects: named lists, columns, tables, mappings.
 
-What pandas writes with any `orient`, pages of web interfaces, exports with several lists, and
-objects whose keys are the rows' names or labels.
+Supports every `orient` of pandas, responses of web APIs, exports with several lists, and objects
+whose keys are the names or labels of rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeGuard
 
-DEEPEST = 3  # level at which a list of rows is looked for
+from nanosae.sources.column_names import numbered_names
+
+MAX_DEPTH = 3  # levels searched for a list of rows
 
 Rows = list[Any]
 
 
 def rows_of(value: Any, text: str) -> tuple[Rows, str | None]:
-    """Return the rows of a JSON value, objects or texts, and a note where others were left out.
+    """Return the rows of a JSON value, as objects or texts, and a note if others were skipped.
 
     Args:
-        value: As `json.loads` returns it.
-        text: Name of the column of texts, where the value has none.
+        value: The value from `json.loads`.
+        text: Name of the text column, if the value has none.
 
     Returns:
-        An empty list if there are no rows.
+        The rows (an empty list if there are none) and the note or None.
 
     Example:
         >>> rows_of({"praise": ["lovely"], "complaints": ["late", "lost"]}, "text")[0][1]
@@ -51,7 +53,7 @@ def rows_of(value: Any, text: str) -> tuple[Rows, str | None]:
 
 
 def _rows_of_list(rows: list[Any]) -> Rows:
-    """Return objects and texts as they are, and arrays as objects with numbered columns."""
+    """Return objects and texts unchanged, and arrays as objects with numbered columns."""
     if not rows or not all(isinstance(row, list) for row in rows):
         return rows
     width = max(map(len, rows))
@@ -60,7 +62,7 @@ def _rows_of_list(rows: list[Any]) -> Rows:
     others_are_strings = all(_is_list_of(row, str) for row in rows[1:])
     if has_names and not others_are_strings:
         return _rows_of_cells(first, rows[1:])
-    return _rows_of_cells([f"column{i + 1}" for i in range(width)], rows)
+    return _rows_of_cells(numbered_names(width), rows)
 
 
 def _rows_of_cells(names: list[Any], rows: list[Any]) -> Rows:
@@ -68,7 +70,7 @@ def _rows_of_cells(names: list[Any], rows: list[Any]) -> Rows:
 
 
 def _rows_of_objects(value: dict[str, dict]) -> Rows:
-    """Return the objects of an object; where they are columns, an object for each row."""
+    """Return the objects of an object or, if they are columns, an object for each row."""
     parts = list(value.values())
     shared = set.intersection(*map(set, parts))
     if not shared:
@@ -81,12 +83,12 @@ def _rows_of_objects(value: dict[str, dict]) -> Rows:
     return [{name: cells[key] for name, cells in value.items()} for key in parts[0]]
 
 
-def _is_list_of(value: Any, kind: type) -> bool:
+def _is_list_of(value: Any, kind: type) -> TypeGuard[list[Any]]:
     return isinstance(value, list) and all(isinstance(cell, kind) for cell in value)
 
 
 def _are_columns(value: dict[str, Any]) -> bool:
-    """Return whether an object has lists of cells, all of one length."""
+    """Return whether an object consists of lists of cells of the same length."""
     parts = list(value.values())
     if not all(isinstance(part, list) for part in parts):
         return False
@@ -101,23 +103,23 @@ def _labelled(value: dict[str, list[str]], text: str) -> Rows:
 
 
 def _longest_list(value: dict[str, Any]) -> tuple[Rows, str | None]:
-    """Return the longest list of objects or texts anywhere in an object, not too deep."""
-    lists = dict(_lists_in(value, "", DEEPEST))
+    """Return the longest list of objects or texts in an object, up to `MAX_DEPTH` levels."""
+    lists = dict(_lists_in(value, "", MAX_DEPTH))
     if not lists:
         return [], None
     longest = max(lists, key=lambda name: len(lists[name]))
     others = [name for name, rows in lists.items() if rows and name != longest]
     if not others:
         return lists[longest], None
-    said = ", ".join(repr(name) for name in others)
-    return lists[
-        longest
-    ], f"Of several lists the longest, {longest!r}, was read: not {said}."
+    skipped = ", ".join(repr(name) for name in others)
+    note = f"Read the longest of several lists, {longest!r}; skipped {skipped}."
+    return lists[longest], note
 
 
 def _lists_in(
     value: dict[str, Any], prefix: str, depth: int
 ) -> Iterator[tuple[str, Rows]]:
+    """Yield the lists of objects or texts in an object, by their paths."""
     for name, part in value.items():
         if isinstance(part, dict) and depth > 1:
             yield from _lists_in(part, f"{prefix}{name}.", depth - 1)

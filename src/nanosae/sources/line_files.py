@@ -1,8 +1,8 @@
-"""Files of plain text: a text per file, per paragraph, per message, per entry or per line.
+"""Plain text files, with one text per file, paragraph, message, entry or line.
 
-What a file is shows in its lines: chats, subtitles and what speakers say (`transcripts`), entries
-of a log (`logs`), rows of a table, paragraphs of broken lines and verses (`paragraphs`). Of all
-other files each line is a text.
+The kind of a file is recognised from its lines: chats, subtitles and transcripts (`transcripts`),
+logs (`logs`), rows of a table, wrapped paragraphs and verses (`paragraphs`). In all other files,
+each line is a text.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from nanosae.sources.notes import with_note
 from nanosae.sources.paragraphs import split_paragraphs
 from nanosae.sources.transcripts import read_transcript
 
-DELIMITERS = "\t|;"  # a comma stands in texts, too
-LOOKED_AT = 200  # lines from which a table is recognised
+DELIMITERS = "\t|;"  # not commas, which occur in texts
+SNIFFED_LINES = 200  # lines from which a table is recognised
 MIN_ROWS = 10
-NAME_WORDS = 3  # of a header's cell above texts
-TEXT_WORDS = 4  # from which on a column's cells are texts
+NAME_WORDS = 3  # maximum words of a header cell above texts
+TEXT_WORDS = 4  # median words from which cells are texts
 
 
 def read_text_files(files: Sequence[Path], name: str, encoding: str) -> pa.Table:
-    """Read a text per file, with the names of the files and, if there are several, folders.
+    """Read one text per file, with the names of the files and, if there are several, of folders.
 
-    The front matter of Markdown, fields between two lines of "---", becomes columns.
+    The fields in the front matter of Markdown, between two lines of "---", become columns.
     """
     split = [split_front_matter(_content(file, encoding)) for file in files]
     columns = {name: [text for _, text in split], "file": [file.name for file in files]}
@@ -52,11 +52,11 @@ def _content(path: Path, encoding: str) -> str:
 
 
 def read_lines(path: Path, name: str, encoding: str) -> pa.Table:
-    """Read a file as what its lines are; of texts in lines, empty ones are included."""
+    """Read a file according to its kind; if each line is a text, empty lines are included."""
     content = _content(path, encoding)
     lines = content.replace("\r\n", "\n").split("\n")
     if not lines[-1]:
-        lines.pop()  # the last line is ended like the others
+        lines.pop()  # after the end of the last line
     if not lines:
         raise DataError(f"{path} is empty.", file=path)
     transcript = read_transcript(lines, name)
@@ -75,7 +75,7 @@ def read_lines(path: Path, name: str, encoding: str) -> pa.Table:
 
 
 def _delimiter(lines: Sequence[str]) -> str | None:
-    """Return what separates the cells of lines that are rows of a table; None of other lines."""
+    """Return the delimiter if the lines are rows of a table, otherwise None."""
     first = _first(lines)
     if len(first) < MIN_ROWS:
         return None
@@ -87,9 +87,9 @@ def _delimiter(lines: Sequence[str]) -> str | None:
 
 
 def _first(lines: Sequence[str]) -> list[str]:
-    """Return the first lines that are not empty."""
+    """Return the first non-empty lines."""
     filled = (line for line in lines if line.strip())
-    return list(islice(filled, LOOKED_AT))
+    return list(islice(filled, SNIFFED_LINES))
 
 
 def _read_table(
@@ -97,20 +97,21 @@ def _read_table(
 ) -> pa.Table:
     header, *rows = csv.reader(_first(lines), delimiter=delimiter)
     columns = zip(header, zip(*rows, strict=True), strict=True)
-    is_text_first = any(_is_above_no_texts(cell, cells) for cell, cells in columns)
+    has_text_first = any(_is_text_itself(cell, cells) for cell, cells in columns)
     table = read_csv(
         path,
         encoding=encoding,
         delimiter=delimiter,
-        has_header=False if is_text_first else None,
+        has_header=False if has_text_first else None,
     )
     return with_note(
-        table, f"The lines are rows of a table, separated by {delimiter!r}."
+        table, f"The lines were read as rows of a table, separated by {delimiter!r}."
     )
 
 
-def _is_above_no_texts(name: str, cells: Sequence[str]) -> bool:
-    """Return whether a cell is as long as the texts under it, and so none of their names."""
-    n_words = median(len(cell.split()) for cell in cells)
-    is_long = len(name.split()) > NAME_WORDS and not name.rstrip().endswith(("?", ":"))
+def _is_text_itself(first: str, others: Sequence[str]) -> bool:
+    """Return whether the first cell of a column of texts is a text, not the column's name."""
+    n_words = median(len(cell.split()) for cell in others)
+    is_question = first.rstrip().endswith(("?", ":"))
+    is_long = len(first.split()) > NAME_WORDS and not is_question
     return n_words >= TEXT_WORDS and is_long

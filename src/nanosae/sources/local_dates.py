@@ -1,4 +1,4 @@
-"""Dates as people of several countries write them, rewritten so that pandas reads them.
+"""Rewrite dates in the notations of several languages and fields such that pandas reads them.
 
 "4. März 2021", "4 de enero de 2021", "2021年3月4日", "2021-W05", "Q1 2021", "2019 Jul-Aug".
 """
@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from nanosae.sources.kinds import pc
 
-LONGEST = 48  # characters of a date
+LONGEST = 48  # maximum number of characters of a date
 MONTHS = {
     "Jan": "januar|janvier|janv|enero|gennaio|gen|janeiro|januari|января|январь",
     "Feb": "februar|février|fevrier|févr|fév|febrero|febbraio|fevereiro|fev|februari"
@@ -34,7 +34,7 @@ LETTERS = r"\p{L}"
 MONTH = f"(?:{'|'.join(MONTHS)})"
 YEAR = r"((?:19|20)\d\d)"
 OF = r"(?:de |del |of |di )?"
-# patterns and what they become, in this order
+# patterns and their replacements, in order
 REWRITTEN = (
     (rf"^{YEAR}\s*[年년]\s*(\d{{1,2}})\s*[月월]\s*(\d{{1,2}})\s*[日일]", r"\1-\2-\3"),
     (rf"^{YEAR}\s*[年년]\s*(\d{{1,2}})\s*[月월]$", r"\1-\2-1"),
@@ -47,14 +47,14 @@ REWRITTEN = (
     (rf"(?i)^({MONTH}){LETTERS}*\.?,?\s+{OF}{YEAR}$", r"1 \1 \2"),
     (rf"(?i)^({MONTH})[-/ .']+([0-6]\d)$", r"1 \1 20\2"),
     (rf"(?i)^({MONTH})[-/ .']+([7-9]\d)$", r"1 \1 19\2"),
-    # as PubMed writes them
+    # PubMed
     (rf"^{YEAR} ({MONTH})\b[^ ]*$", r"1 \2 \1"),
     (rf"^{YEAR} ({MONTH}) (\d{{1,2}})$", r"\3 \2 \1"),
     (rf"(?i)^{YEAR}[-/ .]?[QT]1$|^[QT]1[-/ .']*{YEAR}$", r"\1\2-01-01"),
     (rf"(?i)^{YEAR}[-/ .]?[QT]2$|^[QT]2[-/ .']*{YEAR}$", r"\1\2-04-01"),
     (rf"(?i)^{YEAR}[-/ .]?[QT]3$|^[QT]3[-/ .']*{YEAR}$", r"\1\2-07-01"),
     (rf"(?i)^{YEAR}[-/ .]?[QT]4$|^[QT]4[-/ .']*{YEAR}$", r"\1\2-10-01"),
-    # a zone behind the time: "8:11:00 AM MEZ", "08:11 GMT+2"
+    # a time zone after the time: "8:11:00 AM MEZ", "08:11 GMT+2"
     (
         r"(\d{1,2}:\d{2}(?::\d{2})?(?:\s?[AaPp][Mm])?)\s*[A-Z]{3,5}"
         r"(?:[+-]\d{1,2}(?::?\d{2})?)?$",
@@ -65,9 +65,9 @@ WEEK = rf"^{YEAR}[- ]?W(\d{{2}})$"
 
 
 def plain_dates(values: pa.Array | pa.ChunkedArray) -> Any:
-    """Rewrite dates that pandas does not read; all other strings stay as they are.
+    """Rewrite dates that pandas cannot read; keep all other strings.
 
-    A period is its first day. What is longer than a date is not looked at.
+    A period becomes its first day. Strings longer than a date are ignored.
 
     Example:
         >>> dates = ["4. März 2021", "lundi 4 janvier 2021", "2021年3月4日", "Q2 2021", "2021-W05"]
@@ -78,10 +78,10 @@ def plain_dates(values: pa.Array | pa.ChunkedArray) -> Any:
     is_short = pc.less_equal(pc.utf8_length(cells), LONGEST)
     is_date = pc.and_(is_short, pc.match_substring_regex(cells, r"\d"))
     plain = pc.if_else(is_date, cells, pa.scalar(None, pa.string()))
-    has_year = pc.match_substring_regex(plain, YEAR)  # "4 out of 5" is not in October
+    has_year = pc.match_substring_regex(plain, YEAR)  # "4 out of 5" is not October
     english = plain
     for month, names in MONTHS.items():
-        # a name ends where its letters do
+        # match whole names only
         pattern = rf"(?i)(^|[^{LETTERS}])(?:{names})([^{LETTERS}]|$)"
         english = pc.replace_substring_regex(english, pattern, rf"\1{month}\2")
     plain = pc.if_else(has_year, english, plain)
@@ -91,7 +91,7 @@ def plain_dates(values: pa.Array | pa.ChunkedArray) -> Any:
 
 
 def _week_starts(values: pa.Array | pa.ChunkedArray) -> Any:
-    """Return the Mondays of ISO weeks; of other strings null."""
+    """Return the Mondays of ISO weeks, with null for other strings."""
     is_week = pc.match_substring_regex(values, WEEK)
     days = pc.replace_substring_regex(values, WEEK, r"\1-W\2-1")
     days = pc.if_else(is_week, days, pa.scalar(None, pa.string()))

@@ -1,4 +1,4 @@
-"""Entries of a log out of lines that begin with a time: a text, its time and its level."""
+"""Log files, whose entries begin with a time: one text per entry, with its time and level."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ LEVELS = "TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|SEVERE|FATAL|CRITICAL"
 LEVEL = re.compile(
     rf"^[\[(<]?({LEVELS})[\])>]?(?:\s*[-–|:])?\s+(.*)$", re.IGNORECASE | re.DOTALL
 )
-LOOKED_AT = 200  # lines from which a log is recognised
-SHARE = 0.5  # of these lines that begin an entry
-FEWEST = 10  # entries
-LEVEL_SHARE = 0.5  # of the entries that have a level
+SNIFFED_LINES = 200  # lines from which a log is recognised
+ENTRY_SHARE = 0.5  # minimum share of these lines that begin an entry
+MIN_ENTRIES = 10
+LEVEL_SHARE = 0.5  # minimum share of entries with a level
 
 
 def read_log(lines: Sequence[str], name: str) -> pa.Table | None:
-    r"""Return the entries of a log; None of other lines.
+    r"""Return the entries of a log, or None for other files.
 
-    Lines without a time, such as those of a traceback, go on with the entry above.
+    Lines without a time, such as those of a traceback, continue the previous entry.
 
     Args:
-        lines: Of a file.
-        name: Of the column of texts.
+        lines: The lines of the file.
+        name: Name of the text column.
 
     Returns:
-        The texts, with the columns `time` and, where most entries have one, `level`.
+        The texts, with the columns `time` and, if most entries have one, `level`.
 
     Example:
         >>> log = [f"2024-03-01 09:00:{i:02},123 ERROR disk is full" for i in range(30)]
@@ -38,9 +38,9 @@ def read_log(lines: Sequence[str], name: str) -> pa.Table | None:
         {'text': 'disk is full\nat line 3', 'time': '2024-03-01 09:00:29.123', 'level': 'ERROR'}
     """
     filled = (line for line in lines if line.strip())
-    first = list(islice(filled, LOOKED_AT))
+    first = list(islice(filled, SNIFFED_LINES))
     n_entries = sum(ENTRY.match(line) is not None for line in first)
-    if n_entries < max(FEWEST, SHARE * len(first)):
+    if n_entries < max(MIN_ENTRIES, ENTRY_SHARE * len(first)):
         return None
     times, texts = [], []
     for line in lines:

@@ -1,6 +1,6 @@
 """Numbers as people write them: "$1,200", "45 %", "1.234,50 €", "(12.50)", "45k", "★★★★☆", "4/5".
 
-With a unit, "34 years", as ranges, "$50,000 - $65,000", and as durations, "1:30:00".
+Also numbers with units, "34 years", ranges, "$50,000 - $65,000", and durations, "1:30:00".
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from nanosae.sources.kinds import pc
 
 CURRENCY = "[$€£¥₹₩₽]|USD|EUR|GBP|CHF|JPY|CAD|AUD|INR|kr"
 UNIT = rf"(?:{CURRENCY}|[%‰])?"
-SPACE = "['’ \u00a0\u202f]"  # also those that do not break a line
+SPACE = "['’ \u00a0\u202f]"  # including no-break spaces
 PLAIN = r"\d+(?:[.,]\d+)?"
 IN_GROUPS = "|".join(
     rf"\d{{1,3}}(?:{sign}\d{{3}})+(?:[.,]\d+)?" for sign in (",", r"\.", SPACE)
 )
 IN_LAKHS = r"\d{1,2}(?:,\d{2})+,\d{3}(?:\.\d+)?"  # as in India
-TIMES = {"k": 1e3, "K": 1e3, "M": 1e6}  # next to the last digit
+TIMES = {"k": 1e3, "K": 1e3, "M": 1e6}  # suffixes
 POWER = r"(?:[eE][-+]?\d+|[kKM])?"
 SIZE = rf"{PLAIN}|{IN_GROUPS}|{IN_LAKHS}"
 AMOUNT = rf"{UNIT}\s*(?:{SIZE}){POWER}\s*{UNIT}"
@@ -29,31 +29,29 @@ BELOW_ZERO = r"[(−]|-\s*\D*$|^\D*-"
 STARS = r"^\s*(?:★+☆*|(?:⭐\x{fe0f}?)+)\s*$"
 MEASURED = rf"^\s*({SIZE})\s*(?:-\s*)?(\p{{L}}[^\d,;]{{0,14}})$"
 RANGE = rf"^\s*(?:\p{{L}}{{2,7}}:?\s+)?({AMOUNT})\s*(?:-|–|—|to|bis|à|a)\s*({AMOUNT})[^\d]*$"
-CODE = r"^\s*\d+\s*-\s*\d+\s*$"  # 555-1234 is no range, nor is 12345-6789
-MEASURED_VALUES = (
-    3  # different ones, from which on "12 months" is a number, not a class
-)
+CODE = r"^\s*\d+\s*-\s*\d+\s*$"  # 555-1234 and 12345-6789 are not ranges
+MEASURED_VALUES = 3  # distinct values from which "12 months" is a number, not a class
 DURATION = r"^\s*(\d{1,3}):([0-5]\d)(?::([0-5]\d)(?:\.\d+)?)?\s*$"
 OUT_OF = r"^\s*\d{1,2}(?:[.,]\d)?\s*(?:/|out of|von|sur|de)\s*(?:5|10|100)\s*$"
-MEASURED_SHARE = 0.95  # of the cells that have a unit, or are ranges
-RATING_SHARE = 0.95  # of the cells that read as ratings
+MEASURED_SHARE = 0.95  # minimum share of cells with a unit, or of ranges
+RATING_SHARE = 0.95  # minimum share of cells that are ratings
 PADDED = r"^\s*0\d"  # 00501 is a code, not a number
-IN_THREES = r"^[^\d]*[1-9]\d{{0,2}}(?:{0}\d{{3}})+[^\d]*$"  # of one sign
+IN_THREES = r"^[^\d]*[1-9]\d{{0,2}}(?:{0}\d{{3}})+[^\d]*$"  # for a given separator
 
 
 def are_padded(values: pa.Array | pa.ChunkedArray) -> bool:
-    """Return whether strings of digits begin with zeros, as codes and numbers of houses do."""
+    """Return whether a string of digits begins with zero, as codes do."""
     return _any_matches(values, PADDED)
 
 
 def decimal_sign(values: pa.Array | pa.ChunkedArray) -> str:
-    """Return what separates the fraction of numbers, "." or ",".
+    """Return the decimal separator of numbers, "." or ",".
 
-    Where cells have both, it is the last one. Where they have one, it separates thousands if it is
-    there twice, or if three digits follow it in all cells: of points this is so for prices only.
+    If cells have both signs, it is the last one. A single sign separates thousands if it occurs
+    twice, or if it is followed by three digits in all cells; points only do so in prices.
 
     Args:
-        values: Strings that hold numbers.
+        values: Strings with numbers.
 
     Example:
         >>> decimal_sign(pa.array(["$1,200", "$95"])), decimal_sign(pa.array(["1,5", "2"]))
@@ -85,7 +83,7 @@ def _any_matches(values: pa.Array | pa.ChunkedArray, pattern: str) -> bool:
 
 
 def parse_numbers(values: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """Read strings as numbers, float64; what is none is null. A percentage is its number.
+    """Read strings as numbers, float64, with null for other strings; "45 %" is 45.
 
     Example:
         >>> parse_numbers(pa.array(["1.234,50 €", "80 €", "free"])).to_pylist()
@@ -108,14 +106,14 @@ def parse_numbers(values: pa.Array | pa.ChunkedArray) -> pa.Array:
 
 
 def are_ratings(values: pa.Array | pa.ChunkedArray) -> bool:
-    """Return whether strings are ratings: rows of stars, or numbers out of 5, 10 or 100."""
+    """Return whether strings are ratings: stars, or numbers out of 5, 10 or 100."""
     is_rating = pc.match_substring_regex(values, rf"{STARS}|{OUT_OF}")
     share = pc.mean(is_rating.cast(pa.float64())).as_py()
     return share is not None and share >= RATING_SHARE
 
 
 def parse_ratings(values: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """Read ratings as their numbers, float64; what is none is null.
+    """Read ratings as numbers, float64, with null for other strings.
 
     Example:
         >>> parse_ratings(pa.array(["★★★★☆", "3 out of 5", "7/10", "none"])).to_pylist()
@@ -133,7 +131,7 @@ def parse_ratings(values: pa.Array | pa.ChunkedArray) -> pa.Array:
 
 
 def read_numbers(values: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """Read strings in whichever of the ways they are written, float64; what is none is null."""
+    """Read numbers in any supported notation, float64, with null for other strings."""
     if are_ratings(values):
         return parse_ratings(values)
     if are_ranges(values):
@@ -146,7 +144,7 @@ def read_numbers(values: pa.Array | pa.ChunkedArray) -> pa.Array:
 
 
 def measured_in(values: pa.Array | pa.ChunkedArray) -> str | None:
-    """Return the one unit in which nearly all numbers are given, None if there is none.
+    """Return the unit that nearly all numbers have in common, or None.
 
     Example:
         >>> measured_in(pa.array(["1 year", "34 years", "70 years"]))
@@ -173,12 +171,12 @@ def are_ranges(values: pa.Array | pa.ChunkedArray) -> bool:
 
 
 def are_durations(values: pa.Array | pa.ChunkedArray) -> bool:
-    """Return whether nearly all strings are hours and minutes, or also seconds."""
+    """Return whether nearly all strings are durations such as "1:30:00" or "2:30"."""
     return _is_nearly_all(pc.match_substring_regex(values, DURATION))
 
 
 def parse_measured(values: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """Read numbers with a unit as numbers, float64.
+    """Read numbers with a unit, float64.
 
     Example:
         >>> parse_measured(pa.array(["1 year", "34 years"])).to_pylist()
@@ -188,7 +186,7 @@ def parse_measured(values: pa.Array | pa.ChunkedArray) -> pa.Array:
 
 
 def parse_ranges(values: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """Read ranges as their middles, float64.
+    """Read ranges as their midpoints, float64.
 
     Example:
         >>> parse_ranges(pa.array(["$50,000 - $65,000 a year", "18-24"])).to_pylist()
@@ -199,7 +197,7 @@ def parse_ranges(values: pa.Array | pa.ChunkedArray) -> pa.Array:
 
 
 def parse_durations(values: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """Read "1:30:00" as minutes, float64; of two numbers they are minutes and seconds.
+    """Read durations as minutes, float64; two numbers are minutes and seconds.
 
     Example:
         >>> parse_durations(pa.array(["1:30:00", "2:30"])).to_pylist()
@@ -207,9 +205,10 @@ def parse_durations(values: pa.Array | pa.ChunkedArray) -> pa.Array:
     """
     parts = [_captured(values, DURATION, place) for place in (1, 2, 3)]
     first, second, third = (part.cast(pa.float64()) for part in parts)
-    with_hours = pc.add(pc.add(pc.multiply(first, 60), second), pc.divide(third, 60))
-    without = pc.add(first, pc.divide(second, 60))
-    return pc.coalesce(with_hours, without)
+    minutes = pc.add(pc.multiply(first, 60), second)
+    with_hours = pc.add(minutes, pc.divide(third, 60))
+    without_hours = pc.add(first, pc.divide(second, 60))
+    return pc.coalesce(with_hours, without_hours)
 
 
 def _is_nearly_all(holds: pa.Array | pa.ChunkedArray) -> bool:
@@ -220,7 +219,7 @@ def _is_nearly_all(holds: pa.Array | pa.ChunkedArray) -> bool:
 def _captured(
     values: pa.Array | pa.ChunkedArray, pattern: str, place: int
 ) -> pa.Array | pa.ChunkedArray:
-    """Return what a group of a pattern holds, null where it does not match or is empty."""
+    """Return the text captured by a group of a pattern, null if it does not match or is empty."""
     matches = pc.match_substring_regex(values, pattern)
     group = pc.replace_substring_regex(values, pattern, rf"\{place}")
     is_filled = pc.and_(matches, pc.not_equal(group, ""))

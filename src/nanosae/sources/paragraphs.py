@@ -1,4 +1,4 @@
-"""Paragraphs out of lines: books whose lines are broken, verses with empty lines between."""
+"""Paragraphs separated by empty lines: wrapped lines of books, and verses."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from collections.abc import Sequence
 from itertools import groupby
 from statistics import fmean, median
 
-MIN_BLOCKS = 20  # between empty lines, for them to be texts
-BROKEN_SHARE = 0.6  # of the longest lines' length that most broken lines reach
-MIN_WIDTH = 40  # letters of a broken line
+MIN_BLOCKS = 20  # minimum number of blocks between empty lines
+WRAPPED_SHARE = 0.6  # share of the maximum length that most wrapped lines reach
+MIN_WIDTH = 40  # minimum length of wrapped lines
 ENDS = re.compile(r"[.!?:;…][\"'”’»)]*$")
-MOST_ENDS = 0.5  # of broken lines that happen to end a sentence
+MOST_ENDS = 0.5  # maximum share of wrapped lines that end a sentence
 MIN_VERSES = 50
-VERSE_LINES = (2, 10)  # mean of a verse
-MAX_UNUSUAL = 0.05  # of the blocks, and of the gaps, that break a pattern of verses
+VERSE_LINES = (2, 10)  # minimum and maximum mean number of lines per verse
+MAX_UNUSUAL = 0.05  # maximum share of blocks, and of gaps, that break the pattern
 
 
 def split_paragraphs(lines: Sequence[str]) -> list[str] | None:
-    r"""Return what stands between empty lines, None where each line is a text of its own.
+    r"""Return the blocks between empty lines, or None if each line is a text.
 
-    Lines of a paragraph are joined where they were broken: most are nearly as long as a line can be
-    and go on in the next one. Verses have a few lines each, and one empty line after each; answers,
-    some of which are empty, do not.
+    The wrapped lines of a paragraph are joined: most have nearly the maximum length and continue on
+    the next line. Verses have a few lines each and a constant number of empty lines in between,
+    unlike a list of answers of which some are empty.
 
     Example:
         >>> verse = ["Roses are red,", "violets are blue,", ""]
@@ -34,21 +34,21 @@ def split_paragraphs(lines: Sequence[str]) -> list[str] | None:
         (gaps if is_empty else blocks).append(list(group))
     if len(blocks) < MIN_BLOCKS:
         return None
-    if _are_broken(blocks):
+    if _are_wrapped(blocks):
         return [" ".join(line.strip() for line in block) for block in blocks]
     if _are_verses(blocks, gaps):
         return ["\n".join(line.strip() for line in block) for block in blocks]
     return None
 
 
-def _are_broken(blocks: list[list[str]]) -> bool:
+def _are_wrapped(blocks: list[list[str]]) -> bool:
     inner = [line.strip() for block in blocks for line in block[:-1]]
     n_lines = sum(map(len, blocks))
     if len(inner) < n_lines / 3:
         return False
     lengths = sorted(map(len, inner))
     width = lengths[int(0.95 * len(lengths))]
-    is_full = [length >= BROKEN_SHARE * width for length in lengths]
+    is_full = [length >= WRAPPED_SHARE * width for length in lengths]
     ends = [ENDS.search(line) is not None for line in inner]
     is_wide = width >= MIN_WIDTH and lengths[-1] <= 2 * width
     return is_wide and fmean(is_full) >= 0.8 and fmean(ends) <= MOST_ENDS

@@ -1,4 +1,4 @@
-"""Columns with one name, as trackers write a field of several values: Labels, Labels, Labels."""
+"""Columns with the same name, which issue trackers export for fields of several values."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from nanosae.sources.kinds import is_text, pc
 
 
 def with_repeated_as_lists(table: pa.Table) -> pa.Table:
-    """Make one column of lists of strings of columns with one name.
+    """Combine columns with the same name into one column of lists of strings.
 
-    Only if each is empty where the one before is, and the last one in more rows than the first:
-    then they hold the first, the second, … value of a field.
+    Columns are combined if each is empty wherever the previous one is, and the last one in more
+    rows than the first: they then hold the first, second, … value of a field.
 
     Example:
         >>> columns = [["late", "lost", None], ["lost", None, None]]
@@ -46,7 +46,7 @@ def _are_values_of_one_field(columns: list[pa.Array]) -> bool:
 
 
 def _any_without(first: pa.Array, second: pa.Array) -> bool:
-    """Return whether the first is true in a row where the second is not."""
+    """Return whether in any row the first is true and the second is not."""
     return pc.any(pc.and_not(first, second)).as_py() or False
 
 
@@ -60,3 +60,16 @@ def _as_lists(columns: list[pa.Array]) -> pa.Array:
     rows = zip(*strings, strict=True)
     lists = [[cell for cell in row if cell and cell.strip()] for row in rows]
     return pa.array(lists, pa.list_(pa.string()))
+
+
+def with_own_names(table: pa.Table) -> pa.Table:
+    """Give columns without a name, or with that of an earlier one, a name of their own."""
+    names: list[str] = []
+    for i, given in enumerate(table.column_names):
+        name = given or f"column{i + 1}"
+        number = 2
+        while name in names:
+            name = f"{given} ({number})"
+            number += 1
+        names.append(name)
+    return table.rename_columns(names).replace_schema_metadata(table.schema.metadata)

@@ -28,7 +28,7 @@ from nanosae.sources.kinds import is_list, is_text, pc, with_plain_types
 from nanosae.sources.line_files import read_lines, read_text_files
 from nanosae.sources.metadata import join_metadata, metadata_of_table
 from nanosae.sources.notes import notes_of, with_note
-from nanosae.sources.repeated_columns import with_repeated_as_lists
+from nanosae.sources.repeated_columns import with_own_names, with_repeated_as_lists
 
 JSON_LINES = (".jsonl", ".ndjson")
 ARROW = (".feather", ".arrow")
@@ -97,7 +97,7 @@ def read_texts(
         table = read_text_files(files, column or "text", encoding)
     else:
         table = _read_tables(files, column, encoding)
-    table = without_structs(_with_own_names(with_repeated_as_lists(table)))
+    table = without_structs(with_own_names(with_repeated_as_lists(table)))
     if not keep_chats:
         table = with_chats_as_text(table)
     if column is None:
@@ -148,7 +148,9 @@ def _files(path: Path) -> list[Path]:
     supported = f"Supported are {', '.join(SUFFIXES)}."
     if not found:
         problem = "holds no supported file" if path.is_dir() else "does not exist"
-        raise MissingError(f"{path} {problem}.", file=path, remedy=supported)
+        is_address = path.parts[0] in ("http:", "https:")
+        remedy = "Download the file first." if is_address else supported
+        raise MissingError(f"{path} {problem}.", file=path, remedy=remedy)
     types = sorted({suffix_of(file) for file in found})
     if len(types) > 1:
         raise DataError(
@@ -217,19 +219,6 @@ def _join(tables: Iterable[pa.Table]) -> pa.Table:
     joined = join_metadata([metadata_of_table(table) for table in tables])
     assert joined is not None
     return pa.Table.from_batches(joined.batches(), joined.schema)
-
-
-def _with_own_names(table: pa.Table) -> pa.Table:
-    """Give unique names to columns without a name or with a repeated one."""
-    names: list[str] = []
-    for i, given in enumerate(table.column_names):
-        name = given or f"column{i + 1}"
-        number = 2
-        while name in names:
-            name = f"{given} ({number})"
-            number += 1
-        names.append(name)
-    return table.rename_columns(names).replace_schema_metadata(table.schema.metadata)
 
 
 def without_structs(table: pa.Table) -> pa.Table:

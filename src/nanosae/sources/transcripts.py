@@ -1,8 +1,8 @@
-"""Chats, subtitles and transcripts out of files of lines: a text per message, caption or turn.
+"""Chats, subtitles and transcripts in text files: one text per message, caption or turn.
 
-A chat is what messengers export, "[01/02/24, 09:00] Ann: Hello" or "2024-02-01 09:00 - Ann: Hello";
-lines without a time go on with the message above. Subtitles are SubRip or WebVTT. A transcript has
-turns of few speakers, "Ann: Hello" or "[00:01:30] Ann: Hello".
+Chats are exports of messengers, "[01/02/24, 09:00] Ann: Hello" or "2024-02-01 09:00 - Ann: Hello",
+in which lines without a time continue the previous message. Subtitles are SubRip or WebVTT.
+Transcripts have turns of a few speakers, "Ann: Hello" or "[00:01:30] Ann: Hello".
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ CAPTION = re.compile(r"^(?:(\d+):)?(\d{2}):(\d{2})[.,]\d{3}\s+-->\s")
 TURN = re.compile(
     r"^(?:\[?((?:\d{1,2}:)?\d{1,2}:\d{2})\]?\s+)?([^\W\d][^:\[\]]{0,39}):\s+(\S.*)$"
 )
-TURN_SHARE = 0.8  # of the lines that begin a turn
+TURN_SHARE = 0.8  # minimum share of lines that begin a turn
 MAX_SPEAKERS = 30
-TURNS_OF_EACH = 5  # on average, at least
-LOOKED_AT = 200  # lines from which a file is recognised
-CHAT_SHARE = 0.5  # of these lines that begin a message
-FEWEST = 5  # messages, or captions
+TURNS_PER_SPEAKER = 5  # minimum mean
+SNIFFED_LINES = 200  # lines from which a file is recognised
+CHAT_SHARE = 0.5  # minimum share of these lines that begin a message
+MIN_TEXTS = 5  # messages, captions or turns
 
 
 def read_transcript(lines: Sequence[str], name: str) -> pa.Table | None:
-    r"""Return the messages of a chat, or the captions of subtitles; None of other lines.
+    r"""Return the texts of a chat, subtitles or a transcript, or None for other files.
 
     Args:
-        lines: Of a file.
-        name: Of the column of texts.
+        lines: The lines of the file.
+        name: Name of the text column.
 
     Returns:
-        The texts, with the columns `author` and `sent` of messages, `minute` of captions, and
-        `speaker` and `minute` of turns.
+        The texts, with the columns `author` and `sent` for messages, `minute` for captions, and
+        `speaker` and `minute` for turns.
 
     Example:
         >>> chat = [f"[01/02/2024, 09:0{i}] Ann: Hello" for i in range(9)] + ["again"]
@@ -47,30 +47,30 @@ def read_transcript(lines: Sequence[str], name: str) -> pa.Table | None:
         {'text': 'Hello\nagain', 'author': 'Ann', 'sent': '01/02/2024, 09:08'}
     """
     filled = (line for line in lines if line.strip())
-    first = list(islice(filled, LOOKED_AT))
+    first = list(islice(filled, SNIFFED_LINES))
     n_captions = sum(CAPTION.match(line) is not None for line in first)
-    if n_captions >= min(FEWEST, len(first)) > 0:
+    if n_captions >= min(MIN_TEXTS, len(first)) > 0:
         return _table(_captions(lines), [name, "minute"])
     begins = [BEGIN.match(line) for line in first]
     n_messages = sum(
         begin is not None and MESSAGE.match(begin[2]) is not None for begin in begins
     )
-    if n_messages >= max(FEWEST, CHAT_SHARE * len(first)):
+    if n_messages >= max(MIN_TEXTS, CHAT_SHARE * len(first)):
         return _table(_messages(lines), [name, "author", "sent"])
     return _turns(lines, name) if _are_turns(first) else None
 
 
 def _are_turns(lines: Sequence[str]) -> bool:
-    """Return whether nearly all lines begin with the name of one of a few speakers."""
+    """Return whether most lines begin with the name of one of a few speakers."""
     turns = [turn for turn in map(TURN.match, lines) if turn is not None]
     speakers = {turn[2] for turn in turns}
-    is_most = len(turns) >= max(FEWEST, TURN_SHARE * len(lines))
-    are_few = len(speakers) <= min(MAX_SPEAKERS, len(turns) / TURNS_OF_EACH)
-    return is_most and are_few
+    are_most = len(turns) >= max(MIN_TEXTS, TURN_SHARE * len(lines))
+    are_few = len(speakers) <= min(MAX_SPEAKERS, len(turns) / TURNS_PER_SPEAKER)
+    return are_most and are_few
 
 
 def _turns(lines: Sequence[str], name: str) -> pa.Table:
-    """Return what speakers say, and when, if that is there; lines before the first are left out."""
+    """Return the turns of speakers with their times, if any, skipping lines before the first."""
     texts: list[str] = []
     speakers: list[str] = []
     minutes: list[float | None] = []
@@ -101,7 +101,7 @@ def _table(rows: Iterator[tuple], names: list[str]) -> pa.Table:
 
 
 def _messages(lines: Sequence[str]) -> Iterator[tuple[str, str, str]]:
-    """Yield text, author and time of messages; what nobody wrote is left out."""
+    """Yield the text, author and time of each message, skipping system messages."""
     text: list[str] = []
     author = sent = ""
     for line in lines:
@@ -125,7 +125,7 @@ def _as_text(lines: list[str]) -> str:
 
 
 def _captions(lines: Sequence[str]) -> Iterator[tuple[str, float]]:
-    """Yield text and minute of captions: the lines after a time, up to an empty one."""
+    """Yield the text and the minute of each caption: the lines after a time, up to an empty one."""
     minute = None
     text: list[str] = []
     for line in [*lines, ""]:

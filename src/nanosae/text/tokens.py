@@ -15,6 +15,8 @@ from functools import cache
 # Thai and Lao, Burmese, Khmer, Kana, Han
 UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
 UNSPACED += "\uf900-\ufaff\U00020000-\U0003ffff"
+# pictures, each of which is a word; stars of ratings and check marks are none
+EMOJI = "\u231a-\u23ff\u26a1\u2728\u2764\U0001f300-\U0001faff"
 SUFFIXES = ("ing", "ed", "es", "s", "'s", "’s")  # of inflected English words
 MIN_STEM = 4  # letters of a word without its suffix
 ACCENTS = re.compile("(?<=[a-z\u0370-\u03ff])[\u0300-\u036f]+")
@@ -38,8 +40,8 @@ def split_words(text: str) -> list[str]:
     """Return the folded words of a text, and whole runs of unspaced scripts.
 
     Example:
-        >>> split_words("Node.js in Zürich: 我喜欢苹果 and हिन्दी")
-        ['node', 'js', 'in', 'zurich', '我喜欢苹果', 'and', 'हिन्दी']
+        >>> split_words("Node.js in Zürich: 我喜欢苹果 and हिन्दी 🔋🔌")
+        ['node', 'js', 'in', 'zurich', '我喜欢苹果', 'and', 'हिन्दी', '🔋', '🔌']
     """
     return _word_pattern().findall(fold(text))
 
@@ -148,4 +150,4 @@ def _word_pattern() -> re.Pattern[str]:
     unspaced_run = rf"(?:[{UNSPACED}][{marks()}]*)+"
     letter = rf"[^\W{UNSPACED}]"
     spaced_word = rf"{letter}(?:{letter}|[{marks()}])*"
-    return re.compile(f"{unspaced_run}|{spaced_word}")
+    return re.compile(f"{unspaced_run}|{spaced_word}|[{EMOJI}]")

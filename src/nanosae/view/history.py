@@ -16,9 +16,7 @@ import numpy as np
 from nanosae.runs.folder import current, verify_training
 from nanosae.view.files import read_arrays
 
-MAX_LINES = (
-    2000  # of metrics on a page; if there are more, every second, third … is shown
-)
+MAX_LINES = 2000  # of metrics on a page; more are thinned
 MAX_SNAPSHOTS = 60
 HISTOGRAMS = (  # of a snapshot, shown on pages
     "encoder_norm",

@@ -5,8 +5,10 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from sklearn.metrics import f1_score
 
-from nanosae.analysis.groups.topic_words import topic_words
+from nanosae.analysis.groups.topic_words import most_telling_first, topic_words
+from nanosae.analysis.names.meaning import corpus_meaning
 from nanosae.text.words import Words
 
 
@@ -133,3 +135,28 @@ def test_topics_without_texts_have_no_words():
 def test_one_topic_has_the_words_of_most_texts():
     texts = ["oak", "oak", "elm", "elm", "elm, oak", "oak"]
     assert topic_words(words_of(texts), np.zeros(6, int), 1, 5) == [["oak", "elm"]]
+
+
+def test_terms_that_find_the_topic_by_word_and_meaning_come_first():
+    rng = np.random.default_rng(0)
+    topic = np.repeat([0, 1], 100)
+    vectors = rng.normal(size=(200, 8)).astype(np.float32)
+    vectors[topic == 0, 0] += 3
+    texts = np.full(200, "ash", dtype=object)
+    texts[:90] = "ash elm"  # the topic's
+    texts[50:150] += " fir"  # half of either
+    texts[100:110] += " oak"
+    rows = np.arange(200)
+
+    class Embedded:
+        def vectors(self, rows):
+            return vectors[rows]
+
+    meaning = corpus_meaning(Embedded(), rows)
+    words = words_of(texts)
+    given = [["fir", "elm"], ["elm", "oak"]]
+    found = most_telling_first(words, topic, given, meaning)
+    assert found == [["elm", "fir"], ["oak", "elm"]]
+    # F1 by scikit-learn and the area by the normal model decide
+    has = {term: np.array([term in text for text in texts]) for term in ("elm", "fir")}
+    assert f1_score(topic == 0, has["elm"]) > f1_score(topic == 0, has["fir"])

@@ -49,9 +49,7 @@ from nanosae.runs.export import records
 
 MIN_ROOT_EDGES = 3  # rarer neighbours of a root
 SHOWN = 20  # families in a notebook
-MAX_OVERLAP = (
-    0.6  # Jaccard similarity of children beyond which only the larger family is kept
-)
+MAX_OVERLAP = 0.6  # Jaccard similarity of the children of two families
 
 
 @dataclass(frozen=True, repr=False)

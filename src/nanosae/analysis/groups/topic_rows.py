@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 TOPICS = "topics.parquet"
 ROWS = "topic_rows.parquet"
-NAMING_WORDS = 4  # of a topic, in sentences
+NAMING_WORDS = 3  # of a topic, in sentences
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,15 +10,14 @@ import scipy.sparse as sp
 
 from nanosae.analysis.columns import one_hot
 from nanosae.analysis.names.keywords import log_odds
+from nanosae.analysis.names.meaning import Meaning, normal_auc
 from nanosae.analysis.names.word_forms import usual_spelling
 from nanosae.text.tokens import is_unspaced, stem
 from nanosae.text.words import Words, is_stop_word
 
 MIN_TEXTS = 2  # minimum number of a topic's texts with a term, if there are as many
 MIN_SHARE = 0.02  # minimum share of a topic's texts with a term
-WHOLE_PHRASE = (
-    0.5  # share of the texts with a word that a phrase must have to replace it
-)
+WHOLE_PHRASE = 0.5  # share of a word's texts in which a phrase must be to replace it
 
 
 def topic_words(
@@ -81,6 +80,40 @@ def _surprise(
     elsewhere = total[terms] - count
     _, z = log_odds(count, size, elsewhere, n_elsewhere, words.share[terms])
     return z
+
+
+def most_telling_first(
+    words: Words, topic: np.ndarray, typical: list[list[str]], meaning: Meaning
+) -> list[list[str]]:
+    """Order the typical terms of each topic by how well each finds its texts.
+
+    This is the sum of the F1 of the texts with the term and the area under the ROC curve along the
+    term's meaning, as in names of features (`nanosae.analysis.names.naming`).
+
+    Args:
+        words: Terms of some texts.
+        topic: Topic of each of these texts, −1 for none, (n_texts,).
+        typical: Terms of each topic.
+        meaning: The space of the texts' embeddings, estimated from them.
+    """
+    place_of = {term: place for place, term in enumerate(words.terms)}
+    ordered = []
+    for own, terms in enumerate(typical):
+        if not terms:
+            ordered.append([])
+            continue
+        presence = words.presence[:, [place_of[term] for term in terms]]
+        is_own = topic == own
+        n_found = presence[is_own].sum(axis=0)
+        f1 = 2 * n_found / (presence.sum(axis=0) + is_own.sum())
+        directions = meaning.of_terms(presence)
+        target = meaning.directions[is_own].mean(axis=0) - meaning.mean_direction
+        moments = directions @ meaning.second_moments
+        variances = np.einsum("ij,ij->i", moments, directions)
+        auc = normal_auc(directions @ target, variances)
+        best_first = np.argsort(-(f1 + auc), kind="stable")
+        ordered.append([terms[place] for place in best_first])
+    return ordered
 
 
 def spelled(terms: Sequence[str], texts: Sequence[str]) -> list[str]:

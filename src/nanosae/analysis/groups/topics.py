@@ -36,8 +36,13 @@ from nanosae.analysis.groups.clustering import (
     ward_tree,
 )
 from nanosae.analysis.groups.topic_rows import NAMING_WORDS
-from nanosae.analysis.groups.topic_words import spelled, topic_words
+from nanosae.analysis.groups.topic_words import (
+    most_telling_first,
+    spelled,
+    topic_words,
+)
 from nanosae.analysis.names.group_names import common_words, feature_names
+from nanosae.analysis.names.meaning import Meaning, corpus_meaning
 from nanosae.analysis.reading import drawn_rows
 from nanosae.analysis.statistics import unit
 from nanosae.codes import Codes, Corpus, as_codes
@@ -54,7 +59,7 @@ SHARE = 0.7  # a row belongs to every topic with this share of its furthest proj
 SPELLING_TEXTS = 100  # of a topic, whose spelling of its words is taken
 SHOWN = 20  # topics in a notebook
 UNNAMED = "unnamed"  # stands for the words of a topic without labels and texts
-N_WORDS = 10  # words of a topic, the first 4 in its name
+N_WORDS = 10  # words of a topic, the first three in its name
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +79,11 @@ class SampledTexts:
         """Words and phrases of the texts."""
         texts = self.codes.texts(self.rows)
         return Words(texts, np.ones(len(texts), bool))
+
+    @cached_property
+    def meaning(self) -> Meaning | None:
+        """The space of the texts' embeddings, if the corpus has them."""
+        return corpus_meaning(self.codes, self.rows) if self.codes.has_vectors else None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -292,7 +302,10 @@ class Topics:
     ) -> list[list[str]]:
         """Return the terms that are typical of each topic's texts, in their usual spelling."""
         topic = self.row_topic[self.texts.rows]
-        typical = topic_words(self.texts.words, topic, self.n, N_WORDS)
+        words, meaning = self.texts.words, self.texts.meaning
+        typical = topic_words(words, topic, self.n, N_WORDS)
+        if meaning is not None:
+            typical = most_telling_first(words, topic, typical, meaning)
         described = []
         for terms, of_topic in zip(typical, rows, strict=True):
             own_texts = [texts[row] for row in of_topic]

@@ -26,9 +26,8 @@ TOKEN_LIMITS = ("max_completion_tokens", "max_tokens")  # two names of one param
 UNSTORED = ("extra_headers", "extra_query")  # may contain a key
 PERMANENT = (401, 403, 404)  # status codes that a retry cannot change
 MAX_FAILURES = 20  # consecutive failures after which one more ends the run
-DRY_ANSWER = (
-    "FINAL: one two three four five six seven eight"  # a name of maximum length
-)
+# a name of maximum length
+DRY_ANSWER = "FINAL: one two three four five six seven eight"
 DEFAULT_MAX_TOKENS = 1000  # of an answer, if the request sets no limit
 
 

@@ -9,7 +9,7 @@ from nanosae.view.explorer.corpus import Answer, Column, OpenCorpus, day, read_c
 MAX_COLUMNS = 12
 VALUES = 5  # most frequent values of a column
 BINS = 20
-SAMPLE = 20_000  # rows that stand for all
+SAMPLE = 20_000  # rows from which the summaries are made
 IDS = 0.5  # distinct values per row above which a column identifies single rows
 
 

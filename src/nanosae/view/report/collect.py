@@ -35,9 +35,7 @@ MAX_FINDINGS_LISTED = 200  # sentences at the top
 SENTENCE_COLUMNS = ["sentence", "label", "feature", "topic", "column"]
 MAX_FINDINGS = 12  # in the figure of a contrast
 LABEL_AREA = (1100, 520)  # pixels in which the map's labels are placed
-FAR_SHARE = (
-    0.005  # share of the points at each side that may be outside the initial view
-)
+FAR_SHARE = 0.005  # of the points, which may be outside the initial view at each side
 FAR = 1.25  # ratio of widths with and without them above which they are left outside
 COLUMNS = (
     "feature",

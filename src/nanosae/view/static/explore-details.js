@@ -61,6 +61,7 @@ const showFeature = (id) =>
       ...examples(card),
       ...relations(card),
     );
+    say(`Feature ${featureName(card.feature, card.name)}`);
   });
 
 const kicker = ({ feature, facts, named, marked }) => {
@@ -162,6 +163,7 @@ const showTopic = (id) =>
         found.examples.map(({ row, text }) => textButton(row, text, null, found.words)),
       ),
     );
+    say(`Topic ${found.name}`);
   });
 
 const topicFilter = (id) => {
