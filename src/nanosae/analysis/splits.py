@@ -47,8 +47,8 @@ READ_BLOCK = 16384  # rows whose vectors are read at a time
 def held_out(duplicate_group: np.ndarray, share: float, seed: int) -> np.ndarray:
     """Hold out whole duplicate groups, in random order, as long as they fit into a share of rows.
 
-    Groups that do not fit stay in the other part, and the share is that of the rows beside them: if
-    most texts are "No comment", half of the others are held out, not all.
+    Groups larger than the share stay in the training part, and the share is then taken of all other
+    rows: if most texts are "No comment", half of the others are held out rather than all of them.
 
     Args:
         duplicate_group: Group of each row, see `duplicate_groups`, (n_rows,).

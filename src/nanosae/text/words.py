@@ -31,8 +31,8 @@ class Words:
     A word is a run of letters, marks and digits. In scripts without spaces, a term has up to six
     characters (in Thai, words) and begins and ends at word boundaries in at least half of its
     occurrences (see `unspaced`). Phrases do not cross punctuation or links, and words in links are
-    ignored. A term is kept if it has two letters and occurs in at least three texts (two, if there
-    are fewer than 2,000), or in one of 50,000 if that is more.
+    ignored. A term is kept if it has two letters or an emoji and occurs in at least three texts
+    (two, if there are fewer than 2,000), or in one of 50,000 if that is more.
 
     Args:
         texts: The texts, (n,).
@@ -219,7 +219,9 @@ def _count_phrases(tokens: _Tokens) -> _Counted:
         is_common = np.bincount(counts.indices, minlength=len(phrases.names)) >= minimum
         is_term = is_common & _are_whole(phrases, tokens, length)
         kept = [
-            i for i in np.flatnonzero(is_term) if _has_two_letters(phrases.names[i])
+            i
+            for i in np.flatnonzero(is_term)
+            if _has_letters_or_emoji(phrases.names[i])
         ]
         columns.append(counts[:, kept])
         terms += [phrases.names[i] for i in kept]
@@ -345,8 +347,9 @@ def _usual_neighbours(phrases: _Phrases, tokens: _Tokens, offset: int) -> np.nda
     return neighbours
 
 
-def _has_two_letters(phrase: str) -> bool:
-    return sum(map(str.isalpha, phrase)) > 1
+def _has_letters_or_emoji(phrase: str) -> bool:
+    n_letters = sum(map(str.isalpha, phrase))
+    return n_letters > 1 or re.search(f"[{EMOJI}]", phrase) is not None
 
 
 def _extend(

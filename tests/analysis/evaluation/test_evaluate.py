@@ -202,7 +202,7 @@ def test_groups_stay_in_one_half(tmp_path):
 
 
 def test_a_split_that_is_not_what_was_asked_for_is_noted(tmp_path):
-    """Two of three rows are one group: at most a third of the rows can be held out."""
+    """Two of three rows are one group: half of the others, a sixth of all, are held out."""
     rng = np.random.default_rng(0)
     y = rng.choice(["a", "b"], 300)
     source = np.where(np.arange(300) < 200, "big", np.arange(300).astype(str))
@@ -210,7 +210,7 @@ def test_a_split_that_is_not_what_was_asked_for_is_noted(tmp_path):
     codes = write_codes(tmp_path / "codes", x, metadata={"y": y, "source": source})
     found = evaluate(codes, "y", ks=(1,), groups="source")
     (note,) = found.about["notes"]
-    assert note.startswith("33 % of the rows are held out instead of 50 %")
+    assert note.startswith("17 % of the rows are held out instead of 50 %")
 
 
 def test_without_labels_only_what_needs_none(codes):

@@ -45,7 +45,7 @@ def test_a_split_that_is_not_what_was_asked_for_is_noted(tmp_path, found):
     acts = rng.random((300, 2))
     codes = corpus(tmp_path, acts, texts, metadata={"source": source})
     (note,) = label(codes, groups="source").attrs["notes"]
-    assert note.startswith("33 % of the rows are held out instead of 50 %")
+    assert note.startswith("17 % of the rows are held out instead of 50 %")
 
 
 def test_labels_of_tokens_begin_with_the_token_that_a_feature_is_for(tmp_path):
