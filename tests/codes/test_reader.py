@@ -172,7 +172,9 @@ def test_missing_parts_are_said(tmp_path, dense):
     for bad in ([N], [-1], [0, N + 3]):
         with pytest.raises(ValueError, match=f"there are 0 … {N - 1}"):
             codes.take(bad)
-    with pytest.raises(ValueError, match=f"feature {M}: there are 0 … {M - 1}"):
+    with pytest.raises(
+        ValueError, match=f"feature {M} is out of range: there are 0 … {M - 1}"
+    ):
         codes.feature(M)
 
 
@@ -190,7 +192,7 @@ def test_scanning_yields_all_embeddings_in_order(tmp_path, monkeypatch):
 def test_places_are_integers_or_a_mask_of_all(corpus):
     codes, *_ = corpus
     for rows, message in (
-        ([True, False], f"a mask of rows has 2; needed: {N}"),
+        ([True, False], f"a mask of rows has length 2; needed: {N}"),
         ([0.0, 1.5], "row 1.5 is not an integer"),
         ([np.nan], "row nan is not an integer"),
         (["a"], "rows must be integers"),

@@ -175,7 +175,7 @@ def test_a_pickle_without_the_class_known_is_refused(tmp_path):
 
 
 def test_errors_say_both_widths_and_what_is_missing(tmp_path):
-    with pytest.raises(ValueError, match=r"x is 4 wide.*input_size=5"):
+    with pytest.raises(ValueError, match=r"x has width 4.*input_size=5"):
         model("relu").encode(torch.zeros(2, 4))
     with pytest.raises(ValueError, match=r"(?s)7.*5|5.*7"):
         model("relu").features(np.zeros((2, 7), np.float32))

@@ -223,7 +223,7 @@ def test_errors_name_both_sides(tmp_path, x):
     (tmp_path / "cfg.json").write_text(
         json.dumps(facts | {"architecture": "crosscoder"})
     )
-    with pytest.raises(ValueError, match="is 'crosscoder', scaling 'none'; needed"):
+    with pytest.raises(ValueError, match="architecture 'crosscoder' and the scaling"):
         Weights.load(tmp_path)
     save_model(tmp_path, "topk", normalize_activations="constant_norm_rescale")
     with pytest.raises(ValueError, match="scaling 'constant_norm_rescale'"):

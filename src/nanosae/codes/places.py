@@ -29,7 +29,9 @@ def indices(given: Any, size: int, what: str) -> np.ndarray:
     places = np.asarray(given).ravel()
     if places.dtype == bool:
         if len(places) != size:
-            raise DataError(f"a mask of {what}s has {len(places)}; needed: {size}.")
+            raise DataError(
+                f"a mask of {what}s has length {len(places)}; needed: {size}."
+            )
         return np.flatnonzero(places)
     found = _as_integers(places, what)
     if len(found) == 0:
@@ -37,7 +39,7 @@ def indices(given: Any, size: int, what: str) -> np.ndarray:
     low, high = int(found.min()), int(found.max())
     if low < 0 or high >= size:
         shown = f"{low}" if low == high else f"{low} … {high}"
-        raise DataError(f"{what} {shown}: there are 0 … {size - 1}.")
+        raise DataError(f"{what} {shown} is out of range: there are 0 … {size - 1}.")
     return found
 
 

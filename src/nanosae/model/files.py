@@ -169,8 +169,8 @@ def _check_settings(folder: Path, cfg: Settings) -> None:
     if not is_known or scaling not in (*SCALINGS, "expected_average_only_in"):
         known = [*LATENT_TENSORS, *sae_lens.SHARED_THRESHOLD]
         raise DataError(
-            f"{folder} is {architecture!r}, scaling {scaling!r}; needed: one of "
-            f"{known}, scaling one of {[*SCALINGS]}.",
+            f"{folder} has the architecture {architecture!r} and the scaling {scaling!r}; "
+            f"supported are the architectures {known} and the scalings {[*SCALINGS]}.",
             file=file,
         )
     with naming(file, REMEDY):

@@ -111,7 +111,7 @@ class SAEModel(nn.Module):
         width = x.shape[-1]
         if width != self.cfg["d_in"]:
             raise DataError(
-                f"x is {width} wide, but this SAE expects input_size={self.cfg['d_in']}.",
+                f"x has width {width}, but this SAE expects input_size={self.cfg['d_in']}.",
                 remedy="Was it trained on another encoder? See model.config.",
             )
         kind = rule(self.cfg["architecture"])

@@ -52,6 +52,16 @@ def words_of(name: str) -> str:
     return re.sub(r"[\W_]+", " ", apart).strip().lower()
 
 
+def numbered_names(n: int) -> list[str]:
+    """Return names for columns without any.
+
+    Example:
+        >>> numbered_names(2)
+        ['column1', 'column2']
+    """
+    return [f"column{number}" for number in range(1, n + 1)]
+
+
 def field_of(name: str) -> str:
     """Return the last component of a record's field, such as `text` of `post.content.text`."""
     return name.rpartition(".")[2].strip().lower()

@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 
 from nanosae.errors import DataError
+from nanosae.sources.column_names import numbered_names
 from nanosae.sources.header_rows import joined_names
 
 SNIFFED_BYTES = 2**17
@@ -123,7 +124,7 @@ def find_dialect(
 def _names(rows: list[list[str]], has_header: bool) -> tuple[list[str], int]:
     """Return the names of the columns and the number of header rows."""
     if not has_header:
-        return [f"column{i + 1}" for i in range(len(rows[0]))], 0
+        return numbered_names(len(rows[0])), 0
     return joined_names(rows) or (rows[0], 1)
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from nanosae.errors import DataError
 from nanosae.extras import extra
+from nanosae.sources.column_names import numbered_names
 from nanosae.sources.frames import table_of_frame
 from nanosae.sources.header_rows import joined_names
 from nanosae.sources.notes import with_note
@@ -110,7 +111,7 @@ def _with_header(cells: pd.DataFrame) -> pd.DataFrame:
         header += 1
     names = cells.iloc[header]
     rows = cells.iloc[header + 1 :].astype(object)
-    numbered = pd.Series([f"column{i + 1}" for i in range(len(names))])
+    numbered = pd.Series(numbered_names(len(names)))
     given = names.reset_index(drop=True)
     rows.columns = given.where(given.notna(), numbered).astype(str)
     return rows.reset_index(drop=True)

@@ -71,5 +71,6 @@ def _open(path: Path, columns: Sequence[str] | None) -> LazyTable | Any:
         return open_parquet(path)
     if path.suffix in (".feather", ".arrow"):
         return open_arrow(path)
-    has_name = columns is not None and len(columns) == 1
-    return read_array_file(path, columns[0] if has_name else None)
+    names = [] if columns is None else columns
+    name = names[0] if len(names) == 1 else None
+    return read_array_file(path, name)

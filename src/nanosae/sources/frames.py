@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from nanosae.errors import LISTED_NAMES, DataError, DataTypeError
 from nanosae.sources.arrays import as_array, from_list
+from nanosae.sources.column_names import numbered_names
 from nanosae.sources.kinds import with_plain_types
 from nanosae.sources.repeated_columns import with_own_names
 from nanosae.sources.tables import LazyTable, table_in_memory
@@ -142,9 +143,9 @@ def _table_of_list(data: Any) -> pa.Table:
         if rows and all(isinstance(row, dict) for row in rows):
             return pa.Table.from_pylist(rows)
         if rows and all(_is_row_of_cells(row) for row in rows):
-            columns = zip(*rows, strict=True)
-            cells = {f"column{i + 1}": list(own) for i, own in enumerate(columns)}
-            return _table_of_columns(cells)
+            columns = [list(cells) for cells in zip(*rows, strict=True)]
+            names = numbered_names(len(columns))
+            return _table_of_columns(dict(zip(names, columns, strict=True)))
         return pa.table({"text": pa.array(rows, pa.string())})
     except (TypeError, ValueError) as error:
         raise _no_texts(data) from error

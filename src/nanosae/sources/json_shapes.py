@@ -7,7 +7,9 @@ whose keys are the names or labels of rows.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeGuard
+
+from nanosae.sources.column_names import numbered_names
 
 MAX_DEPTH = 3  # levels searched for a list of rows
 
@@ -61,7 +63,7 @@ def _rows_of_list(rows: list[Any]) -> Rows:
     others_are_strings = all(_is_list_of(row, str) for row in rows[1:])
     if has_names and not others_are_strings:
         return _rows_of_cells(first, rows[1:])
-    return _rows_of_cells([f"column{i + 1}" for i in range(width)], rows)
+    return _rows_of_cells(numbered_names(width), rows)
 
 
 def _rows_of_cells(names: list[Any], rows: list[Any]) -> Rows:
@@ -84,7 +86,7 @@ def _rows_of_objects(value: dict[str, dict]) -> Rows:
     return _rows_of_cells(list(value), list(rows))
 
 
-def _is_list_of(value: Any, kind: type) -> bool:
+def _is_list_of(value: Any, kind: type) -> TypeGuard[list[Any]]:
     return isinstance(value, list) and all(isinstance(cell, kind) for cell in value)
 
 

@@ -10,6 +10,7 @@ from sklearn.metrics import f1_score
 from nanosae.analysis.groups.topic_words import most_telling_first, topic_words
 from nanosae.analysis.names.meaning import corpus_meaning
 from nanosae.text.words import Words
+from small_corpora import corpus
 
 
 def words_of(texts):
@@ -137,7 +138,7 @@ def test_one_topic_has_the_words_of_most_texts():
     assert topic_words(words_of(texts), np.zeros(6, int), 1, 5) == [["oak", "elm"]]
 
 
-def test_terms_that_find_the_topic_by_word_and_meaning_come_first():
+def test_terms_that_find_the_topic_by_word_and_meaning_come_first(tmp_path):
     rng = np.random.default_rng(0)
     topic = np.repeat([0, 1], 100)
     vectors = rng.normal(size=(200, 8)).astype(np.float32)
@@ -148,11 +149,8 @@ def test_terms_that_find_the_topic_by_word_and_meaning_come_first():
     texts[100:110] += " oak"
     rows = np.arange(200)
 
-    class Embedded:
-        def vectors(self, rows):
-            return vectors[rows]
-
-    meaning = corpus_meaning(Embedded(), rows)
+    codes = corpus(tmp_path / "c", np.ones((200, 1)), texts.tolist(), vectors=vectors)
+    meaning = corpus_meaning(codes, rows)
     words = words_of(texts)
     given = [["fir", "elm"], ["elm", "oak"]]
     found = most_telling_first(words, topic, given, meaning)

@@ -260,7 +260,7 @@ def test_a_name_counts_if_half_of_its_texts_are_judged(codes, server):
         ({"shown": 0}, "shown=0 must be at least 1"),
         ({"tests": -1}, "tests=-1 must be at least 0"),
         ({"words": 0}, "words=0 must be at least 1"),
-        ({"features": [48]}, "feature 48: there are 0"),
+        ({"features": [48]}, "feature 48 is out of range: there are 0"),
     ],
 )
 def test_arguments_out_of_range_are_refused_before_anything_is_asked(

@@ -206,11 +206,25 @@ def spelled_corpus(folder, forms, others=("zebra", "quiet", "jumble")):
         (["7"], "7"),
         (["x"], "x"),
         (["would"], "would"),
-        (["or relating to"], "relating"),
     ],
 )
 def test_features_of_form_are_named_by_what_their_texts_share(tmp_path, forms, named):
     assert label(spelled_corpus(tmp_path / "c", forms)).label[0] == named
+
+
+def test_phrases_with_a_stop_word_at_an_end_name_what_nothing_else_does():
+    rng = np.random.default_rng(0)
+    is_active = np.arange(300) < 30
+    phrases = ["or relating to"] * 30 + ["relating"] * 6 + [""] * 264
+    texts = [f"{rng.choice(NOISE)} {words} {rng.choice(NOISE)}" for words in phrases]
+    texts = np.array(texts, dtype=object)
+    without_content = ["relating", "or relating", "relating to", "or relating to"]
+    found, _, _ = named(texts, is_active, without_content=[*without_content, *NOISE])
+    assert found == ["relating"]  # "or relating to" finds the texts better
+    texts = np.array([text.replace("relating", "of") for text in texts], dtype=object)
+    without_content = ["or of to", *NOISE]
+    found, _, _ = named(texts, is_active, without_content=without_content)
+    assert found == ["or of to"]
 
 
 def test_beginnings_of_one_word_name_nothing(tmp_path):

@@ -183,7 +183,9 @@ def test_mistakes_are_named(tmp_path, codes, planted):
         search(codes)
     with pytest.raises(ValueError, match="exactly one"):
         search(codes, "word", row=3)
-    with pytest.raises(ValueError, match="feature 48: there are 0 … 47"):
+    with pytest.raises(
+        ValueError, match="feature 48 is out of range: there are 0 … 47"
+    ):
         search(codes, feature=48)
     with pytest.raises(ValueError, match="no label contains 'zzz'; none of the 48"):
         search(codes, feature="zzz")

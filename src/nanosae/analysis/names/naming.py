@@ -255,12 +255,13 @@ def _choose_name(
     of_form += [term for term in own.forms.tolist() if term not in of_form]
     loose = [term for term in of_form if _is_loose_phrase(corpus, term)]
     tidy = [term for term in of_form if term not in loose]
+    best = by_content
     for candidates in (tidy, loose):
         by_form = _Search(corpus, own, strengths, candidates)
         by_form.add_terms(taken, most=1)
-        if by_form.f1 > FORM_ADVANTAGE * by_content.f1:
-            return by_form.name()
-    return by_content.name()
+        if by_form.f1 > FORM_ADVANTAGE * best.f1:
+            best = by_form
+    return best.name()
 
 
 def _has_content(corpus: _Corpus, term: int) -> bool:

@@ -42,7 +42,7 @@ def set_features(
     for key, value in values.items():
         feature = _by_label(key, labels) if isinstance(key, str) else key
         if not 0 <= feature <= last:
-            raise DataError(f"feature {key}: there are 0 … {last}.")
+            raise DataError(f"feature {key} is out of range: there are 0 … {last}.")
         if not math.isfinite(value):
             raise DataError(f"feature {key}: the activation {value} is not finite.")
         activations[feature] = value
