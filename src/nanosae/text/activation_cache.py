@@ -17,10 +17,10 @@ from pyarrow import parquet
 from nanosae.atomic import write_array, write_file, write_text
 from nanosae.errors import ConfigError, DataError
 from nanosae.progress import tracked
-from nanosae.text.activations import Block, activations
+from nanosae.text.activations import Block, Pooling, activations
 from nanosae.text.chats import as_text
 from nanosae.text.language_models import load_model
-from nanosae.text.provenance import SIDE_BY_SIDE, TokenRules
+from nanosae.text.provenance import DEFAULT_MAX_NORM, SIDE_BY_SIDE, TokenRules
 from nanosae.text.windows import TEXTS
 
 SHARD_BLOCKS = 4  # blocks per shard
@@ -36,7 +36,14 @@ def cache_activations(
     *,
     tokenizer: Any = None,
     dtype: str = "float16",
-    **options: Any,
+    pooling: Pooling | None = None,
+    special_tokens: bool = False,
+    bos: bool = True,
+    max_norm: float = DEFAULT_MAX_NORM,
+    max_length: int | None = None,
+    batch_tokens: int = 4096,
+    pack: bool = False,
+    concat: bool = False,
 ) -> int:
     """Write activations to shards for `train` and `encode_corpus`; repeat the call to resume.
 
@@ -51,7 +58,14 @@ def cache_activations(
         folder: Output folder.
         tokenizer: Tokenizer of a loaded model.
         dtype: float16 or float32.
-        **options: Other keywords of `activations`.
+        pooling: As in `activations`, like all that follow.
+        special_tokens: Whether to keep special tokens.
+        bos: Whether to prepend the begin-of-text token.
+        max_norm: Skip tokens whose norm exceeds this multiple of the median.
+        max_length: Tokens per window.
+        batch_tokens: Tokens per forward pass.
+        pack: Whether to fill each window with successive texts.
+        concat: Whether to concatenate the rows of several layers.
 
     Returns:
         The number of rows in the folder.
@@ -65,7 +79,8 @@ def cache_activations(
     if any(not isinstance(text, str) for text in texts):
         model, tokenizer = load_model(model, tokenizer)
         texts = [as_text(text, tokenizer) for text in texts]
-    options = DEFAULTS | options
+    rules = TokenRules(pooling, special_tokens, bos, max_norm, max_length, pack)
+    options: Any = asdict(rules) | {"batch_tokens": batch_tokens, "concat": concat}
     settings = {"model": str(getattr(model, "name_or_path", model)), "layers": names}
     settings |= {"dtype": dtype} | options
     shards = sorted((folder / "tokens").glob("*.parquet"))
@@ -73,7 +88,7 @@ def cache_activations(
     if first_text < len(texts):
         remaining = tracked(texts[first_text:], "activations", len(texts) - first_text)
         blocks = activations(model, names, remaining, tokenizer=tokenizer, **options)
-        if options["concat"]:
+        if concat:
             names = [SIDE_BY_SIDE.join(names)]
         for name in names:
             _write_provenance(folder / name / PROVENANCE, blocks.provenance[name])
