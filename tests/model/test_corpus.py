@@ -74,7 +74,7 @@ def content(path):
 
 def test_a_repeated_command_is_continued_and_ends_the_same(path, tmp_path, monkeypatch):
     interrupted(monkeypatch, 4, rows(), path, metadata=texts())
-    with pytest.raises(FileNotFoundError, match="not finished"):
+    with pytest.raises(FileNotFoundError, match="is incomplete"):
         Codes(path)
     model().encode_corpus(rows(), path, metadata=texts())
     model().encode_corpus(rows(), tmp_path / "whole", metadata=texts())

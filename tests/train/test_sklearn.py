@@ -87,7 +87,7 @@ def test_score_and_inverse_transform_against_plain_arithmetic(monkeypatch):
 
 def test_frames_are_refused_with_what_to_do():
     assert estimator().set_output(transform="default") is not None
-    with pytest.raises(ValueError, match=r"pandas frames .*csr_array"):
+    with pytest.raises(ValueError, match=r"pandas output .*csr_array"):
         estimator().set_output(transform="pandas")
 
 

@@ -213,5 +213,5 @@ def test_the_command_line_trains_further(tmp_path, capsys):
     assert main([*words, "--init", sae, *flags]) == 0
     assert SAEModel.load(tmp_path / "run").config["hidden_size"] == F
     assert main([*words, "--force", "--init", sae, *flags, "--seed", "0,1"]) == 2
-    assert "these lists make 2" in capsys.readouterr().err
+    assert "these settings define 2" in capsys.readouterr().err
     assert main([*words, "--force", "--init", str(tmp_path / "none"), *flags]) == 2

@@ -119,7 +119,7 @@ def test_a_transcoder_without_targets_has_no_reconstruction(transcoded):
 
 
 def test_labels_must_be_one_per_row(codes):
-    with pytest.raises(ValueError, match="10 values, the corpus has 1200 rows"):
+    with pytest.raises(ValueError, match="got 10 values for the 1200 rows"):
         evaluate(codes, ["a"] * 10)
 
 
