@@ -17,7 +17,7 @@ def test_codes_of_another_format_are_refused(corpus):
     (codes.path / "manifest.json").write_text(json.dumps(manifest | {"format": 1}))
     with pytest.raises(DamagedFileError, match=r"has format 1; .* encode"):
         Codes.open(codes.path)
-    with pytest.raises(DamagedFileError, match="of format 1"):
+    with pytest.raises(DamagedFileError, match="has format 1"):
         CodesWriter(codes.path, n_features=M, append=True)
 
 

@@ -63,7 +63,7 @@ def folder_columns(files: Sequence[Path]) -> dict[str, list[str | None]]:
         ['folder', 'subfolder']
     """
     parents = [file.parent for file in files]
-    common = os.path.commonpath(parents) if len(set(parents)) > 1 else parents[0]
+    common = os.path.commonpath(parents)
     parts = [parent.relative_to(common).parts for parent in parents]
     columns: dict[str, list[str | None]] = {}
     for level in range(max(map(len, parts))):

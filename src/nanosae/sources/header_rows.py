@@ -43,7 +43,8 @@ def joined_names(rows: Sequence[Sequence[str]]) -> tuple[list[str], int] | None:
     question = ""
     for place, (above, below) in enumerate(zip(upper, lower, strict=True)):
         question = above.strip() or question
-        has_several = not above or not any(upper[place + 1 : place + 2])
+        next_above = upper[place + 1 : place + 2]
+        has_several = not above or not any(next_above)
         is_choice = has_several and below.strip().lower() not in WITHOUT_CHOICE
         names.append(f"{question}: {below.strip()}" if is_choice else question)
     return names, 2

@@ -58,7 +58,8 @@ def _rows_of_list(rows: list[Any]) -> Rows:
         return rows
     width = max(map(len, rows))
     first = rows[0]
-    has_names = len(set(map(str, first))) == width and _is_list_of(first, str)
+    n_different = len(set(map(str, first)))
+    has_names = n_different == width and _is_list_of(first, str)
     others_are_strings = all(_is_list_of(row, str) for row in rows[1:])
     if has_names and not others_are_strings:
         return _rows_of_cells(first, rows[1:])
@@ -77,10 +78,12 @@ def _rows_of_objects(value: dict[str, dict]) -> Rows:
         return []
     if len(parts) >= len(shared):
         return [{"key": key} | part for key, part in value.items()]
-    are_cells = all(not isinstance(cell, dict | list) for cell in parts[0].values())
-    if not are_cells or len(shared) < max(map(len, parts)):
+    first, longest = parts[0], max(parts, key=len)
+    holds_more = any(isinstance(cell, dict | list) for cell in first.values())
+    if holds_more or len(shared) < len(longest):
         return []
-    return [{name: cells[key] for name, cells in value.items()} for key in parts[0]]
+    rows = zip(*([part[key] for key in first] for part in parts), strict=True)
+    return _rows_of_cells(list(value), list(rows))
 
 
 def _is_list_of(value: Any, kind: type) -> TypeGuard[list[Any]]:
@@ -123,5 +126,9 @@ def _lists_in(
     for name, part in value.items():
         if isinstance(part, dict) and depth > 1:
             yield from _lists_in(part, f"{prefix}{name}.", depth - 1)
-        elif _is_list_of(part, dict) or _is_list_of(part, str):
+        elif isinstance(part, list) and _holds_rows(part):
             yield f"{prefix}{name}", part
+
+
+def _holds_rows(values: list[Any]) -> bool:
+    return _is_list_of(values, dict) or _is_list_of(values, str)

@@ -38,7 +38,8 @@ def read_text_files(files: Sequence[Path], name: str, encoding: str) -> pa.Table
     The fields in the front matter of Markdown, between two lines of "---", become columns.
     """
     split = [split_front_matter(_content(file, encoding)) for file in files]
-    columns = {name: [text for _, text in split], "file": [file.name for file in files]}
+    texts = [text for _, text in split]
+    columns = {name: texts, "file": [file.name for file in files]}
     columns |= folder_columns(files)
     fields = columns_of_fields([fields for fields, _ in split])
     for field, values in fields.items():

@@ -39,7 +39,9 @@ def are_spaced_tags(values: pa.Array | pa.ChunkedArray) -> bool:
     words = pc.unique(pc.list_flatten(pc.utf8_split_whitespace(distinct)))
     alone = distinct.filter(pc.invert(has_several))
     is_alone = pc.is_in(words, value_set=alone)
-    return pc.any(has_several).as_py() is True and pc.mean(is_alone).as_py() >= ALONE
+    if not pc.any(has_several).as_py():
+        return False
+    return pc.mean(is_alone).as_py() >= ALONE
 
 
 def split_tags(values: pa.Array | pa.ChunkedArray, separator: str | None = None) -> Any:
