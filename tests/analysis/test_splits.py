@@ -15,6 +15,7 @@ from nanosae.analysis.splits import (
     split_notes,
 )
 from nanosae.codes import write_codes
+from nanosae.errors import DataError
 from planted import planted_corpus
 
 
@@ -198,6 +199,13 @@ def test_a_group_that_does_not_fit_leaves_a_share_of_the_others():
     held = held_out(group, 0.5, seed=0)
     assert not held[:900].any()
     assert held[900:].sum() == 50
+
+
+def test_the_only_group_beside_a_larger_one_is_held_out():
+    group = np.repeat([0, 1], [150, 50])
+    assert (held_out(group, 0.5, seed=0) == (group == 1)).all()
+    with pytest.raises(DataError, match="in 2 duplicate groups leaves one side"):
+        held_out(group, 0.1, seed=0)
 
 
 def test_held_out_keeps_groups_whole():

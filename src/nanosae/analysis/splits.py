@@ -49,6 +49,7 @@ def held_out(duplicate_group: np.ndarray, share: float, seed: int) -> np.ndarray
 
     Groups larger than the share stay in the training part, and the share is then taken of all other
     rows: if most texts are "No comment", half of the others are held out rather than all of them.
+    At least the smallest group that fits is held out.
 
     Args:
         duplicate_group: Group of each row, see `duplicate_groups`, (n_rows,).
@@ -68,9 +69,10 @@ def held_out(duplicate_group: np.ndarray, share: float, seed: int) -> np.ndarray
     sizes = np.bincount(duplicate_group)
     n_rows = len(duplicate_group)
     n_groups = len(sizes)
-    is_too_large = sizes > max(1, round(share * n_rows))
-    n_that_fit = n_rows - sizes[is_too_large].sum()
-    room = max(1, round(share * n_that_fit))
+    is_small_enough = sizes <= max(1, round(share * n_rows))
+    n_that_fit = sizes[is_small_enough].sum()
+    smallest = sizes[is_small_enough].min(initial=max(n_that_fit, 1))
+    room = max(smallest, round(share * n_that_fit))
     group_held = np.zeros(n_groups, dtype=bool)
     random_order = np.random.default_rng(seed).permutation(n_groups)
     for group in random_order.tolist():

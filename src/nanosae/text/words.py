@@ -141,7 +141,9 @@ def _tokenise(texts: np.ndarray) -> _Tokens:
             if not run:  # punctuation
                 clause += 1
                 continue
-            tokens = unspaced_tokens(run, text) if is_unspaced(run) else [(run, True)]
+            tokens = [(run, True)]
+            if not run.isascii() and is_unspaced(run):
+                tokens = unspaced_tokens(run, text)
             for word, is_begin in tokens:
                 words.append(number_of.setdefault(word, len(number_of)))
                 begins.append(is_begin)

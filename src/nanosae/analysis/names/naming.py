@@ -257,6 +257,8 @@ def _choose_name(
     tidy = [term for term in of_form if term not in loose]
     best = by_content
     for candidates in (tidy, loose):
+        if not candidates:
+            continue
         by_form = _Search(corpus, own, strengths, candidates)
         by_form.add_terms(taken, most=1)
         if by_form.f1 > FORM_ADVANTAGE * best.f1:
