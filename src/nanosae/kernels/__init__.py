@@ -78,16 +78,17 @@ def backend(device: torch.device, name: str = "auto") -> ModuleType:
     return importlib.import_module(f"nanosae.kernels.{name}")
 
 
-def compile_all(kernels: ModuleType, n_rows: int, weight: Tensor) -> None:
+def compile_all(kernels: ModuleType, n_rows: int, weight: Tensor, topk: bool) -> None:
     """Compile a backend's kernels ahead of time, so that no step waits for the compiler.
 
     Args:
         kernels: The backend.
         n_rows: Rows of the largest batch, which decides which kernels are needed.
         weight: The encoder, (hidden_size, input_size).
+        topk: Whether rows keep their k largest entries.
     """
     if hasattr(kernels, "compile_all"):
-        kernels.compile_all(n_rows, weight)
+        kernels.compile_all(n_rows, weight, topk)
 
 
 def selection_path(kernels: ModuleType) -> str:

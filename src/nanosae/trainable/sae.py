@@ -63,7 +63,9 @@ class TrainableSAE:
     def compile_kernels(self, n_heldout: int) -> None:
         """Compile the kernels for a step's batch and for `n_heldout` rows ahead of time."""
         n_rows = max(self.config.batch_size, n_heldout)
-        compile_all(self.kernels, n_rows, self.params["W_enc"].detach())
+        weight = self.params["W_enc"].detach()
+        topk = self.config.activation == "topk"
+        compile_all(self.kernels, n_rows, weight, topk)
 
     @property
     def output_size(self) -> int:

@@ -227,7 +227,7 @@ def test_topics_are_known_with_their_rows_until_anything_changes(run):
     known = load_row_topics(codes)
     assert (known.row_topic == found.row_topic).all()
     words = found.table["Representation"]
-    assert known.names == [", ".join(of_topic[:4]) for of_topic in words]
+    assert known.names == [", ".join(of_topic[:3]) for of_topic in words]
     assert load_row_topics(Codes.open(run, "other")) is None  # topics of other rows
     save_result(codes, "topics.parquet", found.table, {"n": 9})
     assert load_row_topics(codes) is None  # rows of other topics

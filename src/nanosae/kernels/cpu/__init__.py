@@ -20,6 +20,7 @@ from nanosae.kernels.cpu.products import (
 )
 from nanosae.kernels.cpu.screening import screened_above, screened_topk
 from nanosae.kernels.cpu.selection import (
+    MIN_WEIGHTS,
     is_screened,
     select_above,
     select_batchtopk,
@@ -40,16 +41,21 @@ __all__ = [
 ]
 
 
-def compile_all(n_rows: int, weight: Tensor) -> None:
-    """Run every kernel that batches of this size need once, on tiny inputs."""
+def compile_all(n_rows: int, weight: Tensor, topk: bool) -> None:
+    """Run every kernel that batches of this size need once, on tiny inputs.
+
+    AuxK needs top-k selection, too, but only if it does not take all dead latents, which is rare in
+    small dictionaries: there, its kernel is compiled on its first use.
+    """
     eye = torch.eye(2)
     bias = torch.zeros(2)
     gradient = torch.empty_like(eye)
-    select_above(eye, eye, bias, bias)
+    pairs = select_above(eye, eye, bias, bias)
+    if topk or weight.numel() >= MIN_WEIGHTS:
+        select_topk(eye, eye, bias, 1)
     if is_screened(n_rows, weight):
         screened_above(eye, eye, bias, bias)
         screened_topk(eye, eye, bias, 1)
-    pairs = select_topk(eye, eye, bias, 1)
     plan = make_plan(pairs, 2)
     decode(pairs.values, pairs, eye, bias)
     decode_grads(eye, pairs.values, plan, eye, gradient, False)
