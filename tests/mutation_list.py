@@ -672,7 +672,20 @@ add(
 add(
     "analysis/names/naming.py",
     "tests/analysis/names/test_naming.py",
-    ("names: siblings share no term", "self.shared = [place]", "self.shared = []"),
+    (
+        "names: phrases with loose ends",
+        "for candidates in (tidy, loose):",
+        "for candidates in (of_form,):",
+    ),
+    (
+        "names: all texts count alike",
+        "weights_of_rows(own.activations)[is_train]",
+        "1",
+    ),
+)
+add(
+    "analysis/names/name_terms.py",
+    "tests/analysis/names/test_naming.py",
     (
         "names: stop words name",
         "if len(word_list) < MIN_STOP_WORDS and all(map(is_stop_word, word_list)):",
@@ -680,7 +693,7 @@ add(
     ),
     (
         "names: only phrases are of form",
-        "return not _has_content(corpus, term)",
+        "return not has_content(corpus, term)",
         "return False",
     ),
     (
@@ -703,12 +716,12 @@ add(
         "if _has_loose_end(words.terms[term]):",
         "if False:",
     ),
-    (
-        "names: phrases with loose ends",
-        "for candidates in (tidy, loose):",
-        "for candidates in (of_form,):",
-    ),
     ("names: any words are joined", "JOINED = 0.25", "JOINED = 0.0"),
+)
+add(
+    "analysis/names/name_search.py",
+    "tests/analysis/names/test_naming.py",
+    ("names: siblings share no term", "self.shared = [place]", "self.shared = []"),
     ("names: no discount", "FURTHER_DISCOUNT = 2 ", "FURTHER_DISCOUNT = 0 "),
     ("names: terms of weak texts", "STRONGEST_SHARE = 0.15", "STRONGEST_SHARE = 0.0"),
     ("names: terms of another meaning", "STRONGEST_AUC = 0.8 ", "STRONGEST_AUC = 0.0 "),
@@ -716,11 +729,6 @@ add(
         "names: texts speak for their own terms",
         "is_without = ~presence.toarray().astype(bool)",
         "is_without = presence.toarray() >= 0",
-    ),
-    (
-        "names: all texts count alike",
-        "weights_of_rows(own.activations)[is_train]",
-        "1",
     ),
     ("names: phrases cost nothing", "PHRASE_LOSS = 0.1 ", "PHRASE_LOSS = 0.0 "),
     ("names: a small discount", "FURTHER_DISCOUNT = 2 ", "FURTHER_DISCOUNT = 1 "),

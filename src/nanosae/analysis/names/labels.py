@@ -26,11 +26,8 @@ from nanosae.analysis.names.meaning import (
     terms_by_corpus,
     terms_by_encoder,
 )
-from nanosae.analysis.names.naming import (
-    Name,
-    candidate_terms,
-    choose_names,
-)
+from nanosae.analysis.names.name_search import Name
+from nanosae.analysis.names.naming import candidate_terms, choose_names
 from nanosae.analysis.names.scoring import (
     SCORES,
     area,

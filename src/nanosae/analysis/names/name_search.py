@@ -1,0 +1,263 @@
+"""The greedy search for the terms of one name.
+
+A name consists of up to three terms from a greedy search. Each step adds the term that gives the
+name the highest score: the F1 with which its words (including inflections) find the feature's
+texts, plus the area under the ROC curve along the mean direction of its terms (see `meaning`).
+Texts are weighted by activation, because names are read beside the strongest texts. Without
+embeddings, words alone decide. Because terms are selected for the texts at hand, they will be in
+fewer new texts: one text is subtracted from the count of the first term, and two from the texts
+that each further term adds (absolute discounting, Church and Gale 1991).
+
+A further term must be about the strongest texts that the name does not cover yet: it must be in
+three of the twenty strongest that have no term of the name. Terms of weak texts only ("flask,
+flake8") belong in the feature's keywords. It must also fit the other strongest texts: those of the
+twenty without the term must lie along its meaning, with an area under the ROC curve of 0.8 against
+all texts. (Those with the term do so because its direction was estimated from them.) Terms that add
+less than 0.02 or repeat a word of the name are left out. A longer phrase replaces a term that it
+contains if it has two thirds of the term's texts and is not much worse ("Wells Fargo" for "wells").
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nanosae.analysis.names.keywords import FeatureWords
+from nanosae.analysis.names.meaning import Meaning, normal_auc
+from nanosae.analysis.names.name_terms import TermCorpus
+from nanosae.analysis.names.word_forms import holds, inflections, repeats
+from nanosae.analysis.ranking import largest_places
+
+MAX_TERMS = 3
+MIN_GAIN = 0.02  # in score, by a further term
+DISCOUNT = 1  # subtracted from the texts found by the first term
+FURTHER_DISCOUNT = 2  # subtracted from the texts that each further term adds
+WHOLE = 2 / 3  # share of a term's texts that a longer phrase must have to replace it
+PHRASE_LOSS = 0.1  # maximum loss in score by such a replacement
+N_STRONGEST = 20  # strongest texts, which a further term must be about
+STRONGEST_SHARE = 0.15  # of these texts that must have it and no other term of the name
+# "excellent discrimination" (Hosmer, Lemeshow and Sturdivant 2013, §5.2.4)
+STRONGEST_AUC = 0.8  # of the strongest texts without a term, along its meaning
+
+
+@dataclass(frozen=True)
+class Name:
+    """The name of a feature.
+
+    Attributes:
+        terms: Positions in `Words.terms`, the first selected term first.
+        matching: These terms and their inflections; texts with any of them match the name.
+        direction: Sum of the terms' directions, (width,); None without embeddings.
+    """
+
+    terms: list[int]
+    matching: list[int]
+    direction: np.ndarray | None
+
+
+class NameSearch:
+    """A greedy search for the terms of one name.
+
+    Attributes:
+        means_the_strongest: Whether the strongest texts without each candidate lie along its
+            meaning, bool (candidates,); only with embeddings.
+        shared: The first term of the name, if other names begin with it as well.
+        chosen: Further terms so far, as positions in `candidates`.
+        strengths: Weight of each training row for the feature, (n_train,).
+        is_strongest: Which training rows are the feature's strongest, bool (n_train,).
+        rows: Training rows with each candidate or an inflection of it.
+        n_found: Total weight of these rows, (candidates,).
+        covered: Training rows with a chosen term or an inflection of it, bool (n_train,).
+        found: Total weight of the covered rows, minus the discount of each chosen term.
+        f1: F1 of the covered rows, after the discount.
+    """
+
+    def __init__(
+        self,
+        corpus: TermCorpus,
+        own: FeatureWords,
+        strengths: np.ndarray,
+        candidates: list[int],
+    ) -> None:
+        self.corpus = corpus
+        self.candidates = candidates
+        self.terms = corpus.words.terms[candidates].tolist()
+        self.strengths = strengths
+        self.n_active = float(strengths.sum())
+        strongest = largest_places(strengths, N_STRONGEST)
+        least_strength = strengths[strongest].min(initial=np.inf)
+        self.is_strongest = (strengths > 0) & (strengths >= least_strength)
+        self.inflections = inflections(self.terms)
+        own_rows = [corpus.rows_with(term) for term in candidates]
+        self.rows: list[np.ndarray] = []
+        for place, others in enumerate(self.inflections):
+            rows = own_rows[place]  # ascending, each once
+            if others:
+                rows_of_others = [own_rows[other] for other in others]
+                rows = np.unique(np.concatenate([rows, *rows_of_others]))
+            self.rows.append(rows)
+        n_rows = [len(rows) for rows in self.rows]
+        self.candidate_of_pair = np.repeat(np.arange(len(candidates)), n_rows)
+        self.row_of_pair = np.concatenate([*self.rows, np.zeros(0, np.intp)])
+        self.n_found = self._count(strengths)
+        self.covered = np.zeros(len(strengths), dtype=bool)
+        self.open = np.ones(len(candidates), dtype=bool)  # which may still be added
+        self.shared: list[int] = []
+        self.chosen: list[int] = []
+        self.found = 0.0
+        self.f1 = 0.0
+        self._begin_meaning(own)
+
+    def _begin_meaning(self, own: FeatureWords) -> None:
+        meaning = self.corpus.meaning
+        self.direction = None
+        term_meaning = self.corpus.term_meaning
+        if meaning is None or term_meaning is None:
+            return
+        is_sampled = meaning.has_rows(own.rows)
+        if not is_sampled.any():
+            return
+        self.target = meaning.of_rows(own.rows[is_sampled], own.activations[is_sampled])
+        width = len(meaning.centre)
+        self.direction = np.zeros(width, np.float32)
+        self.directions = term_meaning.of(self.candidates)
+        moments = self.directions @ meaning.second_moments
+        self.variances = np.einsum("ij,ij->i", moments, self.directions)
+        strongest = own.rows[is_sampled][:N_STRONGEST]
+        self.means_the_strongest = self._means_others(meaning, strongest)
+
+    def _means_others(self, meaning: Meaning, rows: np.ndarray) -> np.ndarray:
+        """Return along which candidates' meanings the rows without the candidate lie."""
+        presence = self.corpus.words.presence[rows][:, self.candidates]
+        is_without = ~presence.toarray().astype(bool)
+        n_without = is_without.sum(axis=0)
+        along = meaning.of_each(rows) @ self.directions.T
+        mean_along = (along * is_without).sum(axis=0) / np.maximum(n_without, 1)
+        difference = mean_along - self.directions @ meaning.mean_direction
+        auc = normal_auc(difference, self.variances)
+        return (auc >= STRONGEST_AUC) | (n_without == 0)
+
+    def begin_with(self, term: int) -> None:
+        """Begin the name with a term that other names begin with as well."""
+        place = self.candidates.index(term)
+        self.shared = [place]
+        self._close(place)
+
+    def add_terms(self, taken: set[frozenset[int]], most: int = MAX_TERMS) -> None:
+        """Add terms while they improve the name, or until no other feature has the same name."""
+        score = 0.0
+        while self.open.any() and len(self.chosen) <= most:
+            is_new = frozenset(self.name().terms) not in taken
+            is_in_strongest = self.open & self._is_in_strongest()
+            is_allowed = is_in_strongest & self._means_them()
+            if not is_allowed.any():
+                if is_new:
+                    return
+                is_allowed = is_in_strongest if is_in_strongest.any() else self.open
+            f1 = self._f1_with_each()
+            auc = self._auc_with_each()
+            scores = np.where(is_allowed, f1 + auc, -1.0)
+            highest = int(scores.argmax())
+            best = self._whole_phrase(highest, scores)
+            least_gain = MIN_GAIN if self.chosen else 0
+            gains = scores[best] > score + least_gain
+            has_room = len(self.chosen) < most
+            wanted = not self.chosen or (gains and has_room)
+            if not wanted and is_new:
+                return
+            score = scores[best]
+            self.f1 = float(f1[best])
+            self._add(best)
+
+    def _whole_phrase(self, place: int, scores: np.ndarray) -> int:
+        """Return the longest candidate that contains a term and is not much worse."""
+        term = self.terms[place]
+        n_found = self.n_found[place]
+        best = place
+        least = scores[place] - PHRASE_LOSS
+        good_enough = np.flatnonzero(scores > least)
+        for other in good_enough.tolist():
+            phrase = self.terms[other]
+            is_longer = len(phrase) > len(self.terms[best])
+            if not is_longer or not holds(phrase, term):
+                continue
+            if self.n_found[other] >= WHOLE * n_found:
+                best = other
+        return best
+
+    def _f1_with_each(self) -> np.ndarray:
+        """Return the F1 of the name with each further candidate, after the discount."""
+        is_new = ~self.covered
+        n_new = self._count(is_new)
+        covered = int(self.covered.sum()) + n_new
+        found = self.found + self._discounted(self._count(is_new * self.strengths))
+        return 2 * found / np.maximum(covered + self.n_active, 1)
+
+    def _is_in_strongest(self) -> np.ndarray:
+        """Return which candidates enough strongest, uncovered texts have; for the first, all."""
+        if not self.shared and not self.chosen:
+            return np.ones(len(self.candidates), dtype=bool)
+        least = STRONGEST_SHARE * self.is_strongest.sum()
+        return self._count(self.is_strongest & ~self.covered) >= least
+
+    def _means_them(self) -> np.ndarray:
+        """Return which candidates fit the strongest texts without them; for the first, all."""
+        is_first = not self.shared and not self.chosen
+        if is_first or self.direction is None:
+            return np.ones(len(self.candidates), dtype=bool)
+        return self.means_the_strongest
+
+    def _count(self, counts: np.ndarray) -> np.ndarray:
+        """Sum `counts` over the training rows with each candidate, (candidates,)."""
+        counts_of_pairs = counts[self.row_of_pair]
+        return np.bincount(
+            self.candidate_of_pair, counts_of_pairs, len(self.candidates)
+        )
+
+    def _discounted(self, n_found: np.ndarray) -> np.ndarray:
+        is_further = bool(self.chosen or self.shared)
+        discount = FURTHER_DISCOUNT if is_further else DISCOUNT
+        return np.maximum(n_found - discount, 0)
+
+    def _auc_with_each(self) -> np.ndarray:
+        """Return the area under the ROC curve along the name's direction with each candidate."""
+        if self.direction is None:
+            return np.zeros(len(self.candidates))
+        assert self.corpus.meaning is not None
+        moments = self.corpus.meaning.second_moments @ self.direction
+        sums = self.directions + self.direction
+        difference = sums @ self.target
+        covariances = self.directions @ moments
+        own_variance = self.direction @ moments
+        variance = self.variances + 2 * covariances + own_variance
+        return normal_auc(difference, variance)
+
+    def _add(self, place: int) -> None:
+        new_strengths = ~self.covered * self.strengths
+        self.found += self._discounted(self._count(new_strengths))[place]
+        self.chosen.append(place)
+        self.covered[self.rows[place]] = True
+        self._close(place)
+        if self.direction is not None:
+            self.direction = self.direction + self.directions[place]
+
+    def _close(self, place: int) -> None:
+        """Exclude all terms that repeat one of the name."""
+        self.open[place] = False
+        for other in np.flatnonzero(self.open):
+            if repeats(self.terms[place], self.terms[other]):
+                self.open[other] = False
+
+    def name(self) -> Name:
+        """Return the current name."""
+        places = [*self.shared, *self.chosen]
+        terms = [self.candidates[place] for place in places]
+        forms = []
+        for place in places:
+            others = self.inflections[place]
+            forms += [self.candidates[other] for other in others]
+        direction = self.direction
+        if direction is not None:
+            direction = direction + self.directions[self.shared].sum(axis=0)
+        return Name(terms, terms + forms, direction)
