@@ -1712,7 +1712,7 @@ add(
 )
 
 add(
-    "analysis/comparisons/sentences.py",
+    "analysis/comparisons/summary.py",
     "tests/analysis/comparisons/test_sentences.py",
     (
         "one comparison of many as if it were the only one",
@@ -1740,8 +1740,6 @@ add(
         "size >= 2 * other_size",
     ),
 )
-
-# ---- windows of language models
 add(
     "text/windows.py",
     "tests/text/test_activations.py -k packed_windows",

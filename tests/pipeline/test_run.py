@@ -12,7 +12,7 @@ import pytest
 import nanosae
 from nanosae import Codes, TrainConfig
 from nanosae.analysis.comparisons.findings import Contrast
-from nanosae.analysis.comparisons.sentences import of_comparisons
+from nanosae.analysis.comparisons.summary import of_comparisons
 from nanosae.errors import ConfigError, DataError, DataTypeError, StaleError
 from nanosae.pipeline import run as module
 from nanosae.pipeline.plan import PlanOptions, make_plan

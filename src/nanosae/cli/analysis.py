@@ -352,7 +352,7 @@ def _save_and_show(
     codes: Codes, parameters: dict[str, Any], found: Contrast, stats: bool
 ) -> None:
     """Save a comparison under a name derived from its parameters, and print it."""
-    from nanosae.analysis.comparisons.sentences import lines
+    from nanosae.analysis.comparisons.summary import lines
     from nanosae.runs.results import contrast_name, save_result
 
     result = found.to_dict()

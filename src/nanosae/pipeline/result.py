@@ -57,7 +57,7 @@ class Analysis:
     def findings(self) -> pd.DataFrame:
         """One sentence per row: tested findings, the most telling first, then descriptive counts.
 
-        See `nanosae.analysis.comparisons.sentences.findings` and
+        See `nanosae.analysis.comparisons.summary.findings` and
         `nanosae.analysis.comparisons.overview.overview`.
         """
         return self._result("findings.parquet", "run")

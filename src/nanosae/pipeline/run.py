@@ -21,12 +21,8 @@ from nanosae.analysis.comparisons.explain import explain
 from nanosae.analysis.comparisons.over_time import over_time
 from nanosae.analysis.comparisons.overview import overview
 from nanosae.analysis.comparisons.repeated import compare_repeated
-from nanosae.analysis.comparisons.sentences import (
-    COLUMNS,
-    findings,
-    of_comparisons,
-    percent,
-)
+from nanosae.analysis.comparisons.sentences import COLUMNS, percent
+from nanosae.analysis.comparisons.summary import findings, of_comparisons
 from nanosae.analysis.describe import describe
 from nanosae.analysis.evaluation.evaluate import evaluate
 from nanosae.analysis.evaluation.verdict import verdict

@@ -16,7 +16,7 @@ from nanosae.analysis.comparisons.compared import Compared
 from nanosae.analysis.comparisons.contrast import contrast
 from nanosae.analysis.comparisons.explain import explain
 from nanosae.analysis.comparisons.over_time import over_time
-from nanosae.analysis.comparisons.sentences import findings
+from nanosae.analysis.comparisons.summary import findings
 from nanosae.analysis.groups.topic_rows import RowTopics, load_row_topics, save_topics
 from nanosae.codes import Codes, write_codes
 from nanosae.runs.results import save_result

@@ -9,7 +9,7 @@ from nanosae.analysis.comparisons import effects, hypotheses
 from nanosae.analysis.comparisons.contrast import _members, contrast
 from nanosae.analysis.comparisons.explain import explain
 from nanosae.analysis.comparisons.over_time import over_time
-from nanosae.analysis.comparisons.sentences import lines
+from nanosae.analysis.comparisons.summary import lines
 from nanosae.codes import write_codes
 from nanosae.errors import DataError
 from small_corpora import active_with_target

@@ -7,7 +7,7 @@ import pandas as pd
 
 from nanosae.analysis.comparisons.contrast import contrast
 from nanosae.analysis.comparisons.explain import explain
-from nanosae.analysis.comparisons.sentences import lines
+from nanosae.analysis.comparisons.summary import lines
 from nanosae.codes import write_codes
 from nanosae.runs.tables import save_features
 

@@ -7,7 +7,8 @@ import scipy.sparse as sp
 from scipy.stats import beta
 
 from nanosae.analysis.comparisons.over_time import over_time
-from nanosae.analysis.comparisons.sentences import findings, percent
+from nanosae.analysis.comparisons.sentences import percent
+from nanosae.analysis.comparisons.summary import findings
 from nanosae.codes import write_codes
 from nanosae.runs.results import save_result
 from nanosae.runs.tables import save_features

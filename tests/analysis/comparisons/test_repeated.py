@@ -13,7 +13,7 @@ from nanosae.analysis.comparisons.repeated import (
     form_of,
     repeated_texts,
 )
-from nanosae.analysis.comparisons.sentences import findings
+from nanosae.analysis.comparisons.summary import findings
 from nanosae.codes import write_codes
 
 N = 1200

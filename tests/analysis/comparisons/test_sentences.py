@@ -5,12 +5,8 @@ import pandas as pd
 import pytest
 
 from nanosae.analysis.comparisons.findings import Contrast
-from nanosae.analysis.comparisons.sentences import (
-    COLUMNS,
-    findings,
-    findings_of_each,
-    lines,
-)
+from nanosae.analysis.comparisons.sentences import COLUMNS
+from nanosae.analysis.comparisons.summary import findings, findings_of_each, lines
 
 STATISTICS = ("odds", "CI", "q =", "risk", "δ", "p =")
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from finished import HOSTILE
-from nanosae.analysis.comparisons.sentences import findings
+from nanosae.analysis.comparisons.summary import findings
 from nanosae.codes import Codes
 from nanosae.runs.results import load_contrasts
 from nanosae.runs.tables import load_features

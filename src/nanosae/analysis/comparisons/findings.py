@@ -90,7 +90,7 @@ class Contrast:
     ) -> list[str]:
         """Return one sentence with statistics per finding, in the order of `table`.
 
-        `nanosae.analysis.comparisons.sentences.findings` writes them in plain words.
+        `nanosae.analysis.comparisons.summary.findings` writes them in plain words.
 
         Args:
             n: Maximum number of sentences; None: all.
@@ -141,7 +141,7 @@ class Contrast:
 
     def _plain_sentences(self) -> list[str]:
         """Return the first findings in plain words."""
-        from nanosae.analysis.comparisons.sentences import findings
+        from nanosae.analysis.comparisons.summary import findings
 
         return findings([self])["sentence"].head(SHOWN).tolist()
 

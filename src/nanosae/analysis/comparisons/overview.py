@@ -1,7 +1,7 @@
 """A summary of a corpus in plain words that needs no column to compare.
 
 It covers the largest topics, repeated texts, families and pairs of features, and unusual texts. The
-rows have the format of `nanosae.analysis.comparisons.sentences.findings`, but they are counts, not
+rows have the format of `nanosae.analysis.comparisons.summary.findings`, but they are counts, not
 tests.
 """
 
@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from nanosae.analysis.comparisons.sentences import COLUMNS, Line, percent, repeats_name
+from nanosae.analysis.comparisons.sentences import COLUMNS, Line, percent
+from nanosae.analysis.comparisons.summary import repeats_name
 from nanosae.analysis.groups.clustering import nearest_rows
 from nanosae.analysis.groups.topic_rows import NAMING_WORDS
 from nanosae.analysis.reading import beginning, drawn_rows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nanosae.analysis.comparisons.sentences import of_comparisons
+from nanosae.analysis.comparisons.summary import of_comparisons
 from nanosae.analysis.groups.topic_rows import NAMING_WORDS
 from nanosae.runs.export import records
 from nanosae.runs.results import fresh_value, load_contrasts

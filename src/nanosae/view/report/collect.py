@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nanosae.analysis.comparisons.sentences import (
+from nanosae.analysis.comparisons.summary import (
     findings,
     findings_of_each,
     of_comparisons,
