@@ -55,7 +55,7 @@ def test_counts_topics_and_findings_are_shown(run, dense):
         "features per text": pytest.approx(np.count_nonzero(dense) / 900),
     }
     assert found["topics"] == [
-        {"topic": 1, "name": "a, b, c, d", "rows": 600},
+        {"topic": 1, "name": "a, b, c", "rows": 600},
         {"topic": 0, "name": "one, two", "rows": 300},
     ]
     assert found["findings"] == [  # topics are listed by themselves

@@ -63,7 +63,7 @@ def test_a_topic_is_told_with_its_features_findings_and_typical_texts(corpus):
 
 def test_a_text_and_the_legend_lead_to_its_topic(corpus):
     assert show_row(corpus, 9)["topic"] == [0, "one, two"]
-    assert show_row(corpus, 1)["topic"] == [1, "a, b, c, d"]
+    assert show_row(corpus, 1)["topic"] == [1, "a, b, c"]
     legend, _ = color_points(corpus, "rows", "topic", np.arange(N_ROWS))
     assert [entry["number"] for entry in legend["entries"]] == [1, 0]
 
