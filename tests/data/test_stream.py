@@ -337,7 +337,7 @@ def test_what_is_no_stream_of_rows_says_what_would_be_one():
             iter([{"layers.1": x, "layers.2": x}]),
             "'layers.1', 'layers.2'.*concatenate them",
         ),
-        ({"layers.1": x}, "dict of 1 parts.*side by side"),
+        ({"layers.1": x}, "dict of 1 parts.*concatenate them"),
         (labelled, "or a DataLoader of it"),
     ]
     for data, reason in mistakes:
