@@ -84,4 +84,5 @@ def _shown(value: Any) -> str:
     names = [str(name) for name in value]
     if len(names) <= MAX_LISTED:
         return ", ".join(names)
-    return f"{names[0]}, {names[1]}, …, {names[-1]} ({len(names):,} in all)"
+    shown = ", ".join([*names[:2], "…", names[-1]])
+    return f"{shown} ({len(names):,} in all)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -47,37 +48,45 @@ def _look_like_dates(values: pa.Array) -> bool:
 
 def are_days(values: pa.Array | pa.ChunkedArray) -> bool:
     """Return whether all integers are calendar days such as 20240131."""
-    low, high = (bound.as_py() for bound in pc.min_max(values).values())
-    if low is None or low < DAYS[0] or high > DAYS[1]:
-        return False
-    return parse_days(pc.unique(values).drop_null()).notna().all()
+    return _are_within(values, DAYS) and _are_parsed(values, parse_days)
 
 
 def parse_days(values: pa.Array | pa.ChunkedArray) -> pd.Series:
     """Read integers such as 20240131 as days in UTC, with NaT for others."""
-    digits = values.cast(pa.string()).to_pandas()
-    return pd.to_datetime(digits, format="%Y%m%d", errors="coerce", utc=True)
+    return _parse_digits(values, "%Y%m%d")
 
 
 def are_months(values: pa.Array | pa.ChunkedArray) -> bool:
     """Return whether all integers are calendar months such as 202401."""
-    low, high = (bound.as_py() for bound in pc.min_max(values).values())
-    if low is None or low < MONTHS[0] or high > MONTHS[1]:
-        return False
-    return parse_months(pc.unique(values).drop_null()).notna().all()
+    return _are_within(values, MONTHS) and _are_parsed(values, parse_months)
 
 
 def parse_months(values: pa.Array | pa.ChunkedArray) -> pd.Series:
     """Read integers such as 202401 as the first days of months in UTC, with NaT for others."""
+    return _parse_digits(values, "%Y%m")
+
+
+def _are_within(values: pa.Array | pa.ChunkedArray, bounds: tuple[int, int]) -> bool:
+    """Return whether there are values and all are within inclusive bounds."""
+    low, high = (bound.as_py() for bound in pc.min_max(values).values())
+    return low is not None and bounds[0] <= low and high <= bounds[1]
+
+
+def _are_parsed(
+    values: pa.Array | pa.ChunkedArray,
+    parse: Callable[[pa.Array | pa.ChunkedArray], pd.Series],
+) -> bool:
+    return parse(pc.unique(values).drop_null()).notna().all()
+
+
+def _parse_digits(values: pa.Array | pa.ChunkedArray, form: str) -> pd.Series:
     digits = values.cast(pa.string()).to_pandas()
-    return pd.to_datetime(digits, format="%Y%m", errors="coerce", utc=True)
+    return pd.to_datetime(digits, format=form, errors="coerce", utc=True)
 
 
 def are_serial_days(values: pa.Array | pa.ChunkedArray) -> bool:
     """Return whether all integers may be Excel's day numbers, such as 45292 for 2024-01-01."""
-    low, high = (bound.as_py() for bound in pc.min_max(values).values())
-    first, last = SERIAL_DAYS
-    return low is not None and first <= low and high <= last
+    return _are_within(values, SERIAL_DAYS)
 
 
 def parse_serial_days(values: pa.Array | pa.ChunkedArray) -> pd.Series:
