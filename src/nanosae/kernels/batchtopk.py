@@ -18,14 +18,13 @@ from torch import Tensor
 from nanosae.kernels.pairs import Pairs, filter_pairs
 
 SAMPLE_ROWS = 64  # rows from which the first threshold is estimated
-# factors that most likely turn an earlier threshold into a lower bound of the next one: if each
-# batch keeps the same number of entries, and if that number varies
-MARGIN, NESTED_MARGIN = 0.97, 0.9
+# The next threshold is most likely above an earlier one lowered by this share: thresholds of few
+# rows vary more, by SPREAD / sqrt(rows), and so do those of varying numbers of entries.
+SPREAD, NESTED_SPREAD = 2.0, 0.1
 LOWERING = 0.7  # factor that lowers a threshold that was too high
 NEGLIGIBLE = 1e-6  # thresholds below this are lowered to zero
-ROUNDING = (
-    1.00001  # entries that exceed a threshold by less than this factor may be missed
-)
+# entries that exceed a threshold by less than this factor may be missed
+ROUNDING = 1.00001
 
 
 class Selection(NamedTuple):
@@ -35,25 +34,30 @@ class Selection(NamedTuple):
     smallest_kept: float
 
 
-def initial_threshold(thresholds: Mapping[int, float], k: int) -> float | None:
+def initial_threshold(
+    thresholds: Mapping[int, float], k: int, n_rows: int
+) -> float | None:
     """Return a threshold to start the search from, or None if no earlier one is known.
 
     Args:
         thresholds: Thresholds of earlier batches, by the number of entries kept per row. The more
             entries are kept, the lower the threshold.
         k: Number of entries to keep per row.
+        n_rows: Number of rows of each batch.
 
     Example:
-        >>> initial_threshold({8: 2.0}, 8)
-        1.94
-        >>> initial_threshold({4: 2.0, 16: 1.0}, 8)
+        >>> initial_threshold({8: 2.0}, 8, n_rows=1600)
+        1.9
+        >>> initial_threshold({4: 2.0, 16: 1.0}, 8, n_rows=1600)
         0.9
     """
     at_least_k = [n_kept for n_kept in thresholds if n_kept >= k]
     if not at_least_k:
         return None
-    margin = MARGIN if len(thresholds) == 1 else NESTED_MARGIN
-    return margin * thresholds[min(at_least_k)]
+    spread = SPREAD / math.sqrt(max(1, n_rows))
+    if len(thresholds) > 1:
+        spread = max(spread, NESTED_SPREAD)
+    return max(0.0, 1 - spread) * thresholds[min(at_least_k)]
 
 
 def estimate_threshold(x: Tensor, weight: Tensor, bias: Tensor, total: int) -> float:

@@ -106,7 +106,7 @@ def _select_batchtopk(state: TrainingState, x: Tensor, k: int) -> tuple[Pairs, f
         return pairs, 0.0
     if not state.config.keeps_exactly_k:
         k = wide_selection(state.config)
-    first = initial_threshold(state.thresholds, k)
+    first = initial_threshold(state.thresholds, k, len(x))
     pairs, threshold = state.ranks.select_batchtopk(
         state.kernels, x, weight, bias, k, first
     )
