@@ -40,9 +40,8 @@ from nanosae.codes import Codes, write_codes
 
 ODDS_RATIOS = (1.5, 2.0, 3.0)
 PLANTED = 45  # features per round, a third for each odds ratio
-DIFFERENCE = (
-    0.4  # of the number's mean, in standard deviations of rows without the feature
-)
+# of the number's mean, in standard deviations of rows without the feature
+DIFFERENCE = 0.4
 SPREAD = 3.0  # standard deviation of the number on rows with a planted feature
 MIN_ACTIVE = 40  # fewest rows on which a planted feature is active
 

@@ -164,9 +164,8 @@ def test_limits_stop_cleanly_and_a_later_run_goes_on(codes, server):
     assert frame.attrs["usage"][0]["stopped"] == "max_calls=6"
     assert len(frame) + len(frame.attrs["unlabelled"]) == 3
     assert len(frame) < 3
-    server.usage = (
-        None  # a server that counts no tokens: what a call could cost is what it costs
-    )
+    # a server that counts no tokens: what a call could cost is what it costs
+    server.usage = None
     limited = Chat("able", server.url, price=(1e6, 1e6), max_cost=8000.0, concurrency=1)
     with pytest.warns(UserWarning, match=r"Stopped at max_cost=8000.0 after \d calls"):
         frame = llm_label(codes, limited, **BIG, shown=11)

@@ -18,9 +18,8 @@ from nanosae.kernels.cpu.compiler import (
 
 LARGEST_CODE = 127
 LARGEST_MAGNITUDE = 1e15  # products of larger numbers could overflow
-SMALLEST_MAGNITUDE = (
-    1e-30  # smaller rows round to zero, as their scale would be denormal
-)
+# smaller rows round to zero, as their scale would be denormal
+SMALLEST_MAGNITUDE = 1e-30
 UPWARDS = 1 + 1e-6  # exceeds all float32 roundings of a norm
 
 

@@ -39,14 +39,12 @@ ROUNDING_PER_TERM = 2.0**-22  # four times that of float32, for sums in any orde
 OTHER_TERMS = 64  # roundings outside the sum, counted as terms
 ROUNDING_OF_BIAS = 2.0**-21
 UNDERFLOW = 1e-28  # exceeds all losses to denormal numbers
-LARGEST_ERROR = (
-    1.2  # width of the bounds at which about a quarter of all entries are candidates
-)
+# width of the bounds at which about a quarter of all entries are candidates
+LARGEST_ERROR = 1.2
 HALVINGS = 12  # bisection steps towards a row's threshold
 WORD = 8  # marks that are tested at once
-GROUPS_PER_KEPT = (
-    4  # groups of latents per kept entry, whose largest lower bounds are compared
-)
+# groups of latents per kept entry, whose largest lower bounds are compared
+GROUPS_PER_KEPT = 4
 
 
 @compile_function

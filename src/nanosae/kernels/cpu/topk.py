@@ -7,9 +7,8 @@ import numpy as np
 from nanosae.kernels.batchtopk import LOWERING, NEGLIGIBLE
 from nanosae.kernels.cpu.compiler import compile_function
 
-MAX_HALVINGS = (
-    1200  # enough to separate any two numbers; with NaN, bisection never ends
-)
+# enough to separate any two numbers; with NaN, bisection never ends
+MAX_HALVINGS = 1200
 CAUTION = 0.88  # the first threshold of a row, as a share of that of the previous row
 
 
