@@ -10,7 +10,7 @@ import pandas as pd
 
 from nanosae.analysis.comparisons.overview import UNNAMED
 from nanosae.analysis.comparisons.sentences import percent
-from nanosae.analysis.groups.topic_rows import NAMING_WORDS
+from nanosae.analysis.groups.topic_rows import topic_name
 from nanosae.codes import Codes
 from nanosae.errors import MissingError, StaleError
 from nanosae.runs.export import records
@@ -211,9 +211,9 @@ class Analysis:
         named = largest_first.loc[~is_unnamed]
         described = []
         for topic in named.head(BIGGEST_TOPICS).to_dict("records"):
-            words = ", ".join(topic["Representation"][:NAMING_WORDS])
+            name = topic_name(topic["Representation"])
             share = percent(topic["Count"] / self.codes.n_rows)
-            described.append(f"{words} ({share})")
+            described.append(f"{name} ({share})")
         return "; ".join(described)
 
 

@@ -16,9 +16,9 @@ from nanosae.analysis.comparisons.feature_sums import active_indicators
 from nanosae.analysis.comparisons.findings import Contrast
 from nanosae.analysis.comparisons.hypotheses import Options, Question, answer
 from nanosae.analysis.comparisons.periods import Periods, periods
+from nanosae.analysis.groups.families import family_names
 from nanosae.analysis.groups.topic_rows import load_row_topics
 from nanosae.codes import Codes, Corpus, as_codes
-from nanosae.runs.results import load_result
 from nanosae.runs.tables import load_features
 
 KINDS = ("topic", "family")  # columns of features.parquet that group related features
@@ -154,13 +154,9 @@ def _kinds(codes: Codes) -> dict[str, list[int]]:
 
 def _names_of_kinds(codes: Codes, column: str) -> dict[Any, str]:
     """Return the quoted names of topics or families by their numbers."""
-    names: dict[Any, str] = {}
     if column == "topic":
         topics = load_row_topics(codes)
         names = {} if topics is None else dict(enumerate(topics.names))
     else:
-        assert codes.run is not None
-        found = load_result(codes.run, "families.json", codes)
-        known = [] if found is None or found.stale else found.value["families"]
-        names = {family["family"]: family["label"] for family in known}
+        names = family_names(codes)
     return {kind: f"“{name}”" for kind, name in names.items() if name}

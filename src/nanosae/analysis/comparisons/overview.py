@@ -19,7 +19,7 @@ import scipy.sparse as sp
 from nanosae.analysis.comparisons.sentences import COLUMNS, Line, percent
 from nanosae.analysis.comparisons.summary import repeats_name
 from nanosae.analysis.groups.clustering import nearest_rows
-from nanosae.analysis.groups.topic_rows import NAMING_WORDS
+from nanosae.analysis.groups.topic_rows import topic_name
 from nanosae.analysis.reading import beginning, drawn_rows
 from nanosae.analysis.splits import same_texts
 from nanosae.analysis.statistics import unit
@@ -125,14 +125,14 @@ def _topic_lines(codes: Codes, topics: pd.DataFrame | None) -> Iterator[Line]:
     for topic in largest_first.to_dict("records"):
         if UNNAMED.search(topic["Name"]) or not topic["Count"]:
             continue
-        words = ", ".join(topic["Representation"][:NAMING_WORDS])
+        name = topic_name(topic["Representation"])
         share = topic["Count"] / codes.n_rows
         features = topic["Features"]
         yield _line(
             "topic",
-            f"The topic “{words}” makes up {percent(share)} of the texts.",
+            f"The topic “{name}” makes up {percent(share)} of the texts.",
             share,
-            label=words,
+            label=name,
             feature=features[0] if len(features) else None,
             topic=topic["Topic"],
         )

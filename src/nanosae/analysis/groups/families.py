@@ -46,6 +46,7 @@ from nanosae.analysis.names.group_names import family_labels, feature_names
 from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.errors import ConfigError
 from nanosae.runs.export import records
+from nanosae.runs.results import fresh_value
 
 MIN_ROOT_EDGES = 3  # rarer neighbours of a root
 SHOWN = 20  # families in a notebook
@@ -204,6 +205,15 @@ def families(
     table = _family_table(members, names, ratio, r, random_ratio)
     stats = _summary(table, n_eligible=len(eligible), random_ratio=random_ratio)
     return Families(table, _edge_table(forests, eligible), stats, parameters)
+
+
+def family_names(codes: Codes) -> dict[int, str]:
+    """Return the names of the run's families by number; none if they are stale."""
+    if codes.run is None:
+        return {}
+    found = fresh_value(codes.run, "families.json", codes)
+    families = [] if found is None else found["families"]
+    return {family["family"]: family["label"] for family in families}
 
 
 def _family_table(

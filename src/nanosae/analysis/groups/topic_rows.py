@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 TOPICS = "topics.parquet"
 ROWS = "topic_rows.parquet"
-NAMING_WORDS = 3  # of a topic, in sentences
+NAMING_WORDS = 3  # of a topic, in its name
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +31,16 @@ class RowTopics:
 
     names: list[str]
     row_topic: np.ndarray
+
+
+def topic_name(words: Sequence[str]) -> str:
+    """Return the name of a topic, "" if it has no words.
+
+    Example:
+        >>> topic_name(["genus", "leaves", "tree", "shrub"])
+        'genus, leaves, tree'
+    """
+    return ", ".join(words[:NAMING_WORDS])
 
 
 def save_topics(codes: Codes, found: Topics, parameters: dict[str, Any]) -> None:
@@ -58,6 +69,5 @@ def load_row_topics(codes: Codes) -> RowTopics | None:
         return None
     names = []
     for topic, words in enumerate(topics.value["Representation"]):
-        name = ", ".join(words[:NAMING_WORDS])
-        names.append(name or f"topic {topic}")
+        names.append(topic_name(words) or f"topic {topic}")
     return RowTopics(names, rows.value["topic"].to_numpy(np.int64))

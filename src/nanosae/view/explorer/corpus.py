@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from nanosae.analysis.groups.topic_rows import load_row_topics
+from nanosae.analysis.groups.families import family_names
+from nanosae.analysis.groups.topic_rows import load_row_topics, topic_name
 from nanosae.analysis.reading import run_model
 from nanosae.codes import Codes, run_folder
 from nanosae.runs import annotations
@@ -302,7 +303,7 @@ def _groups(corpus: OpenCorpus, kind: str) -> Groups:
     n_groups = max(group.max(initial=0), members.max(initial=0)) + 1
     order, place = largest_first(members, n_groups)
     filled = np.isin(order, members)
-    given = _family_names(corpus) if kind == "family" else _topic_names(corpus)
+    given = family_names(corpus.codes) if kind == "family" else _topic_names(corpus)
     names = {}
     for i, g in enumerate(order[filled].tolist()):
         names[i] = given.get(g, f"{kind} {g}")
@@ -310,17 +311,11 @@ def _groups(corpus: OpenCorpus, kind: str) -> Groups:
     return Groups(place[group], names, order[filled].tolist(), of_row)
 
 
-def _family_names(corpus: OpenCorpus) -> dict[int, str]:
-    found = fresh_value(corpus.run, "families.json", corpus.codes)
-    families = [] if found is None else found["families"]
-    return {family["family"]: family["label"] for family in families}
-
-
 def _topic_names(corpus: OpenCorpus) -> dict[int, str]:
     table = fresh_value(corpus.run, "topics.parquet", corpus.codes)
     lines = [] if table is None else table.itertuples()
     return {
-        line.Topic: ", ".join(line.Representation[:3])
+        line.Topic: topic_name(line.Representation)
         for line in lines
         if len(line.Representation)
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nanosae.analysis.comparisons.summary import of_comparisons
-from nanosae.analysis.groups.topic_rows import NAMING_WORDS
+from nanosae.analysis.groups.topic_rows import topic_name
 from nanosae.runs.export import records
 from nanosae.runs.results import fresh_value, load_contrasts
 from nanosae.view.explorer.corpus import Answer, OpenCorpus
@@ -49,7 +49,7 @@ def _topics(corpus: OpenCorpus) -> list[Answer]:
     return [
         {
             "topic": int(line.Topic),
-            "name": ", ".join(line.Representation[:NAMING_WORDS]),
+            "name": topic_name(line.Representation),
             "rows": int(line.Count),
         }
         for line in largest.itertuples()

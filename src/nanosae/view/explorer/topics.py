@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nanosae.analysis.groups.topic_rows import NAMING_WORDS, TOPICS, load_row_topics
+from nanosae.analysis.groups.topic_rows import TOPICS, load_row_topics, topic_name
 from nanosae.errors import DataError
 from nanosae.runs.results import fresh_value
 from nanosae.view.explorer.corpus import Answer, OpenCorpus
@@ -36,7 +36,7 @@ def topic(corpus: OpenCorpus, topic: int) -> Answer:
     words = list(line["Representation"])
     return {
         "topic": topic,
-        "name": ", ".join(words[:NAMING_WORDS]),
+        "name": topic_name(words),
         "words": words,
         "rows": n_rows,
         "share": n_rows / max(corpus.codes.n_rows, 1),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nanosae.analysis.comparisons.findings import shares_of
+from nanosae.analysis.groups.topic_rows import topic_name
 from nanosae.errors import DataError
 from nanosae.view.plots.base import (
     empty_figure,
@@ -240,6 +241,5 @@ def _topic_shares(topics: Any, column: Any, n: int) -> list[tuple[str, pd.DataFr
         share = shares[topic].to_numpy()
         line = pd.DataFrame({"period": shares.index, "share": share})
         line = line.assign(low=share, high=share)  # counted, not estimated
-        name = ", ".join(words[:3])
-        lines.append((name, line))
+        lines.append((topic_name(words), line))
     return lines
