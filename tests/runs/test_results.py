@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from complete_run import kept_for_other_models
 from nanosae.codes import CodesWriter, write_codes
-from nanosae.errors import DamagedFileError, MissingError
+from nanosae.errors import DamagedFileError, MissingError, StaleError
 from nanosae.model.weights import Weights
 from nanosae.runs import annotations
 from nanosae.runs.results import (
@@ -19,6 +19,7 @@ from nanosae.runs.results import (
     contrast_title,
     load_contrasts,
     load_result,
+    needed_value,
     save_result,
 )
 from nanosae.runs.tables import known_labels, load_features, save_features
@@ -123,6 +124,31 @@ def test_a_damaged_result_names_its_file_and_its_command(run, name):
     verb = {"evaluation.json": "evaluate", "topics.parquet": "topics"}[name]
     with pytest.raises(DamagedFileError, match=f"{name} is damaged.*nanosae {verb} "):
         load_result(run, name)
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("families.json", "nanosae families RUN"),
+        ("findings.parquet", "nanosae run DATA -o RUN"),
+        ("contrasts/x.json", "nanosae contrast RUN --by COLUMN"),
+    ],
+)
+def test_a_needed_result_that_is_missing_names_its_command(run, name, command):
+    with pytest.raises(MissingError) as caught:
+        needed_value(run, name)
+    message = f"{run} has no {name} yet. Make it: {command}."
+    assert str(caught.value) == message.replace("RUN", str(run))
+
+
+def test_a_needed_result_that_is_stale_names_its_command(run):
+    codes = opened(run)
+    save_result(codes, "families.json", {"families": []}, {})
+    assert needed_value(run, "families.json", codes) == {"families": []}
+    save_model(run, seed=1)
+    assert needed_value(run, "families.json", codes) == {"families": []}
+    with pytest.raises(StaleError, match=r"json is stale: it .*again: nanosae fam"):
+        needed_value(run, "families.json")
 
 
 # ── contrasts ──

@@ -12,9 +12,8 @@ from nanosae.analysis.comparisons.overview import UNNAMED
 from nanosae.analysis.comparisons.sentences import percent
 from nanosae.analysis.groups.topic_rows import topic_name
 from nanosae.codes import Codes
-from nanosae.errors import MissingError, StaleError
 from nanosae.runs.export import records
-from nanosae.runs.results import fresh_value, load_result
+from nanosae.runs.results import fresh_value, load_result, needed_value
 from nanosae.runs.tables import load_features
 
 if TYPE_CHECKING:
@@ -60,26 +59,28 @@ class Analysis:
         See `nanosae.analysis.comparisons.summary.findings` and
         `nanosae.analysis.comparisons.overview.overview`.
         """
-        return self._result("findings.parquet", "run")
+        return needed_value(self.run, "findings.parquet", self.codes)
 
     @property
     def topics(self) -> pd.DataFrame:
         """One row per topic, with BERTopic's columns and the features that make it up."""
-        return self._result("topics.parquet", "topics")
+        return needed_value(self.run, "topics.parquet", self.codes)
 
     @property
     def families(self) -> Families:
         """Groups of features that are active together."""
         from nanosae.analysis.groups.families import Families
 
-        return Families.from_dict(self._result("families.json", "families"))
+        stored = needed_value(self.run, "families.json", self.codes)
+        return Families.from_dict(stored)
 
     @property
     def evaluation(self) -> Evaluation:
         """The measures of the features beside those of baselines."""
         from nanosae.analysis.evaluation.evaluate import Evaluation
 
-        return Evaluation.from_dict(self._result("evaluation.json", "evaluate"))
+        stored = needed_value(self.run, "evaluation.json", self.codes)
+        return Evaluation.from_dict(stored)
 
     def cut_topics(self, n: int) -> Topics:
         """Return another number of topics, without changing the run."""
@@ -137,21 +138,6 @@ class Analysis:
         from nanosae.view.report.render import report
 
         return report(self.run, path)
-
-    def _result(self, name: str, verb: str) -> Any:
-        found = load_result(self.run, name, self.codes)
-        if found is None:
-            raise MissingError(
-                f"{self.run} has no {name} yet.",
-                remedy=f"Create it with `nanosae {verb}`.",
-            )
-        if found.stale:
-            raise StaleError(
-                f"{self.run / name} is stale: {found.stale}.",
-                file=self.run / name,
-                remedy=f"Recreate it with `nanosae {verb}`.",
-            )
-        return found.value
 
     def _fresh_table(self, name: str) -> pd.DataFrame | None:
         return fresh_value(self.run, f"{name}.parquet", self.codes)

@@ -28,6 +28,7 @@ from nanosae.checked import (
     write_sealed_json,
 )
 from nanosae.codes import Codes, run_folder
+from nanosae.errors import MissingError, StaleError
 from nanosae.lock import SHORT_CHANGE, Lock
 from nanosae.model.files import has_model, saved_checksum
 
@@ -35,12 +36,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LOCK = ".results.lock"
-COMMANDS = {
-    "families.json": "families",
-    "topics.parquet": "topics",
-    "topic_rows.parquet": "topics",
-    "evaluation.json": "evaluate",
-    "features.parquet": "describe",
+COMMANDS = {  # that make each result
+    "families.json": "nanosae families {run}",
+    "topics.parquet": "nanosae topics {run}",
+    "topic_rows.parquet": "nanosae topics {run}",
+    "evaluation.json": "nanosae evaluate {run}",
+    "features.parquet": "nanosae describe {run}",
+    "findings.parquet": "nanosae run DATA -o {run}",
 }
 READABLE = 60  # characters of a contrast's parameters in its file name
 FACTS = b"nanosae"  # key of nanoSAE's facts in the metadata of a Parquet file
@@ -134,6 +136,33 @@ def fresh_value(run: str | Path, name: str, codes: Codes | None = None) -> Any:
     """Return the value of a stored result, or None if there is none or it is stale."""
     result = load_result(run, name, codes)
     return None if result is None or result.stale else result.value
+
+
+def needed_value(run: str | Path, name: str, codes: Codes | None = None) -> Any:
+    """Return the value of a stored result; as `load_result`, but it must exist and be fresh.
+
+    Raises:
+        MissingError: If there is none; the message names the command that makes it.
+        StaleError: If it was made from another model or other codes.
+        DamagedFileError: If it is damaged.
+    """
+    run = Path(run)
+    path = run / name
+    result = load_result(run, name, codes)
+    if result is None:
+        command = COMMANDS.get(name, "nanosae contrast {run} --by COLUMN")
+        raise MissingError(
+            f"{run} has no {name} yet.",
+            file=path,
+            remedy=f"Make it: {command.format(run=run)}.",
+        )
+    if result.stale:
+        raise StaleError(
+            f"{path} is stale: {result.stale}.",
+            file=path,
+            remedy=remedy_for(run, name),
+        )
+    return result.value
 
 
 def load_contrasts(run: str | Path, codes: Codes | None = None) -> list[Result]:
@@ -234,11 +263,11 @@ def run_model(run: str | Path) -> str:
 
 
 def remedy_for(run: Path, name: str) -> str:
-    """Return a remedy for a damaged result."""
-    verb = COMMANDS.get(name)
-    if verb is None:
+    """Return a remedy for a damaged or stale result."""
+    command = COMMANDS.get(name)
+    if command is None:
         return "Delete it and repeat the comparison."
-    return f"Make it again: nanosae {verb} {run}."
+    return f"Make it again: {command.format(run=run)}."
 
 
 def write_table(path: Path, table: pd.DataFrame, facts: dict[str, Any]) -> None:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nanosae.codes import Codes, as_codes
-from nanosae.errors import DamagedFileError, DataError, MissingError, StaleError
+from nanosae.errors import DamagedFileError, DataError, MissingError
 from nanosae.model.weights import Weights
 from nanosae.runs.folder import verify_training
-from nanosae.runs.results import COMMANDS, fresh_value, load_contrasts, load_result
+from nanosae.runs.results import fresh_value, load_contrasts, needed_value
 from nanosae.runs.tables import known_labels
 from nanosae.view.files import read_arrays, read_json
 
@@ -107,7 +107,7 @@ def evaluation_table(source: Any) -> pd.DataFrame:
 
     if not isinstance(source, str | Path):
         return source.table
-    return pd.DataFrame(read_result(source, "evaluation.json")["table"])
+    return pd.DataFrame(needed_value(source, "evaluation.json")["table"])
 
 
 def family_tables(source: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -120,7 +120,7 @@ def family_tables(source: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
     import pandas as pd
 
     if isinstance(source, str | Path):
-        result = read_result(source, "families.json")
+        result = needed_value(source, "families.json")
         table = pd.DataFrame(result["families"])
         edges = pd.DataFrame(result["edges"])
     else:
@@ -155,7 +155,7 @@ def contrast_result(source: Any) -> dict[str, Any]:
 def _contrast_file(path: Path) -> dict[str, Any]:
     """Return the content of a file of a contrast; in a run folder it must be fresh."""
     if path.parent.name == "contrasts":
-        return read_result(path.parent.parent, f"contrasts/{path.name}")
+        return needed_value(path.parent.parent, f"contrasts/{path.name}")
     result = read_json(path)
     if result is None:
         raise MissingError(f"{path} does not exist.", file=path)
@@ -191,27 +191,3 @@ def _as_array(matrix: Any) -> np.ndarray:
     if hasattr(matrix, "detach"):  # a tensor, on any device
         matrix = matrix.detach().cpu()
     return np.asarray(matrix, np.float32)
-
-
-def read_result(run: str | Path, name: str) -> Any:
-    """Return a stored result of a run folder.
-
-    Raises:
-        MissingError: If there is none; it names the command that makes it.
-        StaleError: If it was made from another model or other codes.
-        DamagedFileError: If it is damaged.
-    """
-    path = Path(run) / name
-    verb = COMMANDS.get(name, "contrast")
-    result = load_result(run, name)
-    if result is None:
-        raise MissingError(
-            f"{path} is missing:", file=path, remedy=f"run `nanosae {verb}` first."
-        )
-    if not result.fresh:
-        raise StaleError(
-            f"{path} is stale: {result.stale}.",
-            file=path,
-            remedy=f"Run `nanosae {verb}` again.",
-        )
-    return result.value
