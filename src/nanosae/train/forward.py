@@ -11,7 +11,7 @@ from nanosae.train import schedule
 from nanosae.train.state import TrainingState
 from nanosae.trainable import objectives
 from nanosae.trainable.batch import DenseBatch, SparseBatch
-from nanosae.trainable.initial import wide_selection
+from nanosae.trainable.initial import inputs_and_targets, wide_selection
 from nanosae.trainable.nesting import Nesting
 from nanosae.trainable.objectives import Losses
 
@@ -29,7 +29,7 @@ def sparse_losses(
         n_elements: Divisor of all sums: rows of the whole step × output_size.
         nesting: The k and prefix of a nested step; None for k and the whole dictionary.
     """
-    x, target = state.inputs_and_targets(rows)
+    x, target = inputs_and_targets(rows, state.input_size)
     pairs, threshold = select(state, x, nesting)
     batch = SparseBatch(state, x, target, n_elements, pairs)
     if nesting is not None:
@@ -41,26 +41,26 @@ def dense_losses(
     state: TrainingState, rows: Tensor, n_elements: int
 ) -> tuple[Losses, DenseBatch]:
     """Return the losses computed from the full matrix of pre-activations, and its batch."""
-    x, target = state.inputs_and_targets(rows)
+    x, target = inputs_and_targets(rows, state.input_size)
     batch = DenseBatch(state, x, target, n_elements)
     return _losses(state, batch), batch
 
 
 def _losses(state: TrainingState, batch: SparseBatch | DenseBatch) -> Losses:
     """Return the losses of the configured activation."""
-    config, counters, params = state.config, state.counters, state.params
+    config, counters = state.config, state.counters
     coefficient = schedule.sparsity_coefficient(config, counters)
     if config.activation == "gated":
-        return objectives.gated(batch, params, coefficient)
+        return objectives.gated(batch, coefficient)
     if config.activation == "relu":
-        return objectives.relu(batch, params, coefficient)
+        return objectives.relu(batch, coefficient)
     assert isinstance(batch, SparseBatch)
     if config.matryoshka is not None:
         return objectives.matryoshka(batch)
     if schedule.selects_topk(config, counters):
-        return objectives.topk(batch, params)
+        return objectives.topk(batch)
     penalty = config.jumprelu_penalty
-    return objectives.jumprelu(batch, params, coefficient, counters.window, penalty)
+    return objectives.jumprelu(batch, coefficient, counters.window, penalty)
 
 
 @torch.no_grad()

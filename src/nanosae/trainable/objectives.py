@@ -27,7 +27,6 @@ TANH_SCALE = 4.0  # Anthropic, January 2025
 PRE_ACT_COEFFICIENT = 3e-6  # also theirs, for a loss that is summed over elements
 PREFIX_ROW_DIVISOR = 4  # one row in so many is reconstructed from a prefix
 AnyBatch = SparseBatch | DenseBatch
-Params = dict[str, Tensor]
 
 
 class Losses(NamedTuple):
@@ -38,8 +37,9 @@ class Losses(NamedTuple):
     recon: Tensor
 
 
-def topk(batch: AnyBatch, params: Params) -> Losses:
+def topk(batch: AnyBatch) -> Losses:
     """Return the reconstruction loss of a top-k selection."""
+    params = batch.sae.params
     acts = torch.relu(batch.pre_acts)
     recon = batch.decode(acts, params["W_dec"], params["b_dec"])
     return Losses({"mse": _squared_error(recon, batch)}, acts, recon)
@@ -58,7 +58,7 @@ def nested(batch: SparseBatch, prefix: int) -> Losses:
 
     The latter is estimated from one row in `PREFIX_ROW_DIVISOR`.
     """
-    loss = topk(batch, batch.sae.params)
+    loss = topk(batch)
     n_all = len(batch.target)
     n_rows = max(1, math.ceil(n_all / PREFIX_ROW_DIVISOR))
     recon = batch.decode_prefix(loss.acts, prefix, n_rows)
@@ -67,18 +67,19 @@ def nested(batch: SparseBatch, prefix: int) -> Losses:
     return loss
 
 
-def relu(batch: AnyBatch, params: Params, coefficient: float) -> Losses:
+def relu(batch: AnyBatch, coefficient: float) -> Losses:
     """Return reconstruction loss and L1 penalty: coefficient × L1_UNIT × mean over rows of Σ f."""
-    loss = topk(batch, params)
+    loss = topk(batch)
     loss.parts["sparsity"] = _penalty(loss.acts, batch, coefficient)
     return loss
 
 
-def gated(batch: AnyBatch, params: Params, coefficient: float) -> Losses:
+def gated(batch: AnyBatch, coefficient: float) -> Losses:
     """Return the losses of gates z > 0 with magnitude relu(π·e^r_mag + b_mag), π = z − b_gate.
 
     The penalty is on relu(z), which also reconstructs the target through a frozen decoder.
     """
+    params = batch.sae.params
     z = batch.pre_acts
     pi = z - batch.per_pair(params["b_gate"])
     gain = batch.per_pair(params["r_mag"].exp())
@@ -96,7 +97,7 @@ def gated(batch: AnyBatch, params: Params, coefficient: float) -> Losses:
 
 
 def jumprelu(
-    batch: SparseBatch, params: Params, coefficient: float, width: float, penalty: str
+    batch: SparseBatch, coefficient: float, width: float, penalty: str
 ) -> Losses:
     """Return the losses of z·H(z − θ), where the jump H has a gradient in a window around θ.
 
@@ -104,12 +105,12 @@ def jumprelu(
 
     Args:
         batch: At least the entries with z > θ − width / 2.
-        params: Including log_threshold, (n_latents,).
         coefficient: Weight of the sparsity penalty, in units of `l1_coefficient`.
         width: Width of the window.
         penalty: "l0" penalises the number of active entries; "tanh" penalises tanh(4 f) and,
             weakly, the distance of all inactive pre-activations from θ.
     """
+    params = batch.sae.params
     z = batch.pre_acts
     theta = params["log_threshold"].exp()
     threshold = batch.per_pair(theta)

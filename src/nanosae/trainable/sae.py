@@ -12,7 +12,7 @@ from nanosae.errors import ConfigError
 from nanosae.kernels import backend, compile_all
 from nanosae.model.sae import SAEModel
 from nanosae.trainable.fine_tuning import fine_tuned_parameters
-from nanosae.trainable.initial import initial_parameters, inputs_and_targets
+from nanosae.trainable.initial import initial_parameters
 
 SHARED = ("b_dec", "W_skip")  # parameters that do not belong to single latents
 
@@ -71,10 +71,6 @@ class TrainableSAE:
     def output_size(self) -> int:
         """Width of the reconstruction."""
         return self.params["b_dec"].numel()
-
-    def inputs_and_targets(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Split rows into inputs and targets; without targets, both are the rows themselves."""
-        return inputs_and_targets(rows, self.input_size)
 
     def of_all_ranks(self, name: str, tensor: Tensor) -> Tensor:
         """Gather a per-latent tensor from all ranks."""
