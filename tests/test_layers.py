@@ -86,7 +86,7 @@ ROOMS = {
     },
     "trainable": {"config", "data", "distributed", "kernels", "model"},
     "sweep": {"config", "distributed", "train"},
-    "advice": {"config", "sources", "train"},
+    "advice": {"config", "data", "sources", "train"},
     "analysis": {"codes", "model.weights", "runs", "text"},
     "view": {"analysis", "codes", "config", "model.weights", "runs", "text"},
     "pipeline": {

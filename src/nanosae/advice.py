@@ -17,13 +17,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nanosae.config import ResolvedConfig, TrainConfig
+from nanosae.data.dataset import MAX_HELDOUT
 from nanosae.errors import ConfigError
 from nanosae.sources import open_rows
 from nanosae.train.trainer import SAETrainer
 
 TRIAL_ROWS = 16_384
 TRIAL_STEPS = 8  # with a checkpoint after the fourth, and an evaluation after the last
-MAX_HELDOUT = 10_000
 
 
 @dataclass

@@ -3,11 +3,7 @@
 import numpy as np
 import pytest
 
-from nanosae.data.normalisation import (
-    estimate_normalisation,
-    longest_row,
-    no_normalisation,
-)
+from nanosae.data.normalisation import estimate_normalisation, longest_row
 
 
 def test_the_mean_is_summed_in_double_precision():
@@ -40,7 +36,6 @@ def test_rows_and_targets_are_scaled_apart():
     assert np.square(y[:, :3]).sum(1).mean() == pytest.approx(3, rel=1e-5)
     assert np.square(y[:, 3:]).sum(1).mean() == pytest.approx(2, rel=1e-5)
     assert found.target_scale == pytest.approx(found.scale / 9, rel=0.05)
-    assert np.array_equal(no_normalisation(3, 2).apply_(x.copy()), x)
 
 
 def test_the_longest_row_and_its_share():

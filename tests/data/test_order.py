@@ -25,15 +25,13 @@ quick = settings(max_examples=25, deadline=None)
 def class_counts(labels, batch_size, n_batches, **options):
     """How many rows of each class there are in each batch, and the shares to be expected."""
     x = np.stack([labels, np.arange(len(labels))], axis=1).astype(np.float32)
-    data = Dataset(open_rows(x), seed=1, normalise=False, **options)
+    data = Dataset(open_rows(x), seed=1, **options)
     assert not data.in_memory
-    heldout = np.bincount(data.heldout[:, 0].astype(int), minlength=labels.max() + 1)
+    heldout = row_numbers(data, data.heldout)
+    heldout = np.bincount(heldout, minlength=labels.max() + 1)
     shares = (np.bincount(labels) - heldout) / data.n_train
-    dealt = (
-        deal_batches(data, batch_size, n_batches)[:, 0]
-        .astype(int)
-        .reshape(-1, batch_size)
-    )
+    dealt = row_numbers(data, deal_batches(data, batch_size, n_batches))
+    dealt = dealt.reshape(-1, batch_size)
     return np.stack(
         [np.bincount(batch, minlength=len(shares)) for batch in dealt]
     ), shares
@@ -79,10 +77,7 @@ def test_the_worst_case_is_as_stated():
     chunk, buffer, batch_size = 8, 2**13, 512
     labels = np.arange(2**18) // chunk  # as long as the chunks
     # few gaps: chunks stay aligned
-    options = {
-        "buffer_rows": 4 * buffer,
-        "heldout_max": 1,
-    }
+    options = {"buffer_rows": 4 * buffer, "heldout_share": 0.0}
     counts, shares = class_counts(labels, batch_size, 480, **options)
     factor = chi_square(counts, shares).mean() / (len(shares) - 1)
     # the held-out row shifts the chunks

@@ -18,11 +18,7 @@ from itertools import cycle, islice, pairwise
 import numpy as np
 
 from nanosae.data.heldout import DuplicateGroups, choose_heldout, group_duplicates
-from nanosae.data.normalisation import (
-    estimate_normalisation,
-    longest_row,
-    no_normalisation,
-)
+from nanosae.data.normalisation import estimate_normalisation, longest_row
 from nanosae.data.order import TrainingOrder, rows_per_buffer
 from nanosae.errors import DataError
 from nanosae.sources import Rows
@@ -30,6 +26,7 @@ from nanosae.sources import Rows
 Batch = tuple[
     np.ndarray, np.ndarray
 ]  # a buffer, and which of its rows make up the batch
+MAX_HELDOUT = 10_000
 USUAL_BATCH = 1024
 OUTLIER_SHARE = 0.2  # share of the variance in a single row that is worth a note
 OUTLIER_ROWS = 100  # with fewer rows, such a share is not unusual
@@ -45,10 +42,8 @@ class Dataset:
     Args:
         rows: The opened rows.
         seed: Seed of the held-out rows and of every order.
-        heldout_share: Share of the rows to hold out; at least one row is.
-        heldout_max: Maximal number of rows to hold out.
+        heldout_share: Share of the rows to hold out, at least one row and at most `MAX_HELDOUT`.
         buffer_rows: Maximal number of rows in memory; larger data is streamed.
-        normalise: Centre and scale; otherwise mean is 0 and scale 1.
 
     Attributes:
         n_train: Number of training rows.
@@ -83,9 +78,7 @@ class Dataset:
         *,
         seed: int,
         heldout_share: float = 0.05,
-        heldout_max: int = 10_000,
         buffer_rows: int = 2**20,
-        normalise: bool = True,
     ) -> None:
         self.width = rows.width
         self.columns = rows.columns
@@ -101,16 +94,14 @@ class Dataset:
         groups = group_duplicates(x[:, : rows.width])
         _check_variety(groups)
         n_wanted = max(1, round(rows.n_rows * heldout_share))
-        n_wanted = min(n_wanted, heldout_max, len(x) // 2)
+        n_wanted = min(n_wanted, MAX_HELDOUT, len(x) // 2)
         heldout, training = _split(groups, n_wanted, seed)
         self._hash_order = numbers[groups.first_of_each(training)]
         unused = np.setdiff1d(heldout, training)
         self._order = self._order_of(rows, heldout=numbers[unused])
         self.n_train = self._order.n_train
 
-        normalisation = no_normalisation(rows.width, rows.target_width)
-        if normalise:
-            normalisation = estimate_normalisation(x, training, rows.width)
+        normalisation = estimate_normalisation(x, training, rows.width)
         self._normalisation = normalisation
         self.mean = normalisation.mean
         self.scale = normalisation.scale

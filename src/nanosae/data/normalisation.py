@@ -44,12 +44,6 @@ class Normalisation:
         return x
 
 
-def no_normalisation(width: int, target_width: int) -> Normalisation:
-    """Return the normalisation that leaves rows unchanged."""
-    means = np.zeros(width + target_width, np.float32)
-    return Normalisation(width, means, scale=1.0, target_scale=1.0)
-
-
 def estimate_normalisation(
     x: np.ndarray, rows: np.ndarray, width: int
 ) -> Normalisation:
