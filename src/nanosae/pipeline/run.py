@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from nanosae.analysis.comparisons.contrast import contrast
 from nanosae.analysis.comparisons.explain import explain
 from nanosae.analysis.comparisons.over_time import over_time
 from nanosae.analysis.comparisons.overview import overview
 from nanosae.analysis.comparisons.repeated import compare_repeated
-from nanosae.analysis.comparisons.sentences import COLUMNS, percent
+from nanosae.analysis.comparisons.sentences import findings_table, percent
 from nanosae.analysis.comparisons.summary import findings, of_comparisons
 from nanosae.analysis.describe import describe
 from nanosae.analysis.evaluation.evaluate import evaluate
@@ -30,6 +29,7 @@ from nanosae.analysis.groups.families import families
 from nanosae.analysis.groups.topic_rows import save_topics
 from nanosae.analysis.groups.topics import distinct_topics, topics
 from nanosae.analysis.names.labels import label
+from nanosae.checked import table_checksum
 from nanosae.codes import Codes
 from nanosae.config import TrainConfig
 from nanosae.errors import ConfigError, DataError
@@ -37,7 +37,7 @@ from nanosae.pipeline.plan import MIN_ROWS, Plan, PlanOptions, make_plan
 from nanosae.pipeline.progress import Progress
 from nanosae.pipeline.stages import Stage, run_stages
 from nanosae.runs.embeddings import Embeddings
-from nanosae.runs.results import contrast_name, load_result, save_result
+from nanosae.runs.results import contrast_name, load_result, needed_value, save_result
 from nanosae.runs.signals import Stopped
 from nanosae.runs.tables import save_features
 
@@ -195,7 +195,7 @@ class Work:
         resume = partial(self.train, resumes=True)
         seconds = 5 + thousands
         stages.append(Stage("train", train, needs, trained_on, seconds, resume))
-        table = {"table": _table_digest(plan.table)}
+        table = {"table": table_checksum(plan.table)}
         stages += [
             Stage("encode", self.encode, ("train",), table, 1 + thousands / 10),
             Stage("describe", self.describe, ("encode",), {}, 1 + thousands / 10),
@@ -223,7 +223,7 @@ class Work:
 
     def _embedding(self, encoder: Encoder) -> Stage:
         table = self.plan.table
-        texts = _table_digest(table.select(["text"]))
+        texts = table_checksum(table.select(["text"]))
         settings = {"texts": texts, "encoder": encoder.identity}
         seconds = len(table) * encoder.seconds
         return Stage("embed", self.embed, (), settings, seconds)
@@ -386,18 +386,13 @@ class Work:
     def _add_overview(self) -> None:
         """Append descriptive counts of the corpus to the tested findings."""
         codes = self.codes()
-        topics = load_result(self.folder, "topics.parquet", codes)
-        families = load_result(self.folder, "families.json", codes)
+        topics = needed_value(self.folder, "topics.parquet", codes)
+        families = needed_value(self.folder, "families.json", codes)
+        counts = overview(codes, topics, families["families"])
         found = load_result(self.folder, "findings.parquet", codes)
-        assert topics is not None
-        assert families is not None
         assert found is not None
         tested = of_comparisons(found.value)
-        counts = overview(codes, topics.value, families.value["families"])
-        lines = [*tested.to_dict("records"), *counts.to_dict("records")]
-        table = pd.DataFrame(lines, columns=COLUMNS).astype(
-            {"feature": "Int64", "topic": "Int64"}
-        )
+        table = findings_table([*tested.to_dict("records"), *counts.to_dict("records")])
         save_result(codes, "findings.parquet", table, found.parameters)
 
     def _say_notes(self, notes: Sequence[str]) -> None:
@@ -470,11 +465,3 @@ def counted(n: int, noun: str) -> str:
 
 
 COMPARISONS = {"contrast": contrast_values, "over-time": over_time, "explain": explain}
-
-
-def _table_digest(table: pa.Table) -> str:
-    """Return a fingerprint of a table's names, types and values."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table.combine_chunks())
-    return hashlib.blake2b(sink.getvalue(), digest_size=16).hexdigest()

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from nanosae.analysis.comparisons.sentences import COLUMNS, Line, percent
+from nanosae.analysis.comparisons.sentences import Line, findings_table, percent
 from nanosae.analysis.comparisons.summary import repeats_name
 from nanosae.analysis.groups.clustering import nearest_rows
 from nanosae.analysis.groups.topic_rows import topic_name
@@ -90,9 +90,7 @@ def overview(
             _unusual_line(codes, rows[np.bincount(text_group)[text_group] == 1]),
         )
     lines += of_topics[FIRST_TOPICS:]
-    return pd.DataFrame(lines, columns=COLUMNS).astype(
-        {"feature": "Int64", "topic": "Int64"}
-    )
+    return findings_table(lines)
 
 
 def _line(

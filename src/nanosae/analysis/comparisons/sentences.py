@@ -7,7 +7,7 @@ period consists of texts with a feature or topic, or how a number differs in the
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -33,6 +33,12 @@ NAME_LETTERS = 60  # of a column: longer names are cut
 TEXTS_WHERE = "the texts where"  # begins the name of a group that names its column
 
 Line = dict[str, Any]  # a row of a table: values by column name
+
+
+def findings_table(lines: Iterable[Line]) -> pd.DataFrame:
+    """Return lines of findings or of an overview as a table."""
+    table = pd.DataFrame(list(lines), columns=COLUMNS)
+    return table.astype({"feature": "Int64", "topic": "Int64"})
 
 
 class Comparison(NamedTuple):

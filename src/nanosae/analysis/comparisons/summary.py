@@ -24,12 +24,12 @@ from nanosae.analysis.comparisons.findings import (
     is_about_topic,
 )
 from nanosae.analysis.comparisons.sentences import (
-    COLUMNS,
     Comparison,
     Line,
     as_comparison,
     column_words,
     finding_lines,
+    findings_table,
     group_words,
 )
 from nanosae.text.tokens import split_words, stem
@@ -89,11 +89,11 @@ def _ordered(comparisons: list[Comparison], names_column: bool) -> pd.DataFrame:
     labelled = [line for line in found if not NUMBERED.fullmatch(line["label"])]
     shown = labelled or found
     ordered = list(_most_informative_first(shown))
-    table = pd.DataFrame(ordered, columns=COLUMNS)
+    table = findings_table(ordered)
     is_text = np.array([line["is_text"] for line in ordered], dtype=bool)
     is_about_feature = table["feature"] >= 0
-    table["feature"] = table["feature"].astype("Int64").where(is_about_feature)
-    table["topic"] = table["topic"].astype("Int64").where(~is_about_feature & ~is_text)
+    table["feature"] = table["feature"].where(is_about_feature)
+    table["topic"] = table["topic"].where(~is_about_feature & ~is_text)
     return table
 
 
