@@ -31,7 +31,7 @@ from scipy.special import expit, logit
 
 from nanosae.analysis.comparisons.compared import Compared
 from nanosae.analysis.comparisons.contrast import contrast
-from nanosae.analysis.comparisons.effects import Pairs, effects
+from nanosae.analysis.comparisons.effects import Candidates, effects
 from nanosae.analysis.comparisons.explain import explain
 from nanosae.analysis.comparisons.feature_sums import feature_sums
 from nanosae.analysis.comparisons.findings import Contrast
@@ -148,7 +148,7 @@ def halves_round(
         fewest = np.minimum(chosen.n_active.sum(1), report.n_active.sum(1))
         features = np.flatnonzero((fewest >= 10) & (np.abs(chosen.z[:, 0]) >= Z95))
         tested = effects(
-            Compared(codes), report, "groups", Pairs(features, 0 * features)
+            Compared(codes), report, "groups", Candidates(features, 0 * features)
         )
     same_sign = np.sign(tested.effect) == np.sign(chosen.z[features, 0])
     table = pd.DataFrame(

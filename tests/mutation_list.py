@@ -882,8 +882,8 @@ add(
     "tests/analysis/comparisons/test_contrast.py -k fitted_in_blocks",
     (
         "contrast: the first block again and again",
-        "Pairs(pairs.features[start:stop]",
-        "Pairs(pairs.features[: len(pairs.targets[start:stop])]",
+        "features = candidates.features[start:stop]",
+        "features = candidates.features[: len(candidates.targets[start:stop])]",
     ),
 )
 add(

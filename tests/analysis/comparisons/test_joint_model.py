@@ -9,7 +9,7 @@ from sklearn.metrics import r2_score, roc_auc_score
 from nanosae.analysis.comparisons import hypotheses
 from nanosae.analysis.comparisons.contrast import contrast
 from nanosae.analysis.comparisons.explain import explain
-from nanosae.analysis.comparisons.joint_model import Rows, _forward, joint_model
+from nanosae.analysis.comparisons.joint_model import ComparedRows, _forward, joint_model
 from nanosae.analysis.splits import held_out
 from small_corpora import active_with_target
 
@@ -23,7 +23,7 @@ def rows(weight=None, stratum=None):
     stratum = np.zeros(N, int) if stratum is None else stratum
     strata = sp.csr_array(np.eye(stratum.max() + 1)[stratum])
     weight = np.ones(N) if weight is None else weight
-    return Rows(numbers, strata, weight, numbers, HELD)
+    return ComparedRows(numbers, strata, weight, numbers, HELD)
 
 
 @pytest.fixture

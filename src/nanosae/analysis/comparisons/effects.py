@@ -25,13 +25,13 @@ Kind = Literal["groups", "numeric", "trend"]
 NO_AND_YES = np.array([0.0, 1.0])  # levels of membership of a group
 MIN_ONE_MINUS_LEVERAGE = 1e-6  # for rows that determine their own prediction
 TINY = 1e-300
-BLOCK_CELLS = 2**22  # entries of pairs × strata × levels that are fitted at once
+BLOCK_CELLS = 2**22  # entries of candidates × strata × levels that are fitted at once
 ROUNDING = 1e-9  # relative error of a count: smaller differences count as 0
 
 
 @dataclass(frozen=True)
-class Pairs:
-    """Pairs of a feature or topic (a column of `Compared`) and a target, each (K,)."""
+class Candidates:
+    """Features or topics (columns of `Compared`), and the target of each, (K,)."""
 
     features: np.ndarray
     targets: np.ndarray
@@ -39,7 +39,7 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Effects:
-    """Estimates for K pairs, not corrected for selection, each (K,).
+    """Estimates for K candidates, not corrected for selection, each (K,).
 
     Attributes:
         effect: Log-odds ratio, log odds per unit of time, or difference in means.
@@ -60,32 +60,35 @@ class Effects:
     descriptive: dict[str, np.ndarray]
 
 
-def effects(compared: Compared, sums: FeatureSums, kind: Kind, pairs: Pairs) -> Effects:
-    """Estimate the effect of each pair of feature and target, and test it."""
+def effects(
+    compared: Compared, sums: FeatureSums, kind: Kind, candidates: Candidates
+) -> Effects:
+    """Estimate the effect of each candidate, and test it."""
     if kind == "numeric":
-        return _mean_differences(compared, sums, pairs.features)
+        return _mean_differences(compared, sums, candidates.features)
     if kind == "trend":
-        change = _share_changes(sums, pairs)
-        fit = _fit_trends(sums, pairs)
+        change = _share_changes(sums, candidates)
+        fit = _fit_trends(sums, candidates)
         return _of_log_odds(fit, change, {"share_change": change})
-    shares = _shares(sums, pairs)
-    fit = _fit_groups(sums, pairs)
+    shares = _shares(sums, candidates)
+    fit = _fit_groups(sums, candidates)
     return _of_log_odds(fit, shares["risk_difference"], shares)
 
 
 def cliffs_delta(
-    compared: Compared, sums: FeatureSums, pairs: Pairs, wanted: np.ndarray
+    compared: Compared, sums: FeatureSums, candidates: Candidates, wanted: np.ndarray
 ) -> np.ndarray:
-    """Compute Cliff's δ of activations, P(stronger in the group) − P(weaker), for wanted pairs.
+    """Compute Cliff's δ of activations: P(stronger in the group) − P(weaker).
 
-    It equals 2 AUC − 1 (Cliff, Psychol. Bull. 114 (1993) 494). NaN for all other pairs.
+    It equals 2 AUC − 1 (Cliff, Psychol. Bull. 114 (1993) 494). NaN for candidates that are not
+    wanted.
     """
-    delta = np.full(len(pairs.features), np.nan)
-    for target in np.unique(pairs.targets[wanted]):
-        of_target = pairs.targets == target
+    delta = np.full(len(candidates.features), np.nan)
+    for target in np.unique(candidates.targets[wanted]):
+        of_target = candidates.targets == target
         places = np.flatnonzero(wanted & of_target)
         in_group = sums.target[:, [target]]
-        blocks = compared.column_blocks(pairs.features[places])
+        blocks = compared.column_blocks(candidates.features[places])
         areas = [_areas(sums, columns, in_group) for columns in blocks]
         auc = np.concatenate(areas)
         delta[places] = 2 * auc - 1
@@ -203,22 +206,22 @@ def _deviations_where_active(
     return active_sum, active_squares
 
 
-def _fit_groups(sums: FeatureSums, pairs: Pairs) -> LogOdds:
+def _fit_groups(sums: FeatureSums, candidates: Candidates) -> LogOdds:
     """Fit log-odds ratios of each group against all other rows."""
     inside = sums.target_sum
     outside = sums.n_rows[:, None] - inside
     by_target = np.stack([outside, inside], -1)  # (S, C, 2)
     fits = []
-    for block in _blocks(pairs, n_cells=2 * len(sums.n_rows)):
-        of_pairs = by_target[:, block.targets]  # (S, K, 2)
-        n_rows = of_pairs.swapaxes(0, 1)
+    for block in _blocks(candidates, n_cells=2 * len(sums.n_rows)):
+        of_block = by_target[:, block.targets]  # (S, K, 2)
+        n_rows = of_block.swapaxes(0, 1)
         active_in_group = sums.active_target_sum[block.features, block.targets]
         n_active = sums.n_active[block.features]
         fits.append(fit_log_odds(active_in_group, n_active, n_rows, NO_AND_YES))
     return joined(fits)
 
 
-def _fit_trends(sums: FeatureSums, pairs: Pairs) -> LogOdds:
+def _fit_trends(sums: FeatureSums, candidates: Candidates) -> LogOdds:
     """Fit log odds linear in time."""
     time = dense_column(sums.target, 0)
     times, level = np.unique(time, return_inverse=True)
@@ -226,20 +229,22 @@ def _fit_trends(sums: FeatureSums, pairs: Pairs) -> LogOdds:
     weighted_levels = levels.multiply(sums.weight[:, None])
     n_rows = (sums.strata.T @ weighted_levels).toarray()  # (S, L)
     fits = []
-    for block in _blocks(pairs, n_cells=n_rows.size):
+    for block in _blocks(candidates, n_cells=n_rows.size):
         active_time_sum = sums.active_target_sum[block.features, block.targets]
         n_active = sums.n_active[block.features]
         fits.append(fit_log_odds(active_time_sum, n_active, n_rows, times))
     return joined(fits)
 
 
-def _blocks(pairs: Pairs, n_cells: int) -> Iterator[Pairs]:
-    """Split pairs that need `n_cells` each into blocks of bounded memory; yield at least one."""
+def _blocks(candidates: Candidates, n_cells: int) -> Iterator[Candidates]:
+    """Yield blocks of bounded memory, at least one; each candidate needs `n_cells`."""
     size = max(1, BLOCK_CELLS // n_cells)
-    n_pairs = len(pairs.features)
-    for start in range(0, max(n_pairs, 1), size):
+    n_candidates = len(candidates.features)
+    for start in range(0, max(n_candidates, 1), size):
         stop = start + size
-        yield Pairs(pairs.features[start:stop], pairs.targets[start:stop])
+        features = candidates.features[start:stop]
+        targets = candidates.targets[start:stop]
+        yield Candidates(features, targets)
 
 
 def _of_log_odds(
@@ -252,23 +257,23 @@ def _of_log_odds(
     return Effects(fit.slope, fit.error, p, z, difference, descriptive)
 
 
-def _share_changes(sums: FeatureSums, pairs: Pairs) -> np.ndarray:
+def _share_changes(sums: FeatureSums, candidates: Candidates) -> np.ndarray:
     """Return the change of each feature's share from first to last time, on a fitted line."""
     times = dense_column(sums.target, 0)
     squares = sums.target_squares.sum(0)
-    time_squares = squares[pairs.targets]
-    co_deviation = sums.co_deviation[pairs.features, pairs.targets]
+    time_squares = squares[candidates.targets]
+    co_deviation = sums.co_deviation[candidates.features, candidates.targets]
     slope = co_deviation / time_squares
     return slope * np.ptp(times)
 
 
-def _shares(sums: FeatureSums, pairs: Pairs) -> dict[str, Any]:
+def _shares(sums: FeatureSums, candidates: Candidates) -> dict[str, Any]:
     """Return the share of active rows in each group and outside it, over all strata."""
     group_sizes = sums.target_sum.sum(0)
-    n_group = group_sizes[pairs.targets]
+    n_group = group_sizes[candidates.targets]
     n_rest = sums.n_rows.sum() - n_group
-    active_in_group = sums.active_target_sum[pairs.features, pairs.targets]
-    n_active = sums.n_active[pairs.features].sum(1)
+    active_in_group = sums.active_target_sum[candidates.features, candidates.targets]
+    n_active = sums.n_active[candidates.features].sum(1)
     active_outside = n_active - active_in_group
     is_rounding = active_outside < ROUNDING * n_active
     active_outside = np.where(is_rounding, 0, active_outside)

@@ -12,9 +12,9 @@ import scipy.sparse as sp
 
 from nanosae.analysis.comparisons.compared import Compared
 from nanosae.analysis.comparisons.effects import (
+    Candidates,
     Effects,
     Kind,
-    Pairs,
     cliffs_delta,
     effects,
 )
@@ -27,7 +27,7 @@ from nanosae.analysis.comparisons.findings import FALSE_DISCOVERY_RATE, Contrast
 from nanosae.analysis.comparisons.joint_model import (
     MAX_ROWS,
     MIN_ROWS,
-    Rows,
+    ComparedRows,
     joint_model,
 )
 from nanosae.analysis.comparisons.selection import given_selected, rejection_cutoff
@@ -141,7 +141,7 @@ def _covariates(codes: Codes, options: Options) -> tuple[Sequence[str], list[str
 
 def _rows(
     codes: Codes, question: Question, covariates: Sequence[str], options: Options
-) -> Rows:
+) -> ComparedRows:
     """Weight, stratify and split the rows that take part."""
     numbers = np.flatnonzero(question.rows)
     if options.copies:
@@ -152,10 +152,10 @@ def _rows(
     weight = 1 / group_sizes[duplicate_group]
     stratum = strata(codes, numbers, covariates)
     held = held_out(duplicate_group, HELD_OUT_SHARE, options.seed)
-    return Rows(numbers, stratum, weight, duplicate_group, held)
+    return ComparedRows(numbers, stratum, weight, duplicate_group, held)
 
 
-def _strata_notes(rows: Rows, covariates: Sequence[str]) -> list[str]:
+def _strata_notes(rows: ComparedRows, covariates: Sequence[str]) -> list[str]:
     """Warn if most rows are alone in their stratum."""
     n_rows, _ = rows.strata.shape
     n_alone = int((rows.strata.sum(0) == 1).sum())
@@ -169,7 +169,7 @@ def _strata_notes(rows: Rows, covariates: Sequence[str]) -> list[str]:
 
 
 def _with_large_groups(
-    question: Question, rows: Rows, options: Options
+    question: Question, rows: ComparedRows, options: Options
 ) -> tuple[Question, list[str]]:
     """Drop groups with too few rows inside or outside, and return notes on them."""
     if question.kind != "groups":
@@ -222,20 +222,20 @@ def _test(
     Pairs whose score test has p > 0.05 are not fitted. They count as tests with p = 1, and so do
     candidates with p > 0.05, which the weight of a topic could otherwise make a finding.
     """
-    pairs = _candidate_pairs(sums, tested)
-    found = effects(compared, sums, question.kind, pairs)
+    candidates = _candidates(sums, tested)
+    found = effects(compared, sums, question.kind, candidates)
     n_tested = int(tested.sum())
-    weight = _weights(tested, compared.n_features)[pairs.features]
+    weight = _weights(tested, compared.n_features)[candidates.features]
     p = np.where(found.p <= MAX_P, found.p, 1)
     q = _q_values(p / weight, n_tested)
     is_found = q <= FALSE_DISCOVERY_RATE
     cutoff = rejection_cutoff(p, is_found, n_tested, FALSE_DISCOVERY_RATE, weight)
-    z_screen = sums.z[pairs.features, pairs.targets]
+    z_screen = sums.z[candidates.features, candidates.targets]
     cutoff = np.maximum(cutoff, Z95)
     effect, low, high = _after_selection(found, is_found, cutoff, z_screen)
     table = pd.DataFrame(
         {
-            **_described(compared, question, sums, names, pairs),
+            **_described(compared, question, sums, names, candidates),
             "effect": effect,
             "low": low,
             "high": high,
@@ -243,7 +243,7 @@ def _test(
             "error": found.error,
             "p": found.p,
             "q": q,
-            "r": sums.r[pairs.features, pairs.targets],
+            "r": sums.r[candidates.features, candidates.targets],
             "found": is_found,
             **found.descriptive,
         }
@@ -255,7 +255,7 @@ def _test(
     doubtful = set() if options.labels is not None else doubtful_labels(compared.codes)
     table["label_doubtful"] = table["feature"].isin(list(doubtful))
     if question.kind == "groups":
-        table["cliffs_delta"] = cliffs_delta(compared, sums, pairs, is_found)
+        table["cliffs_delta"] = cliffs_delta(compared, sums, candidates, is_found)
     _add_topics(table, compared)
     difference = np.abs(found.difference)
     best_first = np.lexsort((-difference, ~is_found))
@@ -269,12 +269,12 @@ def _add_topics(table: pd.DataFrame, compared: Compared) -> None:
     table.loc[is_found_feature, "topic"] = compared.topics_of(features)
 
 
-def _candidate_pairs(sums: FeatureSums, tested: np.ndarray) -> Pairs:
+def _candidates(sums: FeatureSums, tested: np.ndarray) -> Candidates:
     """Return the tested pairs whose score test has p ≤ 0.05, target by target."""
     is_related = np.abs(sums.z) >= Z95
     is_candidate = tested & is_related
     targets, features = np.nonzero(is_candidate.T)
-    return Pairs(features, targets)
+    return Candidates(features, targets)
 
 
 def _weights(tested: np.ndarray, n_features: int) -> np.ndarray:
@@ -299,17 +299,17 @@ def _described(
     question: Question,
     sums: FeatureSums,
     names: np.ndarray,
-    pairs: Pairs,
+    candidates: Candidates,
 ) -> dict[str, np.ndarray]:
-    """Return the columns that identify the pairs, and the number of texts of each."""
+    """Return the columns that identify the candidates, and the number of texts of each."""
     target_names = np.array(question.names, object)
-    feature, topic = compared.split(pairs.features)
-    n_active = sums.n_active[pairs.features].sum(1)
+    feature, topic = compared.split(candidates.features)
+    n_active = sums.n_active[candidates.features].sum(1)
     return {
-        "target": target_names[pairs.targets],
+        "target": target_names[candidates.targets],
         "feature": feature,
         "topic": topic,
-        "label": names[pairs.features],
+        "label": names[candidates.features],
         "n_active": n_active.round().astype(int),
     }
 
@@ -353,7 +353,7 @@ def _joint_models(
     question: Question,
     table: pd.DataFrame,
     tested: np.ndarray,
-    rows: Rows,
+    rows: ComparedRows,
     names: np.ndarray,
     options: Options,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -31,7 +31,7 @@ TINY = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class ComparedRows:
     """The rows that a comparison rests on.
 
     Attributes:
@@ -48,7 +48,7 @@ class Rows:
     duplicate_group: np.ndarray
     held: np.ndarray
 
-    def sample(self, n_rows: int, seed: int) -> Rows:
+    def sample(self, n_rows: int, seed: int) -> ComparedRows:
         """Return a random sample of at most `n_rows` of these rows."""
         if len(self.numbers) <= n_rows:
             return self
@@ -57,7 +57,7 @@ class Rows:
         kept = np.sort(drawn)
         old_group = self.duplicate_group[kept]
         _, duplicate_group = np.unique(old_group, return_inverse=True)
-        return Rows(
+        return ComparedRows(
             self.numbers[kept],
             self.strata[kept],
             self.weight[kept],
@@ -104,7 +104,7 @@ class _Data:
 
 
 def joint_model(
-    strengths: Any, rows: Rows, target: np.ndarray, n_select: int, numeric: bool
+    strengths: Any, rows: ComparedRows, target: np.ndarray, n_select: int, numeric: bool
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Select and fit a few features on all rows, and score the procedure on held-out rows.
 
