@@ -266,11 +266,11 @@ def test_two_equal_features_and_a_silent_one_do_no_harm(tmp_path):
         (lambda c: contrast(c, "none such", by="group"), "none such has 0 rows"),
         (
             lambda c: contrast(c, "shirt", by="channel"),
-            "similar values: short\\. Give one",
+            "near is short\\. Give one",
         ),
         (
             lambda c: contrast(c, "C", by="group"),
-            "in column 'group'; frequent values: [AB], [AB]",
+            "in column 'group'; there are [AB], [AB]",
         ),
         (lambda c: contrast(c, np.ones(3, bool)), "3 rows, the corpus 2000"),
         (lambda c: contrast(c, b="B", by="group"), "no first group to compare with b"),

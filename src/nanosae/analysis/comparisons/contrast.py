@@ -35,7 +35,6 @@ Findings are associations, not causes, and covariates that are not named are not
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -50,9 +49,7 @@ from nanosae.analysis.comparisons.findings import Contrast
 from nanosae.analysis.comparisons.hypotheses import Options, Question, answer
 from nanosae.analysis.reading import texts_of
 from nanosae.codes import Codes, Corpus, as_codes
-from nanosae.errors import ConfigError, DataError
-
-LISTED_VALUES = 6  # in the message about a missing value
+from nanosae.errors import ConfigError, DataError, near_names
 
 
 def contrast(
@@ -209,17 +206,13 @@ def _cells_with(values: np.ndarray, wanted: list[str], by: str) -> np.ndarray:
 
 
 def _no_such_value(values: np.ndarray, name: str, by: str) -> DataError:
-    """Make the error that lists the similar values, or else the most frequent ones."""
+    """Return the error that lists similar values, or else the most frequent ones."""
     counts: Counter[str] = Counter()
     for cell in cells(values[~is_missing(values)]):
         counts.update(map(str, cell if is_list(cell) else [cell]))
     frequent = [label for label, _ in counts.most_common()]
-    similar = difflib.get_close_matches(name, frequent, n=LISTED_VALUES, cutoff=0.6)
-    kind = "similar" if similar else "frequent"
-    shown = ", ".join((similar or frequent)[:LISTED_VALUES])
-    more = ", …" if not similar and len(frequent) > LISTED_VALUES else ""
     return DataError(
-        f"{name} has 0 rows: it is not in column {by!r}; {kind} values: {shown}{more}.",
+        f"{name} has 0 rows: it is not in column {by!r}; {near_names(name, frequent)}.",
         column=by,
         remedy="Give one of the values.",
     )
