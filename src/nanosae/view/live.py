@@ -46,20 +46,17 @@ def watch(run: str | Path, port: int = PORT) -> None:
 
 
 @contextlib.contextmanager
-def watching(
-    run: str | Path, say: Callable[[str], Any], port: int = PORT
-) -> Iterator[None]:
+def watching(run: str | Path, say: Callable[[str], Any]) -> Iterator[None]:
     """Serve the training page from a separate process, until the block or this process ends.
 
     Args:
         run: The run folder.
         say: Called with the address of the page.
-        port: See `watch`.
     """
     spawn = multiprocessing.get_context("spawn")
     our_end, their_end = spawn.Pipe()
     process = spawn.Process(
-        target=_serve_until, args=(Path(run), port, their_end), daemon=True
+        target=_serve_until, args=(Path(run), their_end), daemon=True
     )
     process.start()
     their_end.close()
@@ -71,11 +68,11 @@ def watching(
         process.join(timeout=5)
 
 
-def _serve_until(run: Path, port: int, parent: Any) -> None:
+def _serve_until(run: Path, parent: Any) -> None:
     """Serve until the other end of the pipe is closed or its process has died."""
     # Ctrl-C is handled by the parent, which then closes the pipe
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with serving_page(run, port) as address:
+    with serving_page(run, PORT) as address:
         parent.send(address)
         with contextlib.suppress(EOFError, OSError):
             parent.recv()

@@ -26,9 +26,7 @@ N_WORDS = 3  # in the name of a cluster
 SPELLING_LETTERS = 1000  # of each text, from which the spelling of words is taken
 
 
-def project(
-    x: np.ndarray, *, sample: int = SAMPLE, seed: int = 0
-) -> tuple[np.ndarray, str]:
+def project(x: np.ndarray, *, sample: int = SAMPLE) -> tuple[np.ndarray, str]:
     """Lay out rows in the plane by cosine similarity.
 
     With the `umap` extra, UMAP (McInnes et al., arXiv 1802.03426) lays out a sample, and every
@@ -38,16 +36,15 @@ def project(
     Args:
         x: Non-zero rows, (n, width).
         sample: Number of rows to fit on.
-        seed: Seed of the sample and the layout.
 
     Returns:
         Positions, (n, 2) float32, and "UMAP" or "PCA".
     """
     x = unit(np.asarray(x, np.float32))
     n = len(x)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     chosen = np.sort(rng.choice(n, min(n, sample), replace=False))
-    points, place, method = fit(x[chosen], seed=seed)
+    points, place, method = fit(x[chosen])
     out = np.zeros((n, 2), np.float32)
     out[chosen] = points
     others = np.setdiff1d(np.arange(n), chosen)
@@ -57,7 +54,7 @@ def project(
     return out, method
 
 
-def fit(x: np.ndarray, *, seed: int = 0) -> tuple[np.ndarray, Placer, str]:
+def fit(x: np.ndarray) -> tuple[np.ndarray, Placer, str]:
     """Lay out a sample of rows; see `project`.
 
     Returns:
@@ -70,7 +67,7 @@ def fit(x: np.ndarray, *, seed: int = 0) -> tuple[np.ndarray, Placer, str]:
     if len(x) < MIN_UMAP_ROWS or find_spec("umap") is None:
         place = _principal_plane(x)
         return place(x), place, "PCA"
-    points = _umap_points(x, seed)
+    points = _umap_points(x)
 
     def place_near(rows: np.ndarray) -> np.ndarray:
         cosine = unit(rows) @ x.T
@@ -86,11 +83,11 @@ def _at_origin(rows: np.ndarray) -> np.ndarray:
     return np.zeros((len(rows), 2))
 
 
-def _umap_points(x: np.ndarray, seed: int) -> np.ndarray:
+def _umap_points(x: np.ndarray) -> np.ndarray:
     from umap import UMAP
 
     n_neighbors = min(15, len(x) - 1)
-    umap = UMAP(metric="cosine", random_state=seed, n_jobs=1, n_neighbors=n_neighbors)
+    umap = UMAP(metric="cosine", random_state=0, n_jobs=1, n_neighbors=n_neighbors)
     return np.asarray(umap.fit_transform(x))
 
 
@@ -109,7 +106,7 @@ def _principal_plane(x: np.ndarray) -> Placer:
 
 
 def clusters(
-    points: np.ndarray, method: str = "UMAP", *, sample: int = SAMPLE, seed: int = 0
+    points: np.ndarray, method: str = "UMAP", *, sample: int = SAMPLE
 ) -> np.ndarray:
     """Return the cluster of each point, numbered by decreasing size; -1 for none.
 
@@ -120,17 +117,16 @@ def clusters(
         points: Positions, (n, 2).
         method: "UMAP" or "PCA", from `project`.
         sample: Number of points for HDBSCAN.
-        seed: Seed of the sample and of k-means.
     """
     n = len(points)
     if n < MIN_CLUSTERED:
         return np.full(n, -1)
     if method == "PCA":
-        return _parts(points, seed)
+        return _parts(points)
     from scipy.spatial import KDTree
     from sklearn.cluster import HDBSCAN
 
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     chosen = rng.choice(n, min(n, sample), replace=False)
     sample_points = points[chosen]
     options = {
@@ -148,13 +144,13 @@ def clusters(
     return _numbered_by_size(cluster)[nearest]
 
 
-def _parts(points: np.ndarray, seed: int) -> np.ndarray:
+def _parts(points: np.ndarray) -> np.ndarray:
     """Divide points without gaps into parts of similar extent, numbered by decreasing size."""
     from sklearn.cluster import KMeans
 
     n_distinct = len(np.unique(points, axis=0))
     n_parts = min(PARTS, len(points) // MIN_PART, n_distinct)
-    part = KMeans(max(n_parts, 1), n_init="auto", random_state=seed).fit_predict(points)
+    part = KMeans(max(n_parts, 1), n_init="auto", random_state=0).fit_predict(points)
     return _numbered_by_size(part)
 
 

@@ -22,7 +22,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from nanosae.analysis.groups.clustering import leaders
-from nanosae.analysis.reading import run_model
+from nanosae.analysis.reading import drawn_rows, run_model
 from nanosae.analysis.search.text_index import has_index, text_index
 from nanosae.analysis.statistics import unit
 from nanosae.atomic import sweep_drafts, write_file
@@ -143,8 +143,7 @@ def make_map(codes: Codes, say: Say = lambda line: None) -> Path:
     """
     model, n = run_model(codes), codes.n_rows
     read_vectors = _vector_reader(codes, None if model is None else model.W_dec)
-    shuffled = np.random.default_rng(0).permutation(n)
-    sample = np.sort(shuffled[: maps.SAMPLE])
+    sample = drawn_rows(codes, maps.SAMPLE)
     say(f"laying out {len(sample):,} of {n:,}")
     _, place, method = maps.fit(read_vectors(sample))
     positions = np.zeros((n, 2), np.float32)
@@ -220,7 +219,7 @@ def first_map(codes: Codes) -> dict[str, np.ndarray]:
     """
     model, n = run_model(codes), codes.n_rows
     decoder = _mixing(codes) if model is None else model.W_dec
-    sample = np.sort(np.random.default_rng(0).permutation(n)[:FIRST_SAMPLE])
+    sample = drawn_rows(codes, FIRST_SAMPLE)
     axes = _principal_axes(codes.take(sample) @ decoder)
     plane = (decoder @ axes).astype(np.float32)
     positions = np.zeros((n, 2), np.float32)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 PANELS_PER_ROW = 3
+HOVER_WIDTH = 60  # characters
 BAR = {"color": COLORS[0], "line": {"width": 0}}
 # columns of an estimate and the ends of its interval
 INTERVAL = [
@@ -143,9 +144,9 @@ def escape_short(text: str, length: int) -> str:
     return escape(_cut(text, length))
 
 
-def escape_wrapped(text: str, length: int = 300, *, width: int = 60) -> str:
+def escape_wrapped(text: str, length: int = 300) -> str:
     """Truncate a text to a length, escape it, and wrap it for a hover box."""
-    lines = textwrap.wrap(_cut(text, length), width)
+    lines = textwrap.wrap(_cut(text, length), HOVER_WIDTH)
     return "<br>".join(escape(line) for line in lines)
 
 
