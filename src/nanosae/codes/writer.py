@@ -372,7 +372,9 @@ def write_codes(
     texts: Any = None,
     metadata: Any = None,
     vectors: Any = None,
-    **options: Any,
+    source: str | Path | None = None,
+    info: Facts | None = None,
+    append: bool = False,
 ) -> Codes:
     """Write a corpus in one call.
 
@@ -382,7 +384,9 @@ def write_codes(
         texts: One str (or None) per row.
         metadata: Further columns: a DataFrame, an Arrow table or a dict of columns.
         vectors: Embeddings, (n_rows, input_size), stored as float16.
-        **options: Further arguments of `CodesWriter`.
+        source: A `.npy` file with the embeddings, of which no copy is stored.
+        info: Facts for the manifest (JSON), such as the model that made these codes.
+        append: Add rows to an existing corpus.
     """
     table = None
     if texts is not None:
@@ -392,7 +396,9 @@ def write_codes(
         if table is not None:
             columns = columns.append_column("text", table["text"])
         table = columns
-    with CodesWriter(path, n_features=csr.shape[1], **options) as writer:
+    with CodesWriter(
+        path, n_features=csr.shape[1], source=source, info=info, append=append
+    ) as writer:
         writer.append(csr, table=table, vectors=vectors)
     return Codes(path)
 
