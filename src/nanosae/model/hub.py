@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from nanosae.errors import MissingError, ServerError, reason_of
 from nanosae.extras import extra
@@ -64,13 +63,16 @@ def upload(
     """
     hub = extra("hub", "huggingface_hub", "push_to_hub")
     api = hub.HfApi(token=token)
-    options: dict[str, Any] = {"path_in_repo": subfolder, "revision": revision}
     with tempfile.TemporaryDirectory() as folder:
         save(Path(folder))
         try:
             api.create_repo(name, private=private, exist_ok=True)
             commit = api.upload_folder(
-                repo_id=name, folder_path=folder, commit_message=message, **options
+                repo_id=name,
+                folder_path=folder,
+                path_in_repo=subfolder,
+                revision=revision,
+                commit_message=message,
             )
         except (OSError, ValueError) as error:
             raise ServerError(
