@@ -9,7 +9,6 @@ import json
 import zlib
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 
@@ -19,14 +18,13 @@ from nanosae.errors import DamagedFileError, DataError, MissingError
 from nanosae.model import formats
 from nanosae.model.architectures import LATENT_TENSORS, rule, tensor_shapes
 from nanosae.model.formats import common, sae_lens
+from nanosae.model.formats.common import Settings
 from nanosae.model.tensors import Arrays, read_safetensors
 
 SETTINGS = "cfg.json"
 TENSORS = "sae_weights.safetensors"
 REMEDY = "`nanosae train … --resume` rebuilds the model from the last checkpoint; or copy it again."
 SCALINGS = ("none", "layer_norm")  # of each row, before encoding
-
-Settings = dict[str, Any]
 
 
 def model_folder(path: str | Path) -> Path:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -23,9 +22,9 @@ from nanosae.checked import (
     write_sealed_json,
 )
 from nanosae.errors import WriteError
+from nanosae.runs.folder import Facts
 
 KEPT = 2
-Facts = dict[str, Any]
 
 
 def save_checkpoint(

@@ -33,8 +33,6 @@ from nanosae.train.state import TrainingState
 from nanosae.train.step import take_step
 from nanosae.trainable.export import export, measure_model, notes_on
 
-Line = dict[str, Any]
-
 
 @dataclass
 class Trained:
@@ -47,7 +45,7 @@ class Trained:
     """
 
     model: SAEModel
-    metrics: Line
+    metrics: sinks.Line
     notes: list[str]
 
 
@@ -184,7 +182,7 @@ class Training:
         if stopping or has_ended or step % config.checkpoint_every == 0:
             self._save_checkpoint()
 
-    def _log(self, line: Line) -> None:
+    def _log(self, line: sinks.Line) -> None:
         seconds = time.perf_counter() - self.start_time
         n_rows = self.state.counters.rows - self.first_row
         line |= {"seconds": seconds, "rows_per_second": n_rows / seconds}
