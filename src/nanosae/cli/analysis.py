@@ -158,12 +158,11 @@ def _show_labels(table: pd.DataFrame, columns: list[str], score: str) -> None:
 
 def families(run: Run, /, *, name: Corpus = None) -> None:
     """Group features that are active together into families."""
-    from nanosae.runs.results import save_result
+    from nanosae.analysis.groups.families import save_families
 
     codes = open_codes(run, name)
     found = nanosae.families(codes)
-    save_result(codes, "families.json", found.to_dict(), found.parameters)
-    save(codes, found.by_feature(codes.n_features))
+    save_families(codes, found)
     if prints_json():
         print(found.to_json())
     else:
@@ -177,15 +176,11 @@ def topics(run: Run, /, *, n: Number = 20, name: Corpus = None) -> None:
     Args:
         n: Number of topics.
     """
-    import pandas as pd
-
     from nanosae.analysis.groups.topic_rows import save_topics
 
     codes = open_codes(run, name)
     found = nanosae.topics(codes, n)
-    topic = pd.DataFrame({"topic": found.feature_topic})
-    save(codes, topic.rename_axis("feature").reset_index())
-    save_topics(codes, found, {"n": n})
+    save_topics(codes, found)
     show(found.table, ["Topic", "Count", "Name"])
     say_next(f"nanosae report {run}", f"nanosae explore {run}")
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from nanosae.analysis.comparisons.contrast import contrast
 from nanosae.analysis.comparisons.explain import explain
@@ -25,7 +24,7 @@ from nanosae.analysis.comparisons.summary import findings, of_comparisons
 from nanosae.analysis.describe import describe
 from nanosae.analysis.evaluation.evaluate import evaluate
 from nanosae.analysis.evaluation.verdict import verdict
-from nanosae.analysis.groups.families import families
+from nanosae.analysis.groups.families import families, save_families
 from nanosae.analysis.groups.topic_rows import save_topics
 from nanosae.analysis.groups.topics import distinct_topics, topics
 from nanosae.analysis.names.labels import label
@@ -315,8 +314,7 @@ class Work:
         """Group features into families."""
         codes = self.codes()
         found = families(codes)
-        save_result(codes, "families.json", found.to_dict(), found.parameters)
-        save_features(self.folder, found.by_feature(codes.n_features), codes)
+        save_families(codes, found)
         return f"{len(found.table):,} families"
 
     def topics(self) -> str:
@@ -326,9 +324,7 @@ class Work:
         tree = topics(codes, 1)
         n = min(self.n_topics, max(1, n_active // 4), len(tree.sample))
         found = distinct_topics(tree, n)
-        save_topics(codes, found, {"n": found.n})
-        topic = pd.DataFrame({"topic": found.feature_topic}).rename_axis("feature")
-        save_features(self.folder, topic.reset_index(), codes)
+        save_topics(codes, found)
         return f"{found.n} topics"
 
     def compare(self) -> str:

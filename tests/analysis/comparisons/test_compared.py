@@ -20,6 +20,7 @@ from nanosae.analysis.comparisons.summary import findings
 from nanosae.analysis.groups.topic_rows import RowTopics, load_row_topics, save_topics
 from nanosae.codes import Codes, write_codes
 from nanosae.runs.results import save_result
+from nanosae.runs.tables import load_features
 from small_corpora import NOISE, save_model
 
 N_ROWS, N_FEATURES, N_TOPICS = 900, 60, 4
@@ -223,11 +224,13 @@ def test_topics_are_known_with_their_rows_until_anything_changes(run):
     codes = Codes.open(run, "default")
     assert load_row_topics(codes) is None
     found = nanosae.topics(codes, 3)
-    save_topics(codes, found, {"n": 3})
+    save_topics(codes, found)
     known = load_row_topics(codes)
     assert (known.row_topic == found.row_topic).all()
     words = found.table["Representation"]
     assert known.names == [", ".join(of_topic[:3]) for of_topic in words]
+    stored = load_features(run, codes)["topic"]
+    assert stored.tolist() == found.feature_topic.tolist()
     assert load_row_topics(Codes.open(run, "other")) is None  # topics of other rows
     save_result(codes, "topics.parquet", found.table, {"n": 9})
     assert load_row_topics(codes) is None  # rows of other topics
@@ -238,7 +241,7 @@ def test_topics_of_a_run_are_compared_without_being_asked_for(run):
     found = nanosae.topics(codes, 3)
     here = found.row_topic == 1
     assert (contrast(codes, here).table["feature"] >= 0).all()
-    save_topics(codes, found, {"n": 3})
+    save_topics(codes, found)
     result = contrast(codes, here)
     first = result.table.iloc[0]
     assert (first["feature"], first["topic"], first["share"]) == (-1, 1, 1.0)

@@ -43,10 +43,11 @@ from nanosae.analysis.groups.family_edges import (
     spanning_forest,
 )
 from nanosae.analysis.names.group_names import family_labels, feature_names
-from nanosae.codes import Codes, Corpus, as_codes
+from nanosae.codes import Codes, Corpus, as_codes, run_folder
 from nanosae.errors import ConfigError
 from nanosae.runs.export import records
-from nanosae.runs.results import fresh_value
+from nanosae.runs.results import fresh_value, save_result
+from nanosae.runs.tables import save_features
 
 MIN_ROOT_EDGES = 3  # rarer neighbours of a root
 SHOWN = 20  # families in a notebook
@@ -205,6 +206,12 @@ def families(
     table = _family_table(members, names, ratio, r, random_ratio)
     stats = _summary(table, n_eligible=len(eligible), random_ratio=random_ratio)
     return Families(table, _edge_table(forests, eligible), stats, parameters)
+
+
+def save_families(codes: Codes, found: Families) -> None:
+    """Save families with their features in the run folder."""
+    save_result(codes, "families.json", found.to_dict(), found.parameters)
+    save_features(run_folder(codes), found.by_feature(codes.n_features), codes)
 
 
 def family_names(codes: Codes) -> dict[int, str]:

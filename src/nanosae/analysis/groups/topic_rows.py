@@ -1,16 +1,17 @@
-"""The topic of each row of a corpus, stored in the run folder beside the topics."""
+"""Topics in the run folder: their table, and the topic of each row and of each feature."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from nanosae.codes import Codes
+from nanosae.codes import Codes, run_folder
 from nanosae.runs.results import load_result, save_result
+from nanosae.runs.tables import save_features
 
 if TYPE_CHECKING:
     from nanosae.analysis.groups.topics import Topics
@@ -43,8 +44,12 @@ def topic_name(words: Sequence[str]) -> str:
     return ", ".join(words[:NAMING_WORDS])
 
 
-def save_topics(codes: Codes, found: Topics, parameters: dict[str, Any]) -> None:
-    """Save topics and their rows in the run folder, with the parameters they were made with."""
+def save_topics(codes: Codes, found: Topics) -> None:
+    """Save topics with their rows and features in the run folder."""
+    parameters = {"n": found.n}
+    topic_of_feature = pd.DataFrame({"topic": found.feature_topic})
+    features = topic_of_feature.rename_axis("feature").reset_index()
+    save_features(run_folder(codes), features, codes)
     rows = pd.DataFrame({"topic": found.row_topic.astype(np.int32)})
     save_result(codes, ROWS, rows, parameters)
     save_result(codes, TOPICS, found.table, parameters)
