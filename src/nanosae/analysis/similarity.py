@@ -48,10 +48,8 @@ def directions_of(side: Any) -> np.ndarray:
     """
     has_decoder = hasattr(side, "W_dec")
     directions = side.W_dec if has_decoder else side
-    if hasattr(directions, "detach"):  # a tensor or parameter, on any device
-        directions = directions.detach().cpu().float().numpy()
     try:
-        directions = np.asarray(directions, np.float32)
+        directions = as_float32(directions)
     except (TypeError, ValueError) as error:
         raise DataTypeError(
             f"{type(side).__name__} cannot be read as directions: {error}.",
@@ -63,6 +61,13 @@ def directions_of(side: Any) -> np.ndarray:
             remedy="Give a model, weights, an array (n_features, width), or codes.",
         )
     return directions
+
+
+def as_float32(matrix: Any) -> np.ndarray:
+    """Return an array, or a tensor of any type on any device, as float32."""
+    if hasattr(matrix, "detach"):
+        matrix = matrix.detach().cpu().float().numpy()  # numpy has no bfloat16
+    return np.asarray(matrix, np.float32)
 
 
 def similarities(a: Any, b: Any) -> Iterator[tuple[int, np.ndarray]]:

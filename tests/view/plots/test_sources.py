@@ -2,12 +2,15 @@
 
 import re
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from nanosae import plot
 from nanosae.analysis.comparisons.contrast import contrast
+from nanosae.view.plots.sources import weight_matrices
 
 
 def test_errors_say_what_is_missing(run, codes, tmp_path):
@@ -50,3 +53,13 @@ def test_what_is_being_written_is_left_out(run, tmp_path):
     whole = sorted((live / "snapshots").iterdir())[0].read_bytes()
     (live / "snapshots" / "999999.npz").write_bytes(whole[:-40])
     assert len(plot.snapshots(live)) == n
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64, torch.bfloat16])
+def test_weights_of_any_type_are_float32(kind):
+    encoder = torch.arange(6, dtype=kind).view(2, 3).requires_grad_()
+    model = SimpleNamespace(W_enc=encoder, W_dec=encoder.T)
+    W_enc, W_dec = weight_matrices(model)
+    assert W_enc.dtype == np.float32
+    assert W_enc.tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert W_dec.tolist() == [[0, 3], [1, 4], [2, 5]]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nanosae.analysis.similarity import as_float32
 from nanosae.codes import Codes, as_codes
 from nanosae.errors import DamagedFileError, DataError, MissingError
 from nanosae.model.weights import Weights
@@ -184,10 +185,4 @@ def weight_matrices(source: Any) -> tuple[np.ndarray, np.ndarray]:
     """
     if isinstance(source, str | Path):
         source = Weights.load(source)
-    return _as_array(source.W_enc), _as_array(source.W_dec)
-
-
-def _as_array(matrix: Any) -> np.ndarray:
-    if hasattr(matrix, "detach"):  # a tensor, on any device
-        matrix = matrix.detach().cpu()
-    return np.asarray(matrix, np.float32)
+    return as_float32(source.W_enc), as_float32(source.W_dec)
