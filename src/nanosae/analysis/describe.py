@@ -22,7 +22,7 @@ from nanosae.analysis.coactivation import coactive_features, shared_rows
 from nanosae.analysis.columns import is_missing, one_per_row
 from nanosae.analysis.inactive import InactiveRows
 from nanosae.analysis.monosemanticity import monosemanticity, tfidf
-from nanosae.analysis.ranking import largest_in_rows
+from nanosae.analysis.ranking import largest_in_rows, middles_of_bands
 from nanosae.analysis.reading import run_model
 from nanosae.codes import Codes, Corpus, as_codes, excerpt, sample_notes, sampled_rows
 from nanosae.model.weights import Weights
@@ -188,7 +188,7 @@ def _activations(columns: sp.csc_array, n: int) -> dict[str, Any]:
         "max_activation": peak,
         "histogram": list(histograms),
         "top_rows": [few[:n] for few in ranked],
-        "quantile_rows": [_middles_of_bands(few, n) for few in ranked],
+        "quantile_rows": [middles_of_bands(few, n) for few in ranked],
     }
 
 
@@ -225,13 +225,6 @@ def _strongest_first(columns: sp.csc_array, column: np.ndarray) -> np.ndarray:
     key = (column << 49) | (descending << 30) | position
     position_mask = 2**30 - 1
     return np.sort(key) & position_mask
-
-
-def _middles_of_bands(rows: np.ndarray, n: int) -> np.ndarray:
-    """Return the middle row of each of n equal bands; all rows if there are fewer."""
-    n = min(n, len(rows))
-    middles = (np.arange(n) + 0.5) * len(rows) / max(n, 1)
-    return rows[middles.astype(np.int64)]
 
 
 def _neighbours(

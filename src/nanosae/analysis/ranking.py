@@ -70,6 +70,18 @@ def largest_in_rows(
     return columns_of_rows, values_of_rows
 
 
+def middles_of_bands(ranked: np.ndarray, n: int) -> np.ndarray:
+    """Return the middle item of each of n equal bands of a ranking; all items if there are fewer.
+
+    Example:
+        >>> middles_of_bands(np.array([9, 7, 4, 3, 1, 0]), 3).tolist()
+        [7, 3, 0]
+    """
+    n = min(n, len(ranked))
+    middles = (np.arange(n) + 0.5) * len(ranked) / max(n, 1)
+    return ranked[middles.astype(np.int64)]
+
+
 def fuse_rankings(rankings: Sequence[np.ndarray], n: int) -> np.ndarray:
     """Fuse rankings by reciprocal rank: an item scores the sum of 1 ÷ (60 + its rank).
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from nanosae.analysis.ranking import largest_places
+from nanosae.analysis.ranking import largest_places, middles_of_bands
 from nanosae.analysis.search.label_search import rank_labels
 from nanosae.errors import DataError
 from nanosae.runs import annotations
@@ -183,8 +183,7 @@ def _examples(
     by_strength = rows[np.argsort(-activations, kind="stable")]
     examples = {"strongest": by_strength[:EXAMPLES]}
     if n > EXAMPLES:
-        band_middles = (np.arange(EXAMPLES) + 0.5) * n / EXAMPLES
-        examples["from strong to weak"] = by_strength[band_middles.astype(np.int64)]
+        examples["from strong to weak"] = middles_of_bands(by_strength, EXAMPLES)
     if line.get("n_active") == n:  # the description is of this corpus, not of another
         for kind in ("near_misses", "hard_negatives"):
             name = kind.replace("_", " ")
