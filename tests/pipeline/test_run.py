@@ -174,6 +174,19 @@ def test_texts_written_as_html_are_planned_as_plain_ones():
     assert "The texts are HTML: tags and quoted replies were removed." in plan.notes
 
 
+def test_encoders_for_english_are_noted_beside_other_languages():
+    english = [f"{text}, é" for text in reviews()["review"].tolist()]
+    german = [f"Die Größe {chr(97 + i % 26)} passt gut dafür." for i in range(60)]
+
+    def notes(texts, embedder):
+        return make_plan(texts, PlanOptions(embedder=embedder)).notes
+
+    assert notes(english, "wordllama") == []
+    assert notes(german, Encoder()) == []
+    (note,) = notes(german, "wordllama")
+    assert "do not seem to be English, but wordllama was trained on English" in note
+
+
 def test_copies_are_told_before_their_comparisons():
     def result(n_rows, n_independent):
         about = {"n_rows": n_rows, "n_independent": n_independent}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 import nanosae
-from nanosae.cli.output import open_codes, prints_json, say_next, show_facts
+from nanosae.cli.output import open_codes, prints_json, say_next, say_notes, show_facts
 from nanosae.cli.parameters import (
     Corpus,
     Count,
@@ -53,8 +53,10 @@ def embed(
     from nanosae.sources.texts import read_texts
     from nanosae.text.embed import embed as embed_texts
     from nanosae.text.embedding_files import EmbeddingFiles
+    from nanosae.text.language import language_note
 
     table = read_texts(texts, text_column, encoding=encoding)
+    say_notes(language_note(model, table[text_column].to_pylist()))
     files = EmbeddingFiles(
         output, Path(texts), table, model=model, text_column=text_column, force=force
     )

@@ -34,6 +34,7 @@ from nanosae.sources.texts import drop_empty_texts, read_texts, without_structs
 from nanosae.sources.typed import with_types
 from nanosae.sources.vector_text import with_vectors_parsed
 from nanosae.text.encoders import Encoder, find_encoder
+from nanosae.text.language import language_note
 
 MIN_ROWS = 50  # rows needed to learn anything
 MAX_NAMES = 5  # columns of the same role that are listed by name
@@ -149,10 +150,14 @@ def make_plan(data: Any, options: PlanOptions | None = None) -> Plan:
             rows = "row" if n_empty == 1 else "rows"
             notes.append(f"Skipped {n_empty:,} {rows} without a text.")
     _check_rows(table)
+    encoder = None
+    if vectors is None:
+        encoder = _encoder(options)
+        notes += language_note(encoder.name, table["text"].to_pylist())
     return Plan(
         table=table,
         vectors=vectors,
-        encoder=_encoder(options) if vectors is None else None,
+        encoder=encoder,
         columns=[*vectors_column, *columns],
         groups=_compared(options.by, columns, "category", "tags"),
         times=_compared(options.time, columns, "date"),
