@@ -28,11 +28,8 @@ from nanosae.model.weights import Weights
 if TYPE_CHECKING:
     import pandas as pd
 
-TOKEN_COLUMNS = {
-    "text_index",
-    "start",
-    "end",
-}  # columns of a corpus whose rows are tokens
+# columns of a corpus whose rows are tokens
+TOKEN_COLUMNS = {"text_index", "start", "end"}
 TEXT_BLOCK = 2**14  # tokens whose whole texts are held in memory at once
 SCAN_ROWS = 2**16  # rows that `scan` maps at once
 

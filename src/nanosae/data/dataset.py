@@ -23,9 +23,8 @@ from nanosae.data.order import TrainingOrder, rows_per_buffer
 from nanosae.errors import DataError
 from nanosae.sources import Rows
 
-Batch = tuple[
-    np.ndarray, np.ndarray
-]  # a buffer, and which of its rows make up the batch
+# a buffer, and which of its rows make up the batch
+Batch = tuple[np.ndarray, np.ndarray]
 MAX_HELDOUT = 10_000
 USUAL_BATCH = 1024
 OUTLIER_SHARE = 0.2  # share of the variance in a single row that is worth a note

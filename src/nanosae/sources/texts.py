@@ -38,13 +38,8 @@ TABLES = (*DELIMITED, *JSON_LINES, ".json", ".parquet", *ARROW, ".xlsx")
 SUFFIXES = (*TABLES, *LINES, MARKDOWN)
 MANY_FILES = 50  # .txt files from which each file is a text; otherwise each line is one
 ARCHIVES = (".zip", ".tar", ".7z", ".rar", ".xz")
-RECORD_NAMES = (
-    "name",
-    "label",
-    "value",
-    "tag",
-    "title",
-)  # fields that identify a record
+# fields that identify a record
+RECORD_NAMES = ("name", "label", "value", "tag", "title")
 # cells of missing numbers and dates
 MISSING = ("", "NA", "N/A", "n/a", "null", "NULL", "NaN", "nan", "None", "-")
 

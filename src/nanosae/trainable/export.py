@@ -41,9 +41,8 @@ MIN_CALIBRATION_ROWS = 16  # held-out rows; with fewer, training rows are used
 CALIBRATION_SAMPLE = 4096
 SAMPLE_ROWS = 2**16  # training rows for the refit, and for measuring the model
 SAMPLE_BYTES = 2**28  # memory for these
-L0_MARGIN = (
-    0.1  # largest relative difference of held-out and training L0 without a note
-)
+# largest relative difference of held-out and training L0 without a note
+L0_MARGIN = 0.1
 
 
 def export(

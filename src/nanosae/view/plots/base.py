@@ -24,11 +24,7 @@ PANELS_PER_ROW = 3
 HOVER_WIDTH = 60  # characters
 BAR = {"color": COLORS[0], "line": {"width": 0}}
 # columns of an estimate and the ends of its interval
-INTERVAL = [
-    "value",
-    "low",
-    "high",
-]
+INTERVAL = ["value", "low", "high"]
 
 
 def dark(figure: go.Figure) -> go.Figure:
