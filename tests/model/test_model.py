@@ -252,6 +252,43 @@ def test_sae_lens_loads_the_folder_and_encodes_the_same(activation, tmp_path):
         )
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+@pytest.mark.parametrize("activation", ARCHITECTURES)
+def test_a_model_of_another_type_is_the_float32_model_of_its_weights(
+    activation, dtype, tmp_path
+):
+    theirs = model(activation).to(dtype)
+    rounded = {name: tensor.float() for name, tensor in theirs.tensors().items()}
+    ours = SAEModel(theirs.cfg, rounded)
+    x = np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32)
+    expected = ours.features(x)
+    found = theirs.features(x)
+    assert found.dtype == np.float32
+    # differences of biases round in float64, not in float32
+    np.testing.assert_allclose(found.toarray(), expected.toarray(), atol=1e-5)
+    np.testing.assert_array_equal(
+        theirs.reconstruct(expected), ours.reconstruct(expected)
+    )
+    assert theirs.checksum == ours.checksum
+    theirs.save(tmp_path)
+    np.testing.assert_array_equal(
+        SAEModel.load(tmp_path).features(x).toarray(), expected.toarray()
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+@pytest.mark.parametrize("centres", [True, False])
+def test_rows_of_any_type_are_encoded_in_the_type_of_the_model(dtype, centres):
+    x = torch.randn(7, 5, generator=torch.Generator().manual_seed(0)).to(dtype)
+    sae = model("jumprelu")
+    sae.cfg |= {"apply_b_dec_to_input": centres}
+    sae.W_skip = torch.nn.Parameter(torch.ones(5, 5))
+    torch.testing.assert_close(sae.encode(x), sae.encode(x.float()), rtol=0, atol=0)
+    torch.testing.assert_close(sae(x), sae(x.float()), rtol=0, atol=0)
+    half = sae.to(torch.bfloat16)
+    assert half.encode(x).dtype == half(x).dtype == torch.bfloat16
+
+
 def test_a_list_of_activations_is_reconstructed():
     sae, acts = model("relu"), np.eye(2, 9, dtype=np.float32)
     np.testing.assert_array_equal(sae.reconstruct(acts.tolist()), sae.reconstruct(acts))

@@ -213,6 +213,22 @@ def test_attribution_is_the_slope_of_the_logit(kind):
     assert (found[acts == 0] == 0).all()
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_an_sae_of_another_type_is_spliced_and_attributed(dtype):
+    model, sae = causal("llama"), autoencoder()
+    other = autoencoder().to(dtype)
+    for edits in ({}, {"add": {3: 2.0}, "ablate": [1]}):
+        found = spliced(model, LAYER["llama"], other, **edits)
+        assert found.dtype == torch.float32
+        expected = spliced(model, LAYER["llama"], sae, **edits)
+        close = (found - expected).norm() < 0.1 * expected.norm()
+        assert close, (found - expected).norm() / expected.norm()
+    found, expected = (
+        attribution(model, LAYER["llama"], given, IDS[0], 17) for given in (other, sae)
+    )
+    assert (found - expected).norm() < 0.2 * expected.norm()
+
+
 def test_loss_recovered_and_divergence_by_hand():
     model, sae, tokenizer = causal("llama"), autoencoder(), tokenizer_of("llama")
     texts = texts_of(6, seed=3, longest=8)

@@ -31,6 +31,7 @@ from nanosae.model.architectures import (
 from nanosae.model.card import model_card
 from nanosae.model.files import checksum, read_model, write_model
 from nanosae.model.formats import dictionary_learning, sparsify
+from nanosae.model.tensors import float32
 from nanosae.sources import Rows, open_rows
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class SAEModel(nn.Module):
     @property
     def checksum(self) -> str:
         """Checksum of the decoder, by which codes and results refer to the model."""
-        return checksum(self.W_dec.detach().cpu().numpy())
+        return checksum(float32(self.W_dec))
 
     def tensors(self) -> dict[str, Tensor]:
         """Return all tensors by their names in files, detached and contiguous."""
@@ -103,7 +104,7 @@ class SAEModel(nn.Module):
         """Return dense, differentiable activations, (B, hidden_size); `features` is sparse.
 
         Args:
-            x: Raw rows, (B, input_size).
+            x: Raw rows, (B, input_size), of any floating type; converted to the type of the SAE.
 
         Raises:
             DataError: If the width of x is not `input_size`.
@@ -115,7 +116,7 @@ class SAEModel(nn.Module):
                 remedy="Was it trained on another encoder? See model.config.",
             )
         kind = rule(self.cfg["architecture"])
-        projected = self._prepared(x) @ self.W_enc
+        projected = self._prepared(x.to(self.W_dec.dtype)) @ self.W_enc
         if kind == "gated":
             magnitude = torch.relu(projected * self.r_mag.exp() + self.b_mag)
             return magnitude * (projected + self.b_gate > 0)
@@ -152,7 +153,7 @@ class SAEModel(nn.Module):
         """Return the output of the skip connection for raw rows, or 0 if there is none."""
         if "W_skip" not in self._parameters:
             return 0.0
-        return x @ self.W_skip.T
+        return x.to(self.W_skip.dtype) @ self.W_skip.T
 
     def _prepared(self, x: Tensor) -> Tensor:
         """Return raw rows as W_enc expects them: standardised or less b_dec, as configured."""
@@ -163,23 +164,24 @@ class SAEModel(nn.Module):
 
     @torch.no_grad()
     def pairs(self, x: Tensor) -> Pairs:
-        """Return the active entries of raw rows, (B, input_size), without gradient."""
+        """Return the active entries of raw rows, (B, input_size), in float32 without gradient."""
         kind = rule(self.cfg["architecture"])
         kernels = backend(x.device)
-        x = self._prepared(x.float()).contiguous()
-        weight = self._encoder.detach()
-        bias = (self.b_gate if kind == "gated" else self.b_enc).detach()
+        x = self._prepared(x.float()).float().contiguous()
+        weight = self._encoder.detach().float()
+        bias = (self.b_gate if kind == "gated" else self.b_enc).detach().float()
         if kind == "topk":
             return without_padding(kernels.select_topk(x, weight, bias, self.cfg["k"]))
         thresholds = torch.zeros_like(bias)
         if kind == "jumprelu":
-            thresholds = self.threshold.detach().clamp_min(0)
+            thresholds = self.threshold.detach().float().clamp_min(0)
         pairs = kernels.select_above(x, weight, bias, thresholds)
         if kind == "gated":
             latents = pairs.cols.long()
             projected = pairs.values - bias[latents]
-            magnitude = projected * self.r_mag[latents].exp() + self.b_mag[latents]
-            pairs = pairs._replace(values=torch.relu(magnitude))
+            scale = self.r_mag[latents].float().exp()
+            magnitude = projected * scale + self.b_mag[latents]
+            pairs = pairs._replace(values=torch.relu(magnitude).float())
         return pairs
 
     def open_rows(self, data: Any, columns: Iterable[str] | None = None) -> Rows:
@@ -223,8 +225,7 @@ class SAEModel(nn.Module):
         shape, size = np.shape(activations), self.cfg["d_sae"]
         if len(shape) != 2 or shape[1] != size:
             raise DataError(f"activations are {shape}; needed: (n_rows, {size}).")
-        decoder = self.W_dec.detach().cpu().numpy()
-        recon = activations @ decoder + self.b_dec.detach().cpu().numpy()
+        recon = activations @ float32(self.W_dec) + float32(self.b_dec)
         return np.asarray(recon, np.float32)
 
     def encode_corpus(
@@ -278,7 +279,7 @@ class SAEModel(nn.Module):
         folder: str | Path,
         layout: Literal["sae_lens", "sparsify", "dictionary_learning"] = "sae_lens",
     ) -> None:
-        """Write the model's files, each atomically.
+        """Write the model's files, in float32, each atomically.
 
         Args:
             folder: Created if it does not exist.
@@ -288,7 +289,7 @@ class SAEModel(nn.Module):
         Raises:
             DataError: If that library does not support such an SAE.
         """
-        arrays = {name: tensor.cpu().numpy() for name, tensor in self.tensors().items()}
+        arrays = {name: float32(tensor) for name, tensor in self.tensors().items()}
         if layout == "sae_lens":
             write_model(folder, self.cfg, arrays)
         elif layout == "sparsify":

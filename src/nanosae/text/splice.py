@@ -126,7 +126,8 @@ def attribution(
         acts = sae.encode(x)
         ones, zeros = torch.ones_like(x), torch.zeros_like(x)
         scales = sae.in_units_of(x, ones) - sae.in_units_of(x, zeros)
-        along_decoder = (gradient[0].float() * scales) @ sae.W_dec.T
+        direction = (gradient[0].float() * scales).to(sae.W_dec.dtype)
+        along_decoder = direction @ sae.W_dec.T
     return acts * along_decoder
 
 

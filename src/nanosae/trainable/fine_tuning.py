@@ -20,6 +20,7 @@ from nanosae.errors import ConfigError
 from nanosae.model.architectures import is_transcoder, rule
 from nanosae.model.formats.common import lengths, with_centring, with_unit_decoder
 from nanosae.model.sae import SAEModel
+from nanosae.model.tensors import float32
 
 Init = SAEModel | str | Path | None
 ACTIVATIONS = {"standard": "relu", "topk": "topk", "gated": "gated"}
@@ -80,7 +81,7 @@ def fine_tuned_parameters(
             "a transcoder cannot start from an autoencoder.",
             remedy="Leave out the targets.",
         )
-    arrays = {name: tensor.cpu().numpy() for name, tensor in sae.tensors().items()}
+    arrays = {name: float32(tensor) for name, tensor in sae.tensors().items()}
     if config.activation == "topk":
         _warn_if_norms_differ(arrays["W_dec"])
     arrays = with_unit_decoder(with_centring(sae.cfg, arrays, subtract=True))
