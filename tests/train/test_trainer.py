@@ -26,6 +26,7 @@ from nanosae.train import loop, metrics
 from nanosae.train.metrics import metrics_line
 from nanosae.train.state import TrainingState
 from nanosae.train.step import take_step
+from nanosae.trainable.export import notes_on
 from nanosae.trainable.sae import _check_backend as check_backend
 
 QUICK: dict[str, Any] = {
@@ -93,6 +94,42 @@ def test_the_controller_meets_k_on_held_out_rows(activation, within):
     trainer = SAETrainer(config)
     trainer.train(x, progress=False)
     assert abs(trainer.metrics_["l0"] / 8 - 1) < within, trainer.metrics_
+
+
+@pytest.mark.parametrize("activation", ["topk", "batchtopk"])
+def test_a_learning_rate_that_is_far_too_high_is_named(activation):
+    x, _ = planted()
+    trainer = SAETrainer(
+        TrainConfig(activation=activation, hidden_size=64, k=4, steps=30, lr=50.0)
+    )
+    model = trainer.train(x, progress=False)
+    error = x - model.reconstruct(model.features(x))
+    assert (error**2).sum() > ((x - x.mean(0)) ** 2).sum()  # worse than the mean
+    assert trainer.notes_[-1].endswith("A smaller lr helps (lr=50).")
+    assert not any("overfits" in note for note in trainer.notes_)
+
+
+@pytest.mark.parametrize(
+    ("measured", "expected"),
+    [
+        ((0.2, 4.2, 4.1), None),
+        ((0.2, 4.1, 4.6), None),  # fewer on held-out rows: by chance
+        ((0.2, 6.1, 4.1), "overfits"),
+        ((0.2, 6.8, 6.9), "6.9 features are active on a training row, not k=4"),
+        ((1.2, 0.0, 0.1), "The FVU of training rows is 1.2"),
+        ((math.nan, 4.2, 4.1), None),  # equal rows
+    ],
+)
+def test_notes_on_a_training(measured, expected):
+    config = TrainConfig(k=4, hidden_size=8).resolved(n_rows=100, width=8)
+    found = notes_on(
+        dict(zip(("train_fvu", "l0", "train_l0"), measured, strict=True)), config
+    )
+    if expected is None:
+        assert found == []
+    else:
+        assert len(found) == 1
+        assert expected in found[0]
 
 
 def same(one, two):

@@ -221,7 +221,7 @@ class Training:
             self.run.finish(model.save, metrics)
         for sink in self.sinks:
             sink.write(metrics)
-        return Trained(model, metrics, self.data.notes + notes_on(metrics))
+        return Trained(model, metrics, self.data.notes + notes_on(metrics, self.config))
 
     def close(self) -> None:
         """Close the sinks."""

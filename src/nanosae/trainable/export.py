@@ -41,8 +41,9 @@ MIN_CALIBRATION_ROWS = 16  # held-out rows; with fewer, training rows are used
 CALIBRATION_SAMPLE = 4096
 SAMPLE_ROWS = 2**16  # training rows for the refit, and for measuring the model
 SAMPLE_BYTES = 2**28  # memory for these
-# largest relative difference of held-out and training L0 without a note
+# largest relative excess of the L0 without a note: of held-out over training rows, and over k
 L0_MARGIN = 0.1
+K_MARGIN = 0.5
 
 
 def export(
@@ -88,17 +89,31 @@ def measure_model(data: Dataset, model: SAEModel, seed: int) -> dict[str, Any]:
     }
 
 
-def notes_on(measured: dict[str, Any]) -> list[str]:
-    """Return a note if L0 differs much between held-out and training rows, else none.
+def notes_on(measured: dict[str, Any], config: ResolvedConfig) -> list[str]:
+    """Return a note if the training failed, did not settle or overfitted, else none.
 
     Example:
-        >>> notes_on({"l0": 30.4, "train_l0": 18.5})[0].partition(":")[0]
+        >>> from nanosae import TrainConfig
+        >>> config = TrainConfig(k=32).resolved(n_rows=1000, width=64)
+        >>> measured = {"train_fvu": 0.2, "l0": 30.4, "train_l0": 18.5}
+        >>> notes_on(measured, config)[0].partition(":")[0]
         '30.4 features are active on a held-out row, 18.5 on a training row'
-        >>> notes_on({"l0": 32.0, "train_l0": 31.0})
+        >>> notes_on(measured | {"train_l0": 30.1}, config)
         []
     """
     l0, train_l0 = measured["l0"], measured["train_l0"]
-    if abs(l0 - train_l0) <= L0_MARGIN * max(l0, train_l0):
+    if measured["train_fvu"] >= 1:
+        cause = "lr" if config.l1_coefficient is None else "lr or l1_coefficient"
+        return [
+            f"The FVU of training rows is {measured['train_fvu']:.3g}: the SAE is no better than "
+            f"their mean. A smaller {cause} helps (lr={config.lr:.3g})."
+        ]
+    if config.k is not None and train_l0 > (1 + K_MARGIN) * config.k:
+        return [
+            f"{train_l0:.1f} features are active on a training row, not k={config.k}: the sparsity "
+            "has not settled. More steps or a smaller lr help."
+        ]
+    if l0 - train_l0 <= L0_MARGIN * l0:
         return []
     return [
         f"{l0:.1f} features are active on a held-out row, {train_l0:.1f} on a training row: the "
