@@ -324,6 +324,19 @@ def test_a_loader_of_pairs_gives_rows_and_targets():
     np.testing.assert_allclose(stream.target_mean, 2 * stream.mean, rtol=1e-4)
 
 
+def test_batches_of_other_dimensions_say_how_to_make_rows():
+    x = torch.from_numpy(numbered(50))
+    tokens = x.reshape(5, 10, 3)
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(tokens))
+    for batches, remedy in (
+        (iter(x), r"batch 0 of the stream: .*\(3,\).*x.reshape\(1, -1\)"),
+        (iter([tokens]), r"batch 0 of the stream: .*x.reshape\(-1, 3\)"),
+        (loader, r"batch 0 of the stream: .*x.reshape\(-1, 3\)"),
+    ):
+        with pytest.raises(DataError, match=remedy):
+            open_dataset(batches, None, TrainConfig())
+
+
 def test_what_is_no_stream_of_rows_says_what_would_be_one():
     x = torch.from_numpy(numbered(50))
     labelled = torch.utils.data.TensorDataset(x, torch.arange(50))
@@ -332,7 +345,7 @@ def test_what_is_no_stream_of_rows_says_what_would_be_one():
             torch.utils.data.DataLoader(labelled, batch_size=20),
             r"\(x for x, _ in loader",
         ),
-        (iter(x), r"\(3,\)\]; needed are rows"),
+        (iter([(x, x, x)]), r"\(50, 3\)\]; needed are rows"),
         (
             iter([{"layers.1": x, "layers.2": x}]),
             "'layers.1', 'layers.2'.*concatenate them",

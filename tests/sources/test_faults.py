@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from containers import LISTS, WIDTH, X, assert_holds, frame
 from nanosae.sources import open_rows
@@ -94,8 +95,9 @@ def test_wrong_shapes_and_types():
     fails(np.zeros(5), "Reshape your data")
     fails([1.0, 2.0], "Reshape your data")
     fails(torch.zeros(5), "Reshape your data")
-    fails(np.zeros((2, 2, 2)), "dim 3")
-    fails(X + 1j, "Complex data not supported")
+    for tokens in (np.zeros((2, 5, 3)), torch.zeros(2, 5, 3), [torch.zeros(5, 3)] * 2):
+        fails(tokens, "the shape (2, 5, 3); needed are rows", "x.reshape(-1, 3)")
+    fails(X + 1j, "Complex data not supported: the vectors are complex", "real and")
     fails(torch.from_numpy(X + 1j), "Complex data not supported")
     fails(
         np.zeros((0, 3)), "0 sample(s) (shape=(0, 3)) while a minimum of 1 is required"
@@ -114,7 +116,7 @@ def test_wrong_shapes_and_types():
 
 
 def test_widths_that_differ(tmp_path):
-    fails(X, "width 12, expected 13 (input_size", "Choose", input_size=13)
+    fails(X, "width 12, expected 13 (input_size", "that width", input_size=13)
     fails(frame(X), "width 12, expected 11 (input_size", input_size=11)
     np.save(tmp_path / "a1.npy", X)
     np.save(tmp_path / "a2.npy", X[:, :5])
@@ -171,5 +173,22 @@ def test_nothing_is_unpickled(tmp_path):
 def test_files_with_several_arrays_are_refused(tmp_path):
     np.savez(tmp_path / "x.npz", a=X, b=X)
     fails(tmp_path / "x.npz", "it holds 2 2-d arrays, 1 is needed")
+    np.savez(tmp_path / "x.npz", a=X, b=X[0])  # twin: only one is 2-d
+    assert_holds(open_rows(tmp_path / "x.npz"), X)
     torch.save({"n": 3}, tmp_path / "x.pt")
     fails(tmp_path / "x.pt", "it holds no 2-d array")
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".pt", ".safetensors"])
+def test_files_of_texts_by_tokens_say_how_to_make_rows(suffix, tmp_path):
+    tokens = np.zeros((2, 5, 3), np.float32)
+    file = tmp_path / f"x{suffix}"
+    if suffix == ".npy":
+        np.save(file, tokens)
+    elif suffix == ".npz":
+        np.savez(file, acts=tokens)
+    elif suffix == ".pt":
+        torch.save({"acts": torch.from_numpy(tokens), "n": 3}, file)
+    else:
+        save_file({"acts": torch.from_numpy(tokens)}, file)
+    fails(file, file.name, "the shape (2, 5, 3)", "x.reshape(-1, 3)")

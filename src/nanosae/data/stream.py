@@ -170,13 +170,15 @@ def _inputs_and_targets(batch: Any, number: int) -> tuple[Any, Any]:
             f"batch {number} of the stream {several_arrays(rows)}",
             remedy=ONE_OF_SEVERAL,
         )
-    parts = rows if isinstance(rows, tuple | list) else [rows]
+    if not isinstance(rows, tuple | list):
+        return rows, None
+    parts = [*rows]
     if not parts or not all(map(_is_array, parts)):
         return rows if isinstance(rows, tuple) and len(rows) == 2 else (rows, None)
     shapes = [tuple(part.shape) for part in parts]
     n_dimensions = [len(shape) for shape in shapes]
-    if n_dimensions == [2]:  # a TensorDataset of one tensor, collated by a DataLoader
-        return parts[0], None
+    if len(parts) == 1 and n_dimensions != [1]:
+        return parts[0], None  # a TensorDataset of one tensor, collated by a DataLoader
     if n_dimensions == [2, 2]:
         return parts[0], parts[1]
     if isinstance(rows, list) and set(n_dimensions) == {1}:

@@ -110,14 +110,32 @@ def vector_width(array: Any) -> int:
     """Check by its first row that an array is 2-d and numeric, and return its width."""
     from sklearn.utils import check_array  # for its messages
 
+    if array.ndim != 2:
+        raise _not_rows(array.shape)
+    first = dense(array[:1])
+    if np.iscomplexobj(first):
+        raise DataError(
+            f"Complex data not supported: the vectors are {first.dtype}.",
+            remedy="Give their real and imaginary parts side by side.",
+        )
     try:
-        first = array[:1] if array.ndim else array
-        checked = check_array(dense(first), ensure_all_finite=False)
+        checked = check_array(first, ensure_all_finite=False)
         return (checked - 0.5).shape[1]  # raises a TypeError for dates
     except ValueError as error:
         raise DataError(str(error)) from error
     except TypeError as error:
         raise DataTypeError(str(error)) from error
+
+
+def _not_rows(shape: tuple[int, ...]) -> DataError:
+    """Return the error of an array that is not 2-d."""
+    remedy = "x.reshape(1, -1) is one row, x.reshape(-1, 1) are rows of width 1."
+    if len(shape) > 2:
+        remedy = f"x.reshape(-1, {shape[-1]}) are rows of width {shape[-1]}."
+    return DataError(
+        f"The array has the shape {tuple(shape)}; needed are rows of vectors, (n, width).",
+        remedy=f"Reshape your data: {remedy}",
+    )
 
 
 def dense(block: Any) -> Any:
@@ -130,25 +148,27 @@ def dense(block: Any) -> Any:
 
 
 def read_array_file(path: Path, name: str | None = None) -> Any:
-    """Open a 2-d array in a file; .npy and .pt files are memory-mapped, nothing is unpickled.
+    """Open an array in a file; .npy and .pt files are memory-mapped, nothing is unpickled.
 
     Args:
         path: A file with one of `ARRAY_SUFFIXES`.
         name: Name of the array, if the file holds several.
 
     Returns:
-        The array, or a `ChosenArray` if the file holds several.
+        The only array, of any shape, or the only 2-d one; a `ChosenArray` if several are 2-d.
 
     Raises:
-        DataError: If the file holds no array, or several but not the named one.
+        DataError: If the file holds no such array, or several but not the named one.
     """
-    arrays = {
+    found = {
         key: array
         for key, array in _arrays_in(path).items()
-        if getattr(array, "ndim", 0) == 2
+        if getattr(array, "ndim", 0)
     }
-    if len(arrays) == 1:
-        return next(iter(arrays.values()))
+    arrays = {key: array for key, array in found.items() if array.ndim == 2}
+    for kept in (found, arrays):
+        if len(kept) == 1:
+            return next(iter(kept.values()))
     if name in arrays:
         return ChosenArray(name, arrays[name])
     if not arrays:

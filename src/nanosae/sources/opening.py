@@ -86,7 +86,7 @@ def open_rows(
     names = None if columns is None else list(columns)
     if isinstance(data, Rows):
         rows = data
-        _check_width(rows.width, input_size)
+        _check_width(rows.width, input_size, rows.columns)
     elif isinstance(data, str | Path):
         rows = _open_path(Path(data), names, input_size)
     else:
@@ -139,7 +139,7 @@ def _open_source(
         found = vector_width(source)
         part = Part(source.shape[0], partial(ArrayReader, source), file=file)
         shard = _Shard([part], found, columns=name, metadata=None)
-    _check_width(shard.width, width)
+    _check_width(shard.width, width, shard.columns)
     return shard
 
 
@@ -203,9 +203,11 @@ def _provenance(folder: Path) -> dict[str, Any]:
     return read_json(file, "Recreate the shards.") if file.is_file() else {}
 
 
-def _check_width(width: int, expected: int | None) -> None:
+def _check_width(width: int, expected: int | None, columns: list[str] | None) -> None:
+    """Refuse vectors of another width; columns can only be chosen where they have names."""
     if expected is not None and width != expected:
+        choose = CHOOSE if columns else "Choose vectors of that width."
         raise DataError(
             f"The vectors have width {width}, expected {expected} (input_size, or shard 1).",
-            remedy=f"{CHOOSE} Or change input_size.",
+            remedy=f"{choose} Or change input_size.",
         )
