@@ -4,7 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nanosae.analysis.columns import as_numbers, is_missing, label_matrix
+from nanosae.analysis.columns import (
+    as_numbers,
+    column_to_compare,
+    is_grouping,
+    is_missing,
+    label_matrix,
+)
+from nanosae.cli import main
+from nanosae.codes import write_codes
+from nanosae.sources.frames import table_of_frame
+from nanosae.sources.roles import column_roles
 
 
 def test_label_cells_hold_several_labels():
@@ -55,3 +65,56 @@ def test_numbers_in_words_that_are_not_finite_are_empty():
     assert as_numbers(cells).tolist() == pytest.approx(
         [1, np.nan, np.nan, np.nan, -2.5], nan_ok=True
     )
+
+
+N = 200
+MANY_KINDS_OF_COLUMN = pd.DataFrame(
+    {
+        "id": [f"package-{i}" for i in range(N)],
+        "number": np.arange(N) % 7,
+        "share": np.arange(N) / 7,
+        "day": [f"2024-05-{1 + i % 9:02}" for i in range(N)],
+        "moment": pd.date_range("2024-01-01", periods=N),
+        "constant": ["same"] * N,
+        "rare": [f"kind {i // 2}" for i in range(N)],
+        "flag": np.arange(N) % 2 == 0,
+        "two": np.arange(N) % 2,
+        "kind": [("devel", "admin", None)[i % 3] for i in range(N)],
+        "tags": [["a"], ["b", "c"], []] * 66 + [["a"]] * 2,
+    }
+)
+
+
+def test_the_columns_to_compare_are_those_that_a_run_compares():
+    roles = column_roles(table_of_frame(MANY_KINDS_OF_COLUMN.drop(columns="two")))
+    roles += column_roles(table_of_frame(MANY_KINDS_OF_COLUMN[["two"]]))
+    compared = {role.name for role in roles if role.role in ("category", "tags")}
+    assert compared == {"flag", "two", "kind", "tags"}
+    for name, values in MANY_KINDS_OF_COLUMN.items():
+        cells = values.to_numpy()
+        assert is_grouping(cells) == (name in compared), name
+
+
+def test_a_suggested_comparison_makes_sense_or_is_left_out(tmp_path, capsys):
+    active = np.random.default_rng(0).random((N, 8)) < 0.3
+    texts = [f"a text on {'abc'[i % 3] * 4} number {i}" for i in range(N)]
+    for columns, suggested in ((["id", "kind"], "kind"), (["id", "number"], None)):
+        run = tmp_path / f"{suggested}"
+        codes = write_codes(
+            run / "codes" / "default",
+            active.astype(np.float32),
+            texts=texts,
+            metadata=MANY_KINDS_OF_COLUMN[columns],
+        )
+        assert column_to_compare(codes) == suggested
+        assert main(["describe", str(run)]) == 0
+        capsys.readouterr()
+        assert main(["label", str(run)]) == 0
+        told = capsys.readouterr().out
+        assert f"nanosae topics {run}" in told
+        assert ("--by kind" in told) == (suggested is not None)
+        assert "--by id" not in told
+        assert main(["report", str(run)]) == 0
+        page = (run / "report.html").read_text("utf-8")
+        assert "--by id" not in page
+        assert "--labels id" not in page

@@ -16,6 +16,11 @@ import scipy.sparse as sp
 from nanosae.codes import Codes
 from nanosae.errors import DataError
 
+# as of the categories that `nanosae run` compares
+GROUPS = (2, 50)  # minimum and maximum number of distinct values
+GROUP_ROWS = 10  # minimum mean number of rows per value
+SAMPLE_ROWS = 20_000  # in which they are counted
+
 
 def is_missing_value(value: Any) -> bool:
     """Return whether a cell is empty: None, "", NaN, an infinite number or an empty list."""
@@ -138,3 +143,41 @@ def as_numbers(values: np.ndarray) -> np.ndarray | None:
     except (TypeError, ValueError):
         return None
     return np.where(np.isfinite(numbers), numbers, np.nan)
+
+
+def column_to_compare(codes: Codes) -> str | None:
+    """Return the first metadata column that divides the rows into few and large groups, or None.
+
+    Identifiers, numbers and dates are passed over.
+    """
+    n_sampled = min(codes.n_rows, SAMPLE_ROWS)
+    rows = np.linspace(0, codes.n_rows - 1, n_sampled).astype(np.int64)
+    for name in codes.columns:
+        if is_grouping(codes.column(name, rows)):
+            return name
+    return None
+
+
+def is_grouping(values: np.ndarray) -> bool:
+    """Return whether cells are labels of few and large groups.
+
+    Example:
+        >>> is_grouping(np.array(["a", "b|a"] * 10, dtype=object)), is_grouping(np.arange(20))
+        (True, False)
+    """
+    known = values[~is_missing(values)]
+    names, _ = label_matrix(known)
+    fewest, most = GROUPS
+    if not fewest <= len(names) <= most or len(known) < GROUP_ROWS * len(names):
+        return False
+    if len(names) == 2:
+        return True
+    is_number = as_numbers(known) is not None
+    is_date = known.dtype.kind == "M" or _are_days(names)
+    return not (is_number or is_date)
+
+
+def _are_days(names: list[str]) -> bool:
+    """Return whether all labels are written like 2024-05-31."""
+    days = pd.to_datetime(names, format="%Y-%m-%d", errors="coerce")
+    return bool(days.notna().all())

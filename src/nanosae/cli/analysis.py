@@ -141,7 +141,9 @@ def _save_llm_labels(codes: Codes, table: pd.DataFrame) -> None:
 
 
 def _suggest_next(codes: Codes, run: Path) -> None:
-    column = codes.columns[0] if codes.columns else None
+    from nanosae.analysis.columns import column_to_compare
+
+    column = column_to_compare(codes)
     commands = [f"nanosae families {run}", f"nanosae topics {run}"]
     if column is not None:
         commands.append(f"nanosae contrast {run} --by {shlex.quote(column)}")

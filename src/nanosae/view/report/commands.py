@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from nanosae.analysis.columns import column_to_compare
 from nanosae.codes import Codes
 from nanosae.runs.results import Result, contrast_title, load_contrasts, load_result
 from nanosae.runs.tables import load_features
@@ -152,21 +153,14 @@ def _topics_step(run: Path, results: StoredResults) -> Step:
     return Step(topics is not None, what, ["topics", run, "-n", n])
 
 
-def _some_column(codes: Codes | None) -> str:
-    """Return a column to use in a suggested command."""
-    if codes is None or not codes.columns:
-        return "COLUMN"
-    return codes.columns[0]
-
-
 def _contrast_steps(
     run: Path, codes: Codes | None, results: StoredResults
 ) -> list[Step]:
     repeatable = [result for result in results.contrasts if result.parameters]
     if not repeatable:
-        return [
-            Step(False, "contrasts", ["contrast", run, "--by", _some_column(codes)])
-        ]
+        column = None if codes is None else column_to_compare(codes)
+        words = ["contrast", run, "--by", column]
+        return [] if column is None else [Step(False, "contrasts", words)]
     steps = []
     for result in repeatable:
         what = (
@@ -189,9 +183,10 @@ def _contrast_words(run: Path, result: Result) -> list[Any]:
 
 def _evaluation_step(run: Path, codes: Codes | None, results: StoredResults) -> Step:
     evaluation = results.fresh_value("evaluation.json")
-    labels = (
-        _some_column(codes) if evaluation is None else evaluation["about"]["labels"]
-    )
+    if evaluation is not None:
+        labels = evaluation["about"]["labels"]
+    else:
+        labels = None if codes is None else column_to_compare(codes)
     words = ["evaluate", run]
     if labels:
         words += ["--labels", labels]
