@@ -195,7 +195,7 @@ def test_places_are_integers_or_a_mask_of_all(corpus):
         ([True, False], f"a mask of rows has length 2; needed: {N}"),
         ([0.0, 1.5], "row 1.5 is not an integer"),
         ([np.nan], "row nan is not an integer"),
-        (["a"], "rows must be integers"),
+        (["a"], "A row is given by its number, not by 'a'"),
         ([N], f"there are 0 … {N - 1}"),
     ):
         with pytest.raises(DataError, match=message):

@@ -1,5 +1,7 @@
 """From a file of texts to findings: what is decided, done, resumed and redone."""
 
+import html
+import inspect
 import os
 import signal
 import zlib
@@ -13,7 +15,13 @@ import nanosae
 from nanosae import Codes, TrainConfig
 from nanosae.analysis.comparisons.findings import Contrast
 from nanosae.analysis.comparisons.summary import of_comparisons
-from nanosae.errors import ConfigError, DataError, DataTypeError, StaleError
+from nanosae.errors import (
+    ConfigError,
+    DataError,
+    DataTypeError,
+    MissingError,
+    StaleError,
+)
 from nanosae.pipeline import run as module
 from nanosae.pipeline.plan import PlanOptions, make_plan
 from nanosae.runs.signals import Stopped
@@ -125,6 +133,47 @@ def test_findings_are_sentences_about_the_planted_difference(finished):
     assert words & set(by_place["label"].iloc[0].lower().replace(",", "").split())
     assert "make up" in by_place["sentence"].iloc[0]
     assert "odds" not in " ".join(sentences["sentence"])
+
+
+@pytest.mark.parametrize("verb", ["search", "contrast", "explain", "over_time"])
+def test_methods_take_the_arguments_of_the_functions(verb):
+    method = inspect.signature(getattr(nanosae.Analysis, verb)).parameters
+    function = inspect.signature(getattr(nanosae, verb)).parameters
+    own = {name: given.default for name, given in method.items() if name != "self"}
+    assert own == {
+        name: given.default for name, given in function.items() if name != "codes"
+    }
+
+
+def test_a_notebook_shows_what_is_printed(finished):
+    shown = html.unescape(finished[2]._repr_html_())
+    for line in finished[2].summary():
+        assert line.strip().removeprefix("• ") in shown
+
+
+def test_what_is_missing_comes_with_its_whole_command(finished):
+    with pytest.raises(MissingError, match=f"nanosae evaluate {finished[1]}"):
+        _ = finished[2].evaluation
+
+
+def test_rows_can_be_found_again_in_the_frame(tmp_path):
+    frame = reviews().sample(frac=1, random_state=1)
+    frame.loc[frame.index[[0, 7]], "review"] = [None, " "]
+    analysis, _ = run(frame, tmp_path / "shuffled")
+    kept = frame.drop(index=frame.index[[0, 7]])
+    assert analysis.codes.column("index").tolist() == kept.index.tolist()
+    by_column = analysis.contrast("sea", by="place", min_active=20)
+    by_mask = analysis.contrast(frame["place"] == "sea", min_active=20)
+    assert by_mask.table["p"].tolist() == by_column.table["p"].tolist()
+    assert analysis.explain(frame["stars"]).to_dict() == (
+        analysis.explain("stars").to_dict()
+    )
+    plain = frame.reset_index(drop=True)
+    plan = make_plan(plain, PlanOptions(embedder=Encoder()))
+    numbers = plan.table["index"].to_pylist()
+    assert numbers == plain.index[plain["review"].fillna("").str.strip() != ""].tolist()
+    whole = make_plan(reviews(), PlanOptions(embedder=Encoder()))
+    assert "index" not in whole.table.column_names
 
 
 def test_results_of_another_model_are_not_shown(finished, monkeypatch):

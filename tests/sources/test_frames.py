@@ -45,6 +45,28 @@ def test_pandas_frames_keep_their_index_and_types():
     assert table_of_texts(plain).column_names == plain.columns.tolist()
 
 
+@pytest.mark.parametrize(
+    "index",
+    [
+        np.arange(1940, 2000),  # not years
+        np.arange(60)[::-1],
+        np.repeat(np.arange(30), 2),
+        [f"row {i}" for i in range(60)],
+        pd.MultiIndex.from_product([range(30), ["x", "y"]]),
+        pd.MultiIndex.from_product([range(30), ["x", "y"]], names=["one", None]),
+    ],
+)
+def test_an_index_without_a_name_is_kept_as_pandas_resets_it(index):
+    frame = pd.DataFrame({"text": TEXTS}, index=index)
+    table = table_of_texts(frame)
+    as_reset = frame.reset_index()
+    assert sorted(table.column_names) == sorted(as_reset.columns)
+    for name in as_reset:
+        assert table[name].to_pylist() == as_reset[name].tolist()
+    roles = {column.name: column.role for column in column_roles(table)}
+    assert roles.get("index", "id") == roles.get("level_0", "id") == "id"
+
+
 def test_names_of_several_levels_have_points():
     frame = pd.DataFrame({("post", "text"): TEXTS, ("post", "year"): [2020] * 60})
     assert table_of_texts(frame).column_names == ["post.text", "post.year"]

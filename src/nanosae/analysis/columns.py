@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from nanosae.analysis.row_order import in_row_order
 from nanosae.codes import Codes
 from nanosae.errors import DataError
 
@@ -64,20 +65,40 @@ def one_per_row(codes: Codes, column: Any) -> np.ndarray:
 
     Args:
         codes: The corpus.
-        column: Name of a metadata column, or n_rows values.
+        column: Name of a metadata column, or n_rows values; see `in_row_order`.
 
     Raises:
         DataError: If there is no such column, or the number of values is not the number of rows.
     """
     if isinstance(column, str):
         return codes.column(column)
-    values = np.asarray(column, dtype=object)
-    if len(values) != codes.n_rows:
+    values = _as_cells(in_row_order(codes, column))
+    if len(values) == codes.n_rows:
+        return values
+    names = [name for name in values.tolist() if name in codes.columns]
+    if len(names) == len(values):
         raise DataError(
-            f"got {len(values)} values for the {codes.n_rows} rows of the corpus.",
-            remedy="Give one value per row, or the name of a metadata column.",
+            f"Several columns were given: {', '.join(names)}.",
+            remedy="Give one column at a time.",
         )
-    return values
+    raise DataError(
+        f"got {len(values)} values for the {codes.n_rows} rows of the corpus.",
+        remedy="Give one value per row, or the name of a metadata column.",
+    )
+
+
+def _as_cells(values: Any) -> np.ndarray:
+    """Return dates as datetimes without a zone, and all other values as objects."""
+    if isinstance(getattr(values, "dtype", None), pd.DatetimeTZDtype):
+        values = values.dt.tz_convert("UTC").dt.tz_localize(None)
+    cells = np.asarray(values)
+    return cells if cells.dtype.kind == "M" else np.asarray(values, dtype=object)
+
+
+def name_of(column: Any) -> str | None:
+    """Return the name of a column, or of a series of values; None if it has none."""
+    name = column if isinstance(column, str) else getattr(column, "name", None)
+    return name if isinstance(name, str) and name else None
 
 
 def _hashable(cell: Any) -> Any:

@@ -48,7 +48,9 @@ def _as_integers(places: np.ndarray, what: str) -> np.ndarray:
         with np.errstate(invalid="ignore"):  # casting NaN warns
             found = places.astype(np.int64)
     except (TypeError, ValueError):
-        raise DataError(f"{what}s must be integers, not {places.dtype}.") from None
+        raise DataError(
+            f"A {what} is given by its number, not by {str(places[0])!r}."
+        ) from None
     is_other = found != places
     if is_other.any():
         raise DataError(f"{what} {places[is_other][0]} is not an integer.")

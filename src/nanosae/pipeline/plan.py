@@ -21,7 +21,7 @@ from nanosae.sources import open_rows
 from nanosae.sources.arrays import ARRAY_SUFFIXES
 from nanosae.sources.categories import Column, Role
 from nanosae.sources.embedded import read_vectors, vector_columns_beside
-from nanosae.sources.frames import table_of_texts
+from nanosae.sources.frames import INDEX, table_of_texts
 from nanosae.sources.html_text import is_html, plain_texts
 from nanosae.sources.notes import notes_of
 from nanosae.sources.roles import (
@@ -145,7 +145,7 @@ def make_plan(data: Any, options: PlanOptions | None = None) -> Plan:
             table = _set_text(table, plain_texts(table["text"]))
             notes.append("The texts are HTML: tags and quoted replies were removed.")
     if vectors is None:
-        table, n_empty = drop_empty_texts(table, "text")
+        table, n_empty = _without_empty_texts(table)
         if n_empty:
             rows = "row" if n_empty == 1 else "rows"
             notes.append(f"Skipped {n_empty:,} {rows} without a text.")
@@ -165,6 +165,15 @@ def make_plan(data: Any, options: PlanOptions | None = None) -> Plan:
         labels=options.labels,
         notes=notes,
     )
+
+
+def _without_empty_texts(table: pa.Table) -> tuple[pa.Table, int]:
+    """Return the rows with a text, numbered if some are skipped, and how many are skipped."""
+    kept, n_empty = drop_empty_texts(table, "text")
+    if not n_empty or INDEX in table.column_names:
+        return kept, n_empty
+    numbered = table.append_column(INDEX, pa.array(range(len(table))))
+    return drop_empty_texts(numbered, "text")
 
 
 def _names(given: str | Sequence[str] | None) -> list[str]:

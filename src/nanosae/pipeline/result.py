@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
@@ -100,32 +101,97 @@ class Analysis:
         *,
         row: int | None = None,
         feature: Any = None,
+        edit: Mapping[int | str, float] | None = None,
+        steps: int = 0,
         n: int = 10,
+        encoder: str | Callable[[list[str]], Any] | None = None,
     ) -> Results:
-        """Find rows by words, by another row or by a feature."""
+        """Find rows by words, by another row or by features; see `nanosae.search`."""
         from nanosae.analysis.search.search import search
 
-        return search(self.codes, query, row=row, feature=feature, n=n)
+        return search(
+            self.codes,
+            query,
+            row=row,
+            feature=feature,
+            edit=edit,
+            steps=steps,
+            n=n,
+            encoder=encoder,
+        )
 
     def contrast(
-        self, a: Any = None, b: Any = None, *, by: str | None = None
+        self,
+        a: Any = None,
+        b: Any = None,
+        *,
+        by: Any = None,
+        covariates: Sequence[str] | None = None,
+        groups: str | None = None,
+        min_active: int = 10,
+        labels: Mapping[int, str] | None = None,
+        seed: int = 0,
     ) -> Contrast:
-        """Find the features that tell two groups of rows apart."""
+        """Find the features that tell two groups of rows apart; see `nanosae.contrast`."""
         from nanosae.analysis.comparisons.contrast import contrast
 
-        return contrast(self.codes, a, b, by=by)
+        return contrast(
+            self.codes,
+            a,
+            b,
+            by=by,
+            covariates=covariates,
+            groups=groups,
+            min_active=min_active,
+            labels=labels,
+            seed=seed,
+        )
 
-    def explain(self, target: Any) -> Contrast:
-        """Find the features that are associated with a column of numbers or categories."""
+    def explain(
+        self,
+        y: Any,
+        *,
+        kind: Literal["classes", "numeric"] | None = None,
+        covariates: Sequence[str] | None = None,
+        groups: str | None = None,
+        min_active: int = 10,
+        labels: Mapping[int, str] | None = None,
+        seed: int = 0,
+    ) -> Contrast:
+        """Find the features associated with numbers or categories; see `nanosae.explain`."""
         from nanosae.analysis.comparisons.explain import explain
 
-        return explain(self.codes, target)
+        return explain(
+            self.codes,
+            y,
+            kind=kind,
+            covariates=covariates,
+            groups=groups,
+            min_active=min_active,
+            labels=labels,
+            seed=seed,
+        )
 
-    def over_time(self, column: str) -> Contrast:
-        """Find the features that become more or less frequent."""
+    def over_time(
+        self,
+        column: Any,
+        *,
+        covariates: Sequence[str] | None = None,
+        groups: str | None = None,
+        min_active: int = 10,
+        labels: Mapping[int, str] | None = None,
+    ) -> Contrast:
+        """Find the features that become more or less frequent; see `nanosae.over_time`."""
         from nanosae.analysis.comparisons.over_time import over_time
 
-        return over_time(self.codes, column)
+        return over_time(
+            self.codes,
+            column,
+            covariates=covariates,
+            groups=groups,
+            min_active=min_active,
+            labels=labels,
+        )
 
     def explore(self, *, open_browser: bool = True) -> None:
         """Show the run on a local page until interrupted."""
@@ -177,8 +243,8 @@ class Analysis:
         return "\n".join([head, *self.summary()])
 
     def _repr_html_(self) -> str:
-        sentences = self._first_findings(10)["sentence"]
-        items = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in sentences)
+        lines = [line.strip().removeprefix("• ") for line in self.summary()]
+        items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
         return f"<b>{self.codes.n_rows:,} rows</b><ul>{items}</ul>"
 
     def _first_findings(self, n: int) -> pd.DataFrame:

@@ -78,7 +78,9 @@ def run(
 
     Args:
         data: A path, folder or glob of texts (.csv .tsv .jsonl .json .parquet .xlsx .txt, possibly
-            compressed), a DataFrame, an Arrow table, a dict of columns or a list of texts.
+            compressed), a DataFrame, an Arrow table, a dict of columns or a list of texts. Rows
+            without a text are skipped; the column `index` of the codes then has the numbers, or
+            the labels in the frame's index, of the others.
         output: The run folder; None uses a temporary one, which is deleted with the result.
         vectors: Precomputed rows of the texts, (n, width), instead of an embedder.
         text: The text column; found automatically by default.

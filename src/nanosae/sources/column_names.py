@@ -18,6 +18,7 @@ ID_NAMES = re.compile(
     r"|\w*(kunden|auftrags|bestell|rechnungs|vertrags|telefon|artikel)nummer"
     r"|user|customer|client|patient|respondent|participant|member)$"
 )
+INDEX_NAMES = re.compile(r"^(index|level \d+)$")  # given by pandas
 TIME_NAMES = re.compile(
     r"\b(time|timestamp|ts|epoch|unix|date|datetime|datum|fecha|created|posted|published"
     r"|updated|modified|received|opened|closed|resolved|submitted)\b"

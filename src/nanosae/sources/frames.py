@@ -24,6 +24,7 @@ LAZY = {
     "TensorDataset": "Give its tensor, or a DataLoader of it.",
     "DatasetDict": "Give one of its splits.",
 }
+INDEX = "index"  # column of an index without a name
 SELECTION_ROWS = 1024  # rows of a Hugging Face selection that are gathered at a time
 
 
@@ -95,7 +96,8 @@ def _from_hugging_face(data: Any) -> LazyTable:
 def table_of_texts(data: Any) -> pa.Table:
     """Return a frame, table, list of records, dict of columns or list of texts as a table.
 
-    Named index levels of a pandas frame become columns, and periods become times.
+    The index of a pandas frame becomes columns, as by `reset_index`, unless it has no name and
+    merely numbers the rows. Periods become times.
 
     Raises:
         DataTypeError: If the type is not supported; it is a TypeError.
@@ -194,20 +196,33 @@ def _table_of_dataset(data: Any) -> pa.Table:
 
 
 def _with_index_and_times(frame: Any) -> Any:
-    """Add the named index levels as columns, and replace each period with its start."""
+    """Add the levels of the index as columns, and replace each period with its start."""
     import pandas as pd
 
     frame = frame.set_axis(list(map(_name, frame.columns)), axis="columns")
-    for level, name in enumerate(frame.index.names):
+    for level, name in enumerate(_names_of_levels(frame.index)):
         if name is not None and name not in frame.columns:
             values = frame.index.get_level_values(level)
-            frame = frame.assign(**{str(name): values})
+            frame = frame.assign(**{name: values})
     starts = {
         name: frame[name].dt.to_timestamp()
         for name, kind in frame.dtypes.items()
         if isinstance(kind, pd.PeriodDtype)
     }
     return frame.assign(**starts)
+
+
+def _names_of_levels(index: Any) -> list[str | None]:
+    """Return the names of the columns for the levels of an index; None for row numbers."""
+    import pandas as pd
+
+    names = [None if name is None else str(name) for name in index.names]
+    if len(names) > 1:
+        return [name or f"level_{level}" for level, name in enumerate(names)]
+    are_row_numbers = index.equals(pd.RangeIndex(len(index)))
+    if names == [None] and not are_row_numbers:
+        return [INDEX]
+    return names
 
 
 def _name(name: Any) -> str:

@@ -11,6 +11,7 @@ from nanosae.sources.column_names import (
     BIRTH_NAMES,
     DAY_NAMES,
     ID_NAMES,
+    INDEX_NAMES,
     PLACE_NAMES,
     TIME_NAMES,
     YEAR_NAMES,
@@ -32,6 +33,8 @@ CONSECUTIVE = 2  # row numbers skip at most every second number
 
 def integer_role(name: str, values: pa.Array) -> Column:
     """Return the role of a column of integers."""
+    if INDEX_NAMES.search(words_of(name)):
+        return Column(name, "id", "labels of the rows")
     n_distinct = pc.count_distinct(values).as_py()
     found = _years_or_days(name, values, n_distinct)
     if found is not None:

@@ -1,5 +1,7 @@
 """Comparisons of groups against planted truth and counts by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -59,6 +61,66 @@ def test_text_length_is_held_equal_unless_told_otherwise(compared_codes, compare
     raw = contrast(compared_codes, "long", "short", by="channel", covariates=())
     assert len(raw.findings) >= 5
     assert len(contrast(compared_codes, "long", "short", by="channel").findings) == 0
+
+
+@pytest.mark.parametrize("make", [list, tuple, set, np.array, pd.Series])
+def test_several_values_may_be_given_in_any_container(compared_codes, make):
+    years = np.unique(compared_codes.column("year"))[:2].tolist()
+    both = contrast(compared_codes, years, by="year", covariates=())
+    given = contrast(compared_codes, make(years), by="year", covariates=())
+    assert given.table["p"].tolist() == both.table["p"].tolist()
+
+
+def test_the_name_of_a_column_is_not_silently_a_word(tmp_path):
+    texts = [f"a text of the {'group' if i % 2 else 'other'} {i}" for i in range(200)]
+    active = np.random.default_rng(0).random((200, 9)) < 0.4
+    codes = write_codes(
+        tmp_path / "codes",
+        active.astype(np.float32),
+        texts=texts,
+        metadata={"group": ["x", "y"] * 100, "country": ["z"] * 200},
+    )
+    result = contrast(codes, "group")
+    assert "compared by by='group'" in repr(result)
+    assert "by by=" not in repr(contrast(codes, "other"))
+    with pytest.raises(
+        DataError, match=r"No text contains 'countri'.* near is country"
+    ):
+        contrast(codes, "countri")
+    with pytest.raises(DataError, match="Give one column at a time"):
+        contrast(codes, by=["group", "country"])
+
+
+def test_many_dates_are_not_compared_with_each_other(compared_codes):
+    days = pd.Series(pd.date_range("2024-01-01", periods=compared_codes.n_rows))
+    with pytest.raises(DataError, match="over_time"):
+        explain(compared_codes, days)
+    few = days.dt.to_period("Y").dt.start_time
+    assert len(few.unique()) > 1
+    assert explain(compared_codes, few).about["n_tested"] > 0
+
+
+def test_all_that_is_found_is_shown_or_counted(compared_codes):
+    result = contrast(compared_codes, "long", "short", by="channel", covariates=())
+    shown = repr(result)
+    assert "finding" in shown.splitlines()[0]
+    one = replace(result, table=result.findings.head(1))
+    assert repr(one).startswith("1 finding among")
+    reversed_effect = one.table.assign(effect=-one.table["effect"])
+    adjusted_only = replace(result, table=reversed_effect)
+    assert "only at equal covariates" in repr(adjusted_only)
+    many = pd.concat([one.table] * 30, ignore_index=True)
+    many = many.assign(feature=range(30), label=[f"label {i}" for i in range(30)])
+    assert "… and 10 more" in repr(replace(result, table=many))
+
+
+def test_a_model_that_predicts_nothing_is_not_praised(compared_codes):
+    noise = np.random.default_rng(1).normal(size=compared_codes.n_rows)
+    result = explain(compared_codes, pd.Series(noise, name="the noise"))
+    (score,) = result.scores.to_dict("records")
+    assert score["features"] < score["covariates"]
+    (sentence,) = result.model_sentences()
+    assert sentence.startswith("Features do not help to predict the noise")
 
 
 def test_shuffled_labels_find_nothing(compared_codes, compared):

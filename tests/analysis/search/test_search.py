@@ -14,6 +14,7 @@ from nanosae.analysis.search.feature_query import set_features
 from nanosae.analysis.search.search import search
 from nanosae.analysis.search.text_index import find_texts
 from nanosae.codes import write_codes
+from nanosae.errors import DataError
 from nanosae.text import embed, static
 from oracles import cosines, dense_rows, order_of
 
@@ -56,6 +57,29 @@ def test_weighted_features_with_signs(codes):
     assert [h.row for h in found.hits] == order_of(scores, 20)
     assert [(j, w) for j, _, w in found.features] == [(3, 1.0), (7, 0.5), (20, -2.0)]
     assert all(j in (3, 7) for h in found.hits for j, *_ in h.shared)
+
+
+def test_several_features_weigh_the_same(codes, planted):
+    numbers = search(codes, feature=[3, 8], n=5)
+    weights = search(codes, feature={3: 1.0, 8: 1.0}, n=5)
+    assert [hit.row for hit in numbers] == [hit.row for hit in weights]
+    names = search(codes, feature=[planted.names[3], 8], n=5)
+    assert [hit.row for hit in names] == [hit.row for hit in weights]
+
+
+def test_results_are_a_sequence_of_hits(codes):
+    results = search(codes, row=3, n=4)
+    assert len(results) == 4
+    assert list(results) == results.hits
+    assert results[-1] is results.hits[3]
+    assert results.to_frame()["row"].tolist() == [hit.row for hit in results]
+
+
+def test_several_texts_are_not_one_query(codes):
+    with pytest.raises(DataError, match="one text or one vector"):
+        search(codes, ["medical", "imaging"])
+    with pytest.raises(DataError, match="given by its number, not by 'a row'"):
+        search(codes, row="a row")
 
 
 def test_without_embeddings_shared_activation_ranks(tmp_path, codes):

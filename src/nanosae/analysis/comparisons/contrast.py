@@ -40,14 +40,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 
-from nanosae.analysis.columns import cells, is_list, is_missing
+from nanosae.analysis.columns import (
+    cells,
+    is_list,
+    is_missing,
+    name_of,
+    one_per_row,
+)
 from nanosae.analysis.comparisons.compared import load_compared
 from nanosae.analysis.comparisons.explain import question_about
 from nanosae.analysis.comparisons.findings import Contrast
 from nanosae.analysis.comparisons.hypotheses import Options, Question, answer
 from nanosae.analysis.reading import texts_of
+from nanosae.analysis.row_order import as_mask, in_row_order
 from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.errors import ConfigError, DataError, near_names
 
@@ -57,7 +65,7 @@ def contrast(
     a: Any = None,
     b: Any = None,
     *,
-    by: str | None = None,
+    by: Any = None,
     covariates: Sequence[str] | None = None,
     groups: str | None = None,
     min_active: int = 10,
@@ -70,10 +78,11 @@ def contrast(
         codes: The corpus, or its run folder, or an `Analysis` of it.
         a: The first group. With `by`: a value of that column, or a list of values. Without: a bool
             mask, an array of row numbers, a feature (int: the rows on which it is active), or a
-            string (the rows whose text contains it).
+            string (the rows whose text contains it). A mask that is a pandas series is matched with
+            the rows by its index if possible.
         b: The second group, given in the same way; None: all other rows.
-        by: A metadata column. Without `a` and `b`, its two values are compared, or, if it has
-            more, each value with the rest.
+        by: A metadata column, or one value per row. Without `a` and `b`, its two values are
+            compared, or, if it has more, each value with the rest.
         covariates: Columns to hold equal; "length" is the length of the texts. None: the length,
             if there are texts. `()`: nothing is held equal.
         groups: A column that names the source of each row, such as an author or a thread: rows
@@ -102,18 +111,20 @@ def contrast(
     if b is None:
         in_b, name_b = ~in_a, "the rest"
         if by is not None:
-            in_b &= ~is_missing(codes.column(by))
+            in_b &= ~is_missing(one_per_row(codes, by))
     else:
         in_b, name_b = _members(codes, b, by)
-    _require_disjoint(in_a, name_a, in_b, name_b, by)
-    facts = {"column": by, "b": name_b, "left_out": _features_among(a, b, by)}
+    column = None if by is None else name_of(by)
+    _require_disjoint(in_a, name_a, in_b, name_b, column)
+    facts = {"column": column, "b": name_b, "left_out": _features_among(a, b, by)}
     target = sp.csr_array(in_a.astype(np.float64)[:, None])
-    question = Question("groups", target, in_a | in_b, [name_a], facts)
+    notes = [] if by is not None else _notes_on_columns(codes, a, b)
+    question = Question("groups", target, in_a | in_b, [name_a], facts, notes)
     return answer(load_compared(codes), question, options)
 
 
 def _require_disjoint(
-    in_a: np.ndarray, name_a: str, in_b: np.ndarray, name_b: str, by: str | None
+    in_a: np.ndarray, name_a: str, in_b: np.ndarray, name_b: str, column: str | None
 ) -> None:
     n_a = int(in_a.sum())
     n_b = int(in_b.sum())
@@ -122,11 +133,21 @@ def _require_disjoint(
         raise DataError(
             f"{name_a} has {n_a} rows, {name_b} has {n_b}, and {n_shared} are in both: groups must "
             "not be empty or overlap.",
-            column=by,
+            column=column,
         )
 
 
-def _features_among(a: Any, b: Any, by: str | None) -> list[int]:
+def _notes_on_columns(codes: Codes, *groups: Any) -> list[str]:
+    """Return a note on each group that was read as words but is the name of a column."""
+    return [
+        f"“{group}” was searched for in the texts; the values of the column of that name are "
+        f"compared by by={group!r}."
+        for group in groups
+        if isinstance(group, str) and group in codes.columns
+    ]
+
+
+def _features_among(a: Any, b: Any, by: Any) -> list[int]:
     """Return the features that define a group; testing them would be circular."""
     if by is not None:
         return []
@@ -137,7 +158,7 @@ def _is_whole_number(value: Any) -> bool:
     return isinstance(value, int | np.integer)
 
 
-def _members(codes: Codes, group: Any, by: str | None) -> tuple[np.ndarray, str]:
+def _members(codes: Codes, group: Any, by: Any) -> tuple[np.ndarray, str]:
     """Return the rows of a group, bool (n_rows,), and its name."""
     if by is not None:
         return _rows_with_value(codes, group, by)
@@ -147,7 +168,7 @@ def _members(codes: Codes, group: Any, by: str | None) -> tuple[np.ndarray, str]
     if _is_whole_number(group):
         name = f"rows of feature {group}"
         group = codes.feature(int(group))[0]
-    rows = np.asarray(group)
+    rows = as_mask(in_row_order(codes, group))
     if rows.dtype == bool and len(rows) != codes.n_rows:
         raise DataError(
             f"the mask has {len(rows)} rows, the corpus {codes.n_rows}.",
@@ -167,22 +188,30 @@ def _rows_with_text(codes: Codes, phrase: str) -> np.ndarray:
     """Return the rows whose text contains a phrase, ignoring case, bool (n_rows,)."""
     wanted = phrase.lower()
     texts = texts_of(codes, np.arange(codes.n_rows), marks="")
-    return np.array([wanted in text.lower() for text in texts], dtype=bool)
+    members = np.array([wanted in text.lower() for text in texts], dtype=bool)
+    if not members.any():
+        columns = near_names(phrase, codes.columns)
+        raise DataError(
+            f"No text contains {phrase!r}.",
+            remedy=f"Give other words, or a column as by=…; {columns}.",
+        )
+    return members
 
 
-def _rows_with_value(codes: Codes, group: Any, by: str) -> tuple[np.ndarray, str]:
+def _rows_with_value(codes: Codes, group: Any, by: Any) -> tuple[np.ndarray, str]:
     """Return the rows whose cell is or contains one of the values, and the values in words.
 
     Raises:
         DataError: If there is no such row; the message lists similar values.
     """
-    given_values = group if isinstance(group, list) else [group]
+    given_values = list(group) if pd.api.types.is_list_like(group) else [group]
     wanted = [str(value) for value in given_values]
     name = " or ".join(wanted)
-    values = codes.column(by)
-    members = _cells_with(values, wanted, by)
+    values = one_per_row(codes, by)
+    column = name_of(by) or "the given values"
+    members = _cells_with(values, wanted, column)
     if not members.any():
-        raise _no_such_value(values, name, by)
+        raise _no_such_value(values, name, column)
     return members, name
 
 

@@ -14,6 +14,7 @@ from nanosae.analysis.columns import (
     is_list,
     is_missing,
     label_matrix,
+    name_of,
     one_per_row,
 )
 from nanosae.analysis.comparisons.compared import load_compared
@@ -22,6 +23,7 @@ from nanosae.analysis.comparisons.hypotheses import Options, Question, answer
 from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.errors import DataError
 
+MAX_DATES = 50  # that are compared with each other
 WINSORISED = 0.01  # share of the numbers on each side
 
 
@@ -41,7 +43,8 @@ def explain(
     Args:
         codes: The corpus, or its run folder, or an `Analysis` of it.
         y: A metadata column, or one value per row. Rows with an empty ("", None, NaN) or infinite
-            cell are left out; a note counts the infinite ones.
+            cell are left out; a note counts the infinite ones. A pandas series is matched with the
+            rows by its index if possible.
         kind: How to treat the target. None: numbers with more than two distinct values are
             "numeric", everything else "classes". A cell may hold several labels, joined by "|".
         covariates: See `contrast`.
@@ -52,7 +55,7 @@ def explain(
 
     Raises:
         DataError: If `y` does not have one value per row, has fewer than two distinct values, or
-            is not numeric although `kind` is "numeric".
+            is not numeric although `kind` is "numeric", or has more than 50 different dates.
     """
     codes = as_codes(codes)
     options = Options(covariates, groups, min_active, labels, seed)
@@ -64,7 +67,7 @@ def question_about(
 ) -> Question:
     """Make the question what is associated with a target; see `explain` for the arguments."""
     values = one_per_row(codes, y)
-    column = y if isinstance(y, str) else None
+    column = name_of(y)
     numbers = as_numbers(values)
     if kind == "numeric" and numbers is None:
         raise DataError(
@@ -78,7 +81,20 @@ def question_about(
         is_numeric = kind == "numeric" or n_numbers > 2
     if numbers is not None and is_numeric:
         return _number(numbers, values, column)
+    _require_few_dates(values, column)
     return _classes(values, column)
+
+
+def _require_few_dates(values: np.ndarray, column: str | None) -> None:
+    if values.dtype.kind != "M":
+        return
+    n_dates = len(np.unique(values[~is_missing(values)]))
+    if n_dates > MAX_DATES:
+        raise DataError(
+            f"{column or 'The target'} holds {n_dates:,} different dates.",
+            column=column,
+            remedy="Follow the features over time instead (over_time).",
+        )
 
 
 def _require_two(n_values: int, column: str | None) -> None:

@@ -102,6 +102,10 @@ class Contrast:
 
     def model_sentences(self) -> list[str]:
         """Return one sentence on the joint model of each target: its score and its features."""
+        from nanosae.analysis.comparisons.sentences import column_words, group_words
+
+        column = self.about.get("column")
+        includes = bool(self.about.get("lists"))
         sentences = []
         for line in self.scores.to_dict(orient="records"):
             target = line["target"]
@@ -112,8 +116,18 @@ class Contrast:
             measure = "R²" if line["measure"] == "r2" else "AUC"
             with_features = f"{measure} {line['features']:.2f}"
             without = f"{line['covariates']:.2f}"
+            if self.kind == "numeric":
+                predicted = column_words(target)
+            else:
+                predicted = group_words(target, column, includes=includes)
+            if line["features"] <= line["covariates"]:
+                sentences.append(
+                    f"Features do not help to predict {predicted}: {with_features} on held-out "
+                    f"texts ({without} without them)."
+                )
+                continue
             sentences.append(
-                f"Together, {n_features} features predict {target} with {with_features} on "
+                f"Together, {n_features} features predict {predicted} with {with_features} on "
                 f"held-out texts ({without} without them): {names}."
             )
         return sentences
@@ -137,13 +151,19 @@ class Contrast:
     def _head(self) -> str:
         n_found = len(self.findings)
         n_tested = self.about["n_tested"]
-        return f"{n_found:,} findings among {n_tested:,} tests"
+        noun = "finding" if n_found == 1 else "findings"
+        return f"{n_found:,} {noun} among {n_tested:,} tests"
 
     def _plain_sentences(self) -> list[str]:
-        """Return the first findings in plain words."""
-        from nanosae.analysis.comparisons.summary import findings
+        """Return the first findings in plain words, and how many are left out."""
+        from nanosae.analysis.comparisons.summary import ADJUSTED_ONLY, findings
 
-        return findings([self])["sentence"].head(SHOWN).tolist()
+        sentences = findings([self])["sentence"].tolist()
+        if len(self.findings) and not sentences:
+            return [f"{ADJUSTED_ONLY}; `sentences()` describes them."]
+        n_further = len(sentences) - SHOWN
+        further = [f"… and {n_further:,} more"] if n_further > 0 else []
+        return sentences[:SHOWN] + further
 
     def _notes(self) -> list[str]:
         return [*self.model_sentences(), *self.about["notes"]]

@@ -10,7 +10,7 @@ import pandas as pd
 import scipy.sparse as sp
 from scipy.special import betaincinv
 
-from nanosae.analysis.columns import one_hot
+from nanosae.analysis.columns import name_of, one_hot, one_per_row
 from nanosae.analysis.comparisons.compared import Compared, load_compared
 from nanosae.analysis.comparisons.feature_sums import active_indicators
 from nanosae.analysis.comparisons.findings import Contrast
@@ -29,7 +29,7 @@ MOVED = 0.5  # share of all features from which on the whole collection is in do
 
 def over_time(
     codes: Corpus,
-    column: str,
+    column: Any,
     *,
     covariates: Sequence[str] | None = None,
     groups: str | None = None,
@@ -44,7 +44,8 @@ def over_time(
 
     Args:
         codes: The corpus, or its run folder, or an `Analysis` of it.
-        column: Numbers or dates (ISO 8601).
+        column: A metadata column of numbers or dates (ISO 8601), or one of these per row. A pandas
+            series is matched with the rows by its index if possible.
         covariates: See `contrast`.
         groups: See `contrast`.
         min_active: See `contrast`.
@@ -60,15 +61,16 @@ def over_time(
     return result
 
 
-def answer_over_time(compared: Compared, column: str, options: Options) -> Contrast:
+def answer_over_time(compared: Compared, column: Any, options: Options) -> Contrast:
     """Test features and topics against time, and compute their shares in each period."""
-    found = periods(compared.codes.column(column), column)
-    facts = {"column": column, "unit": found.unit}
+    name = name_of(column) or "time"
+    found = periods(one_per_row(compared.codes, column), name)
+    facts = {"column": name, "unit": found.unit}
     # a single period becomes exactly 0, so rounding errors cannot look like a trend
     since_first = found.time - found.time[found.kept].min()
     target = sp.csr_array(since_first[:, None])
     notes = list(found.notes)
-    question = Question("trend", target, found.kept, [column], facts, notes)
+    question = Question("trend", target, found.kept, [name], facts, notes)
     result = answer(compared, question, options)
     columns = compared.column_numbers(result.findings)
     result.shares = shares_by_period(compared, found, columns)

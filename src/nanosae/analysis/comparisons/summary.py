@@ -39,6 +39,7 @@ DISCOUNTS = {"column": 0.75, "side": 0.5, "feature": 0.5, "topic": 0.5, "text": 
 SAME = 0.5  # ratio of differences from which on a topic and its feature say the same
 OBVIOUS_WEIGHT = 0.5  # of a finding whose label repeats the name of its group
 DOUBTFUL_WEIGHT = 0.5  # of a finding whose label is doubtful
+ADJUSTED_ONLY = "Differences appear only at equal covariates"
 NUMBERED = re.compile(r"feature \d+")  # the name of a feature without a label
 MIN_WORD = 4  # letters of a prefix that counts as the same word
 
@@ -254,9 +255,7 @@ def lines(
     if not sides:
         written.append("Nothing differs by more than chance would explain.")
     elif not written:
-        written.append(
-            "Differences appear only at equal covariates; --stats shows them."
-        )
+        written.append(f"{ADJUSTED_ONLY}; --stats shows them.")
     return written + found.about["notes"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -69,7 +70,7 @@ class Hit:
 
 @dataclass(frozen=True, repr=False)
 class Results:
-    """The results of a search; prints as text, displays as HTML in notebooks.
+    """The results of a search: a sequence of hits, best first.
 
     Attributes:
         hits: The hits, best first.
@@ -94,6 +95,15 @@ class Results:
             line = (hit.row, hit.score, hit.text, shared, hit.match, hit.weak)
             lines.append(line)
         return pd.DataFrame(lines, columns=COLUMNS)
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+    def __iter__(self) -> Iterator[Hit]:
+        return iter(self.hits)
+
+    def __getitem__(self, place: int) -> Hit:
+        return self.hits[place]
 
     def __repr__(self) -> str:
         return _results_text(self)

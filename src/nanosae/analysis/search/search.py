@@ -10,12 +10,13 @@ their decoder directions (`steering`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from nanosae.analysis.columns import is_list
 from nanosae.analysis.ranking import fuse_rankings, largest_in_rows
 from nanosae.analysis.reading import run_model
 from nanosae.analysis.search.feature_query import features_of_words, set_features
@@ -80,7 +81,7 @@ def search(
     query: str | np.ndarray | None = None,
     *,
     row: int | None = None,
-    feature: int | str | Mapping[int | str, float] | None = None,
+    feature: int | str | Sequence[int | str] | Mapping[int | str, float] | None = None,
     edit: Mapping[int | str, float] | None = None,
     steps: int = 0,
     n: int = 10,
@@ -92,7 +93,8 @@ def search(
         codes: The corpus, or its run folder, or an `Analysis` of it.
         query: A text, or a vector (input_size,) from the corpus' encoder.
         row: Number of a row; similar rows are found.
-        feature: A feature by number or label, or weights of several; rows are ranked by activation.
+        feature: A feature by number or label, a list of several, or their weights; rows are ranked
+            by activation.
         edit: New activations of some features of the query; 0 turns a feature off.
         steps: Descent steps that bring the edited query closer to the edited features (see
             `steering`).
@@ -121,7 +123,7 @@ def search(
     elif isinstance(query, str):
         made = _text_query(codes, query, encoder, model, labels)
     else:
-        vector = np.asarray(query, np.float32)
+        vector = _as_vector(query)
         made = _vector_query(codes, vector, model)
     if edit is not None:
         made = _edited(codes, made, edit, steps, model, labels)
@@ -137,12 +139,26 @@ def search(
     )
 
 
+def _as_vector(query: Any) -> np.ndarray:
+    try:
+        return np.asarray(query, np.float32)
+    except (TypeError, ValueError):
+        raise DataError(
+            f"A query is one text or one vector, not {query!r:.60}.",
+            remedy="Search for several texts one after another.",
+        ) from None
+
+
 def _feature_query(
     codes: Codes,
-    feature: int | str | Mapping[int | str, float],
+    feature: int | str | Sequence[int | str] | Mapping[int | str, float],
     labels: Mapping[int, str],
 ) -> _Query:
-    weights = feature if isinstance(feature, Mapping) else {feature: 1.0}
+    if isinstance(feature, Mapping):
+        weights = feature
+    else:
+        several: Any = feature if is_list(feature) else [feature]
+        weights = dict.fromkeys(several, 1.0)
     nothing = np.zeros(codes.n_features, np.float32)
     activations = set_features(nothing, weights, labels)
     return _Query(activations, None, "rows by activation")

@@ -1,0 +1,75 @@
+"""Values of the rows in the order of the corpus: a pandas series is matched by its index."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from nanosae.codes import Codes
+from nanosae.errors import DataError
+
+INDEX = "index"  # name of the column that holds an index without a name
+
+
+def in_row_order(codes: Codes, values: Any) -> Any:
+    """Return values in the order of the rows, matched by index if they are a pandas series.
+
+    The labels of the rows are the columns named like the levels of the index (`index`, or
+    `level_0` and so on, for those without a name), and otherwise the numbers of the rows. Values
+    whose index has none of these labels are returned unchanged.
+
+    Raises:
+        DataError: If the index is ambiguous: the rows could be meant by label or by number.
+    """
+    if not isinstance(values, pd.Series):
+        return values
+    index = values.index
+    rows = pd.RangeIndex(codes.n_rows)
+    names = _columns_of(index)
+    is_labelled = set(names) <= set(codes.columns)
+    labels = _labels(codes, names) if is_labelled else rows
+    may_be_longer = is_labelled  # rows without a text were skipped
+    has_length = may_be_longer or len(values) == codes.n_rows
+    is_in_order = index.equals(labels)
+    if is_in_order or not has_length or not index.is_unique:
+        return values
+    if not labels.isin(index).all():
+        return values
+    if index.equals(rows):
+        raise DataError(
+            f"The index of the values may mean the numbers of the rows or the column {names[0]!r}.",
+            remedy="Give an array in the order of the rows (values.to_numpy()), or "
+            f"values.loc[codes.column({names[0]!r})].",
+        )
+    return values.loc[labels]
+
+
+def _columns_of(index: pd.Index) -> list[str]:
+    """Return the names of the columns that hold an index, as `DataFrame.reset_index` does."""
+    if index.nlevels == 1:
+        return [INDEX if index.name is None else str(index.name)]
+    return [
+        f"level_{level}" if name is None else str(name)
+        for level, name in enumerate(index.names)
+    ]
+
+
+def _labels(codes: Codes, names: list[str]) -> pd.Index:
+    columns = [codes.column(name) for name in names]
+    if len(columns) == 1:
+        return pd.Index(columns[0])
+    return pd.MultiIndex.from_arrays(columns)
+
+
+def as_mask(values: Any) -> np.ndarray:
+    """Return a group of rows as an array; in a mask, missing values are False.
+
+    Example:
+        >>> as_mask(pd.Series([True, None], dtype="boolean")).tolist()
+        [True, False]
+    """
+    if isinstance(values, pd.Series) and pd.api.types.is_bool_dtype(values.dtype):
+        return values.fillna(False).to_numpy(dtype=bool)
+    return np.asarray(values)
