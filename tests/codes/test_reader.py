@@ -203,3 +203,11 @@ def test_places_are_integers_or_a_mask_of_all(corpus):
     np.testing.assert_array_equal(
         codes.take([2.0, 5.0]).toarray(), codes.take([2, 5]).toarray()
     )
+
+
+def test_a_run_folder_is_not_to_be_deleted(corpus, tmp_path):
+    run = tmp_path / "a run"
+    (run / "codes").mkdir(parents=True)
+    with pytest.raises(FileNotFoundError, match=r"Codes\.open\(RUN\)") as failure:
+        Codes(run)
+    assert "Delete" not in str(failure.value)

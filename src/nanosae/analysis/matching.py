@@ -13,14 +13,13 @@ sought in which each feature gets one of its 32 nearest, or none.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from nanosae.analysis.similarity import n_features, similarities
+from nanosae.analysis.similarity import n_features, opened, similarities
 from nanosae.errors import ConfigError
 
 DENSE = 5000  # features per side up to which the assignment considers every pair
@@ -31,7 +30,8 @@ def match(a: Any, b: Any) -> pd.DataFrame:
     """Match every feature of `a` with features of `b`.
 
     Args:
-        a: A model, weights or an array of directions, (n_features, width); or codes.
+        a: A model, weights, a run folder, an `Analysis` or an array of directions, (n_features,
+            width); or codes.
         b: Likewise; codes must be of the same rows.
 
     Returns:
@@ -49,6 +49,7 @@ def match(a: Any, b: Any) -> pd.DataFrame:
         >>> matches["match"].tolist(), matches["partner"].tolist()
         ([1, 0, 0], [1, 0, -1])
     """
+    a, b = opened(a), opened(b)
     n_a = n_features(a)
     n_b = n_features(b)
     sees_every_pair = max(n_a, n_b) <= DENSE
@@ -113,7 +114,7 @@ def splitting(small: Any, large: Any, threshold: float = 0.0) -> pd.DataFrame:
     """List the children that each feature of a smaller SAE has in a larger one.
 
     Args:
-        small: The smaller SAE: a model, weights, directions or codes.
+        small: The smaller SAE: see `match`.
         large: The larger SAE, of the same kind.
         threshold: Features whose similarity to their parent exceeds it are children; the others are
             novel.
@@ -133,7 +134,7 @@ def splitting(small: Any, large: Any, threshold: float = 0.0) -> pd.DataFrame:
     none = all_children[:0]
     siblings = all_children.groupby("match")
     by_parent = dict(list(siblings))
-    parents = range(n_features(small))
+    parents = range(n_features(opened(small)))
     children = [by_parent.get(parent, none) for parent in parents]
     return pd.DataFrame(
         {
@@ -145,13 +146,13 @@ def splitting(small: Any, large: Any, threshold: float = 0.0) -> pd.DataFrame:
     )
 
 
-def stability(model: Any, others: Sequence[Any]) -> np.ndarray:
+def stability(model: Any, others: Any) -> np.ndarray:
     """Return how well each feature is reproduced in other SAEs.
 
     Args:
-        model: A model, weights, directions or codes.
-        others: SAEs of the same kind, trained with other seeds (which start from mostly the same
-            rows) or, as a harder test, on other parts of the data.
+        model: An SAE: see `match`.
+        others: One or several SAEs of the same kind, trained with other seeds (which start from
+            mostly the same rows) or, as a harder test, on other parts of the data.
 
     Returns:
         The mean similarity to the one-to-one partner, (n_features,): 1 if every SAE has the
@@ -160,6 +161,8 @@ def stability(model: Any, others: Sequence[Any]) -> np.ndarray:
     Raises:
         ConfigError: If `others` is empty.
     """
+    if not isinstance(others, list | tuple):
+        others = [others]
     if not others:
         raise ConfigError(
             "stability needs another SAE, got 0 others.",

@@ -8,6 +8,7 @@ activations.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,16 @@ import scipy.sparse as sp
 from nanosae.analysis.statistics import unit
 from nanosae.codes import Codes
 from nanosae.errors import DataError, DataTypeError
+from nanosae.model.weights import Weights
 
 BLOCK = 512  # features compared with all others at a time
+
+
+def opened(side: Any) -> Any:
+    """Return the weights of a run folder, a model folder or an `Analysis`; all else unchanged."""
+    if isinstance(side, str | Path):
+        return Weights.load(side)
+    return side.codes.weights() if hasattr(side, "codes") else side
 
 
 def is_codes(side: Any) -> bool:

@@ -86,6 +86,12 @@ def read_manifest(folder: Path) -> Facts:
         DamagedFileError: If it was changed or damaged, or has another format.
     """
     path = folder / MANIFEST
+    if folder.is_dir() and not path.exists():
+        raise MissingError(
+            f"{folder} is not the folder of a corpus: it has no {MANIFEST}.",
+            file=path,
+            remedy="Codes.open(RUN) opens the corpus of a run folder.",
+        )
     manifest = checked.read_json(path, remedy(folder))
     checked.check_format(path, manifest, FORMAT, remedy(folder))
     with checked.naming(path, remedy(folder)):

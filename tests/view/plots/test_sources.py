@@ -5,11 +5,14 @@ import shutil
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+import nanosae
 from nanosae import plot
 from nanosae.analysis.comparisons.contrast import contrast
+from nanosae.model.weights import Weights
 from nanosae.view.plots.sources import weight_matrices
 
 
@@ -63,3 +66,43 @@ def test_weights_of_any_type_are_float32(kind):
     assert W_enc.dtype == np.float32
     assert W_enc.tolist() == [[0, 1, 2], [3, 4, 5]]
     assert W_dec.tolist() == [[0, 3], [1, 4], [2, 5]]
+
+
+def test_every_figure_of_a_run_is_one_of_its_analysis(run, codes):
+    analysis = nanosae.open(run)
+    drawn = [
+        "activations",
+        "cooccurrence",
+        "density",
+        "dictionary",
+        "family_tree",
+        "frontier",
+        "l0",
+        "probing",
+        "texts",
+        "training",
+        "weights",
+        "plot_dictionary",
+        "plot_umap",
+    ]
+    for name in drawn:
+        draw = getattr(plot, name)
+        assert draw(analysis).to_json() == draw(run).to_json(), name
+    assert plot.metrics(analysis) == plot.metrics(run)
+    assert plot.snapshots(analysis).keys() == plot.snapshots(run).keys()
+    by_column = plot.over_time(analysis, "year").to_dict()
+    values = pd.Series(codes.column("year"), name="year")
+    assert plot.over_time(analysis, values).to_dict() == by_column
+
+
+def test_two_analyses_are_matched_by_their_models(run):
+    analysis = nanosae.open(run)
+    weights = Weights.load(run)
+    expected = nanosae.match(weights, weights)
+    for given in (analysis, run, str(run)):
+        pd.testing.assert_frame_equal(nanosae.match(given, weights), expected)
+    several = nanosae.stability(analysis, [analysis])
+    assert nanosae.stability(run, analysis).tolist() == several.tolist()
+    assert nanosae.splitting(run, analysis)["n_children"].tolist() == (
+        nanosae.splitting(weights, weights)["n_children"].tolist()
+    )

@@ -113,6 +113,12 @@ def titled(
     return figure.update_layout(title=text, height=height or figure.layout.height)
 
 
+def run_of(source: Any) -> Any:
+    """Return the run folder of an `Analysis`; anything else unchanged."""
+    is_analysis = hasattr(source, "codes") and hasattr(source, "run")
+    return source.run if is_analysis else source
+
+
 def run_suffix(source: Any) -> str:
     """Return the end of a title that names the run; "" for other sources."""
     if not isinstance(source, str | Path):

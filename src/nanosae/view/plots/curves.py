@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from nanosae.view.plots.base import panel, panel_figure, run_suffix, titled
+from nanosae.view.plots.base import panel, panel_figure, run_of, run_suffix, titled
 from nanosae.view.plots.sources import Metrics, metrics
 from nanosae.view.style import COLORS
 
@@ -58,6 +58,7 @@ def training(run: Metrics) -> go.Figure:
     Raises:
         MissingError: If the run has logged nothing.
     """
+    run = run_of(run)
     table = _metrics_table(run)
     has_coefficient = any(table.get("coefficient", ()))
     panels = [*PANELS, COEFFICIENT if has_coefficient else THROUGHPUT]

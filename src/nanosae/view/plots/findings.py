@@ -19,6 +19,7 @@ from nanosae.view.plots.base import (
     escape_wrapped,
     panel,
     panel_figure,
+    run_of,
     run_suffix,
     titled,
 )
@@ -43,6 +44,7 @@ def contrast(found: Any, *, n: int = 20) -> go.Figure:
     """
     import pandas as pd
 
+    found = run_of(found)
     result = contrast_result(found)
     about = result["about"]
     table = pd.DataFrame(result["findings"]).head(n)
@@ -161,13 +163,16 @@ def over_time(source: Any, column: Any = None, *, n: int = 6) -> go.Figure:
     Raises:
         DataError: If the column is missing, or has neither numbers nor dates.
     """
+    from nanosae.analysis.columns import name_of
+
+    source = run_of(source)
     if column is None:
         result = contrast_result(source)
         lines = _feature_shares(result, n)
         title, axis = "Features", result["about"]["column"]
     else:
         lines = _topic_shares(topics_of(source), column, n)
-        title, axis = "Topics", column if isinstance(column, str) else "time"
+        title, axis = "Topics", name_of(column) or "time"
     if not lines:
         raise DataError("nothing changes over time: nothing to draw.")
     titles = [escape_short(name, 36) for name, _ in lines]
@@ -227,11 +232,11 @@ def _topic_shares(topics: Any, column: Any, n: int) -> list[tuple[str, pd.DataFr
     """Return the names of the largest topics, and their shares of the rows in each period."""
     import pandas as pd
 
+    from nanosae.analysis.columns import name_of, one_per_row
     from nanosae.analysis.comparisons.periods import periods
 
-    is_name = isinstance(column, str)
-    values = topics.codes.column(column) if is_name else np.asarray(column)
-    found = periods(values, column if is_name else "time")
+    values = one_per_row(topics.codes, column)
+    found = periods(values, name_of(column) or "time")
     starts, topic = found.start[found.kept], topics.row_topic[found.kept]
     shares = pd.crosstab(starts, topic, normalize="index")
     largest = topics.table.head(n)

@@ -19,6 +19,7 @@ from nanosae.view.plots.base import (
     histogram,
     panel,
     panel_figure,
+    run_of,
     run_suffix,
     titled,
 )
@@ -70,11 +71,13 @@ def weights(source: Any) -> go.Figure:
     """Plot the distributions of weights, norms and cosines, for a run with a slider over snapshots.
 
     Args:
-        source: A run folder with snapshots, or a model or Weights for the final state.
+        source: A run folder with snapshots or an `Analysis` of it, or a model or Weights for the
+            final state.
 
     Raises:
         MissingError: If the run has no snapshots.
     """
+    source = run_of(source)
     if isinstance(source, str | Path):
         by_step: dict[int, Any] = snapshots(source)
     else:
@@ -198,8 +201,9 @@ def density(source: Any) -> go.Figure:
     """Plot the distribution of the features' densities (log10).
 
     Args:
-        source: Codes, or a run folder with codes.
+        source: Codes, a run folder with codes, or an `Analysis`.
     """
+    source = run_of(source)
     codes = as_codes(source)
     log_density = np.log10(codes.density[codes.counts > 0])
     n = codes.n_features
@@ -222,12 +226,13 @@ def activations(source: Any, feature: int | None = None) -> go.Figure:
     """Plot the distribution of the activations of one feature, or of all on up to 50,000 rows.
 
     Args:
-        source: Codes, or a run folder with codes.
+        source: Codes, a run folder with codes, or an `Analysis`.
         feature: Number of the feature; None: all features.
 
     Raises:
         DataError: If there are no activations.
     """
+    source = run_of(source)
     codes = as_codes(source)
     if feature is None:
         values = codes.take(drawn_rows(codes, MAX_ROWS)).data
@@ -252,8 +257,9 @@ def l0(source: Any) -> go.Figure:
     """Plot the distribution of the number of active features per row.
 
     Args:
-        source: Codes, or a run folder with codes.
+        source: Codes, a run folder with codes, or an `Analysis`.
     """
+    source = run_of(source)
     codes = as_codes(source)
     per_shard = [np.diff(block.indptr) for _, block in codes.shards(values=False)]
     counts = np.concatenate([*per_shard, np.zeros(0, np.int64)])

@@ -18,6 +18,7 @@ from nanosae.view.plots.base import (
     empty_figure,
     escape,
     escape_wrapped,
+    run_of,
     run_suffix,
     titled,
 )
@@ -42,6 +43,7 @@ def dictionary(source: Any, labels: Mapping[int, str] | None = None) -> go.Figur
         source: A model, Weights, codes in a run folder, or a run folder.
         labels: Names of features; by default those of the run.
     """
+    source = run_of(source)
     codes = _known_codes(source)
     _, decoder = weight_matrices(source if codes is None else codes.weights())
     is_drawn = np.linalg.norm(decoder, axis=1) > 0
@@ -87,12 +89,13 @@ def texts(source: Any, *, points: int = POINTS) -> go.Figure:
     Colours and labels show clusters of the map; labels are words that distinguish their texts.
 
     Args:
-        source: Codes with embeddings, a run folder, or an array or frame of numbers.
+        source: Codes with embeddings, a run folder, an `Analysis`, or an array or frame of numbers.
         points: Maximum number of rows; more are sampled.
 
     Raises:
         DataError: If there are no rows, or numbers are not finite.
     """
+    source = run_of(source)
     row_texts: list[str] = []
     if isinstance(source, Codes | str | Path):
         codes = as_codes(source)

@@ -11,31 +11,34 @@ import numpy as np
 
 from nanosae.analysis.similarity import as_float32
 from nanosae.codes import Codes, as_codes
+from nanosae.codes.given import HoldsCodes
 from nanosae.errors import DamagedFileError, DataError, MissingError
 from nanosae.model.weights import Weights
 from nanosae.runs.folder import verify_training
 from nanosae.runs.results import fresh_value, load_contrasts, needed_value
 from nanosae.runs.tables import known_labels
 from nanosae.view.files import read_arrays, read_json
+from nanosae.view.plots.base import run_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
 TOPICS = 20  # of a run without topics
 
-# a run folder, or the lines of its metrics
-Metrics = str | Path | Sequence[Mapping[str, Any]]
+# a run folder, an `Analysis`, or the lines of the metrics
+Metrics = str | Path | HoldsCodes | Sequence[Mapping[str, Any]]
 
 
-def metrics(run: Metrics) -> list[dict[str, Any]]:
+def metrics(run: Any) -> list[dict[str, Any]]:
     """Return the complete lines of a run's metrics.jsonl.
 
     Args:
-        run: A run folder, or the lines themselves.
+        run: A run folder, an `Analysis` of it, or the lines themselves.
 
     Raises:
         MissingError: If there are none yet.
     """
+    run = run_of(run)
     if not isinstance(run, str | Path):
         return [dict(line) for line in run]
     verify_training(run)
@@ -53,12 +56,13 @@ def metrics(run: Metrics) -> list[dict[str, Any]]:
         raise DamagedFileError(f"{path} is damaged ({error}).", file=path) from error
 
 
-def snapshots(run: str | Path) -> dict[int, dict[str, np.ndarray]]:
-    """Return the complete snapshots of a run by step.
+def snapshots(run: Any) -> dict[int, dict[str, np.ndarray]]:
+    """Return the complete snapshots of a run folder, or of an `Analysis` of it, by step.
 
     Raises:
         MissingError: If there are none.
     """
+    run = run_of(run)
     verify_training(run)
     found = {}
     for path in sorted(Path(run).glob("snapshots/*.npz")):
@@ -89,12 +93,14 @@ def feature_name(labels: Mapping[int, str], feature: int) -> str:
 def named_runs(runs: Any) -> dict[str, Any]:
     """Return runs by name, from a mapping, a folder of runs, a list of runs or a single run."""
     if isinstance(runs, Mapping):
-        return dict(runs)
+        return {name: run_of(run) for name, run in runs.items()}
+    runs = run_of(runs)
     if isinstance(runs, str | Path) and not (Path(runs) / "config.json").exists():
         inside = sorted(path.parent for path in Path(runs).glob("*/config.json"))
         runs = inside or runs
     if not isinstance(runs, list | tuple):
         runs = [runs]
+    runs = [run_of(run) for run in runs]
     return {_run_name(run, i): run for i, run in enumerate(runs)}
 
 

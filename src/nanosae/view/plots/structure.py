@@ -19,6 +19,7 @@ from nanosae.view.plots.base import (
     escape_short,
     panel,
     panel_figure,
+    run_of,
     run_suffix,
     titled,
 )
@@ -39,7 +40,7 @@ def cooccurrence(source: Any, families: Any = None, *, n: int = 60) -> go.Figure
     """Draw a heat map of features that are active together, ordered by family.
 
     Args:
-        source: Codes, or a run folder with codes.
+        source: Codes, a run folder with codes, or an `Analysis`.
         families: Families; by default the run's families.json.
         n: Number of features: the most frequent ones of the largest families.
 
@@ -47,6 +48,7 @@ def cooccurrence(source: Any, families: Any = None, *, n: int = 60) -> go.Figure
         MissingError: If the run has no families.json.
         DataError: If there is no family.
     """
+    source = run_of(source)
     codes = as_codes(source)
     labels = labels_of(source)
     table, _ = family_tables(codes.run if families is None else families)
@@ -119,7 +121,7 @@ def family_tree(
     """Draw families as trees in which each feature is below the more frequent one it occurs with.
 
     Args:
-        source: Families, or a run folder with families.json.
+        source: Families, a run folder with families.json, or an `Analysis`.
         family: Number of a family; None: the n largest families that share no feature.
         labels: Names of features; by default those of the run.
         n: Number of families.
@@ -129,6 +131,7 @@ def family_tree(
         MissingError: If the run has no families.json.
         DataError: If there is no such family.
     """
+    source = run_of(source)
     table, edges = family_tables(source)
     if labels is None:
         labels = labels_of(source)
@@ -262,6 +265,8 @@ def splitting_flow(
     """
     from nanosae.analysis.matching import splitting
 
+    small = run_of(small)
+    large = run_of(large)
     table = splitting(
         _codes_or_decoder(small), _codes_or_decoder(large), threshold=threshold
     )
