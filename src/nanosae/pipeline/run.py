@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -136,8 +137,8 @@ def run_plan(
     """Carry out a plan; keywords and errors are those of `run`."""
     from nanosae.pipeline.result import Analysis
 
-    if n_topics < 1:
-        raise ConfigError(f"n_topics={n_topics} must be at least 1.")
+    if not isinstance(n_topics, Integral) or n_topics < 1:
+        raise ConfigError(f"n_topics={n_topics} must be a whole number of at least 1.")
     for line in plan.lines():
         say(line)
     if output is None:

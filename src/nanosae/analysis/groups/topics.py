@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain, pairwise
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -132,9 +133,10 @@ class Topics:
         Raises:
             ConfigError: If `n` is not between 1 and the number of sampled rows.
         """
-        if not 1 <= n <= len(self.sample):
+        if not isinstance(n, Integral) or not 1 <= n <= len(self.sample):
             raise ConfigError(
-                f"n={n} topics: there are {len(self.sample)} rows to make them of."
+                f"n={n} topics: there are {len(self.sample)} rows to make them of.",
+                remedy="Give a whole number between 1 and the number of rows.",
             )
         return replace(self, n=n)
 
