@@ -132,6 +132,45 @@ def test_notes_on_a_training(measured, expected):
         assert expected in found[0]
 
 
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_gradients_turned_off_by_the_caller_change_nothing(mode):
+    trainer = SAETrainer(TrainConfig(hidden_size=16, k=4, steps=5))
+    expected = trainer.train(rows(), progress=False)
+    with mode():
+        found = trainer.train(rows(), progress=False)
+        assert not torch.is_grad_enabled()
+    assert same(found, expected)
+    assert found.encode(torch.ones(2, 8)).requires_grad
+    with mode():
+        targets = trainer.train(torch.from_numpy(rows()), rows(), progress=False)
+    assert torch.isfinite(targets.W_dec).all()
+
+
+def test_a_stream_that_turns_gradients_off_changes_nothing():
+    x, modes = rows(2000), []
+
+    def plain():
+        for start in range(0, len(x), 100):
+            modes.append(torch.is_grad_enabled())
+            yield x[start : start + 100]
+
+    def turns_gradients_off():
+        with (
+            torch.no_grad()
+        ):  # holds until the next batch, outside of the generator, too
+            yield from plain()
+
+    settings = {"hidden_size": 16, "k": 4, "batch_size": 50}
+    buffer_bytes = 4 * 4 * 8 * 500  # the stream is longer than a buffer of 500 rows
+    config = TrainConfig(steps=30, buffer_bytes=buffer_bytes, **settings)
+    expected = SAETrainer(config).train(plain, progress=False)
+    assert torch.is_grad_enabled()
+    assert not any(modes)  # models in streams keep nothing for gradients
+    found = SAETrainer(config).train(turns_gradients_off, progress=False)
+    assert torch.is_grad_enabled()
+    assert same(found, expected)
+
+
 def same(one, two):
     return all(torch.equal(one.tensors()[n], two.tensors()[n]) for n in one.tensors())
 

@@ -8,6 +8,7 @@ from itertools import count
 from typing import Any
 
 import numpy as np
+import torch
 
 from nanosae.data.dataset import Batch, Dataset
 from nanosae.data.order import rows_in_bytes
@@ -61,7 +62,8 @@ class Stream(Dataset):
         source = _start(batches)
         self._blocks = _read_blocks(source, input_size)
         nothing = 0, np.empty((0, 0))
-        width, self._surplus = next(self._blocks, nothing)
+        with torch.no_grad():
+            width, self._surplus = next(self._blocks, nothing)
         total_width = max(1, self._surplus.shape[1])
         self._rows_per_buffer = rows_in_bytes(buffer_bytes // 4, total_width)
         first = self._fill_buffer()
@@ -80,6 +82,7 @@ class Stream(Dataset):
             f"Mean, scale and held-out rows come from the first {len(first):,} rows."
         )
 
+    @torch.no_grad()  # in each thread; and what the batches set lasts no longer
     def _fill_buffer(self) -> np.ndarray:
         """Collect the rows of a buffer, fewer at the end of the stream."""
         blocks = [self._surplus]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, enable_grad, inference_mode
 
 from nanosae import sinks
 from nanosae.config import TrainConfig
@@ -49,6 +49,8 @@ class Trained:
     notes: list[str]
 
 
+@inference_mode(False)
+@enable_grad()  # notebooks on language models turn gradients off
 def train_together(
     configs: Sequence[TrainConfig],
     folders: Sequence[Path | None],
