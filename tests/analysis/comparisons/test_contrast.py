@@ -71,6 +71,19 @@ def test_several_values_may_be_given_in_any_container(compared_codes, make):
     assert given.table["p"].tolist() == both.table["p"].tolist()
 
 
+def test_two_groups_of_rows_have_different_names(compared_codes):
+    is_a = compared_codes.column("group") == "A"
+    by_value = contrast(compared_codes, "A", "B", by="group")
+    by_mask = contrast(compared_codes, is_a, ~is_a)
+    assert by_mask.table["p"].tolist() == by_value.table["p"].tolist()
+    sentences = [line for line in repr(by_mask).splitlines() if " make up " in line]
+    assert sentences
+    for line in sentences:
+        first, second = line.split(" and ")
+        assert first.endswith("chosen rows")
+        assert ("other" in first) != ("other" in second)
+
+
 def test_the_name_of_a_column_is_not_silently_a_word(tmp_path):
     texts = [f"a text of the {'group' if i % 2 else 'other'} {i}" for i in range(200)]
     active = np.random.default_rng(0).random((200, 9)) < 0.4

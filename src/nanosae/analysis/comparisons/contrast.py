@@ -59,6 +59,8 @@ from nanosae.analysis.row_order import as_mask, in_row_order
 from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.errors import ConfigError, DataError, near_names
 
+CHOSEN = "the chosen rows"  # name of a group given by its rows
+
 
 def contrast(
     codes: Corpus,
@@ -114,6 +116,8 @@ def contrast(
             in_b &= ~is_missing(one_per_row(codes, by))
     else:
         in_b, name_b = _members(codes, b, by)
+        if name_b == name_a == CHOSEN:
+            name_b = "the other chosen rows"
     column = None if by is None else name_of(by)
     _require_disjoint(in_a, name_a, in_b, name_b, column)
     facts = {"column": column, "b": name_b, "left_out": _features_among(a, b, by)}
@@ -164,7 +168,7 @@ def _members(codes: Codes, group: Any, by: Any) -> tuple[np.ndarray, str]:
         return _rows_with_value(codes, group, by)
     if isinstance(group, str):
         return _rows_with_text(codes, group), f"texts with “{group}”"
-    name = "the chosen rows"
+    name = CHOSEN
     if _is_whole_number(group):
         name = f"rows of feature {group}"
         group = codes.feature(int(group))[0]
