@@ -169,6 +169,26 @@ def test_debug_anywhere_shows_the_traceback(place, tmp_path, capfd, monkeypatch)
     assert err.splitlines()[-1].startswith("error: this is a defect")
 
 
+def test_a_warning_is_one_line_without_code_and_said_once(tmp_path):
+    program = """
+import sys, warnings
+from nanosae.cli import main
+from nanosae.runs import folder
+def warns(path):
+    for stacklevel in (1, 2, 1):
+        warnings.warn("The SAE was trained on another layer.", stacklevel=stacklevel)
+    warnings.warn("old", FutureWarning)
+folder.verify_training = warns
+main(["info", sys.argv[1]])
+"""
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    lines = done.stderr.splitlines()
+    assert lines.count("warning: The SAE was trained on another layer.") == 1
+    assert "UserWarning" not in done.stderr
+    assert "FutureWarning: old" in done.stderr  # of libraries: as ever
+
+
 def test_words_behind_two_hyphens_are_no_flags(capfd):
     assert main(["search", "nowhere", "--", "--k"]) == 2
     assert "nowhere does not exist" in line_of(capfd)

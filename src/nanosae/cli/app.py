@@ -177,7 +177,7 @@ def _launch(
                 f"nanosae {command.__name__} has no result to print as JSON."
             )
         shows_bars = output.shows_progress() and command not in WITHOUT_BARS
-        with bars(shows_bars):
+        with bars(shows_bars), output.plain_warnings():
             command(*bound.args, **bound.kwargs)
         sys.stdout.flush()
     except SystemExit as stop:

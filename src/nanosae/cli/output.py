@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import sys
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,6 +116,25 @@ def say_beside_results(line: str) -> None:
     """Print a line on standard error, apart from the results, unless quiet."""
     if not _quiet:
         print(line, file=sys.stderr)
+
+
+@contextlib.contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Print each warning to users once, without the line of code that raised it."""
+    shown: set[str] = set()
+
+    def show(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
+        text = str(message)
+        if not issubclass(category, UserWarning):
+            usual(message, category, *place, **more)
+        elif text not in shown:
+            shown.add(text)
+            print(f"warning: {text}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        usual = warnings.showwarning
+        warnings.showwarning = show
+        yield
 
 
 def say_notes(notes: Iterable[str]) -> None:
