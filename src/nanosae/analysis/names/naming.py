@@ -4,7 +4,8 @@ A name consists of up to three terms with content (`name_terms`), from a greedy 
 how well they find the feature's texts and how well they fit them (`name_search`).
 
 Features whose names begin with the same term keep it, and get further terms from the texts on which
-they are stronger than the others. No two features have the same name.
+they are stronger than the others; a term without content stays alone. No two features have the same
+name.
 
 Terms without content ("next", "how do i", a first name) name a feature only if they find its texts
 twice as well as any name with content. So do numbers, letters, stop words and beginnings of words
@@ -58,7 +59,7 @@ def choose_names(
     meaning: Meaning | None = None,
     term_meaning: TermMeaning | None = None,
 ) -> list[Name]:
-    """Select a name for each feature, frequent features first.
+    """Select a name for each feature; frequent features first choose between equal names.
 
     Args:
         words: Terms of all texts.
@@ -80,40 +81,22 @@ def choose_names(
         term_meaning=term_meaning,
         place_of={term: place for place, term in enumerate(words.terms)},
     )
+    own_names = [
+        _choose_name(corpus, own, taken=set())
+        for own in tracked(features, "choose labels")
+    ]
+    names = list(own_names)
+    taken: set[frozenset[int]] = set()
+    all_siblings = _siblings(own_names)
     n_rows = np.array([len(own.rows) for own in features])
     order = largest_places(n_rows, len(features)).tolist()
-    nothing = [None] * len(features)
-    first_pass = _choose_in_order(corpus, features, order, nothing, nothing)
-    apart = []
-    shared_terms = []
-    without_siblings: list[Name | None] = []
-    for own, name, places in zip(
-        features, first_pass, _siblings(first_pass), strict=True
-    ):
-        siblings = [features[place] for place in places]
-        apart.append(_apart_from(own, siblings))
-        shared_terms.append(name.terms[0] if siblings else None)
-        without_siblings.append(None if siblings else name)
-    return _choose_in_order(corpus, apart, order, shared_terms, without_siblings)
-
-
-def _choose_in_order(
-    corpus: TermCorpus,
-    features: Sequence[FeatureWords],
-    order: Sequence[int],
-    shared_terms: Sequence[int | None],
-    known: Sequence[Name | None],
-) -> list[Name]:
-    """Name features one by one with distinct names; a known name is kept if it is not taken."""
-    without_terms = Name([], [], None)
-    names = [without_terms] * len(features)
-    taken: set[frozenset[int]] = set()
     for i in tracked(order, "choose labels"):
-        name = known[i]
-        if name is None or frozenset(name.terms) in taken:
-            name = _choose_name(corpus, features[i], taken, shared_terms[i])
-        names[i] = name
-        taken.add(frozenset(name.terms))
+        siblings = [features[place] for place in all_siblings[i]]
+        if siblings:
+            names[i] = _name_apart(corpus, features[i], siblings, own_names[i], taken)
+        if frozenset(names[i].terms) in taken:
+            names[i] = _choose_name(corpus, features[i], taken)
+        taken.add(frozenset(names[i].terms))
     return names
 
 
@@ -147,24 +130,42 @@ def _apart_from(own: FeatureWords, siblings: Sequence[FeatureWords]) -> FeatureW
     return replace(own, rows=own_rows, activations=own_activations)
 
 
-def _choose_name(
+def _name_apart(
     corpus: TermCorpus,
     own: FeatureWords,
+    siblings: Sequence[FeatureWords],
+    name: Name,
     taken: set[frozenset[int]],
-    shared_term: int | None,
 ) -> Name:
-    """Select the name of a feature; a term shared with other features comes first."""
+    """Return the first term of a name with others, from the texts on which no sibling is stronger.
+
+    A name that begins with a term without content stays as it is.
+    """
+    search = _search_by_content(corpus, _apart_from(own, siblings))
+    first_term = name.terms[0]
+    if first_term not in search.candidates:
+        return name
+    search.begin_with(first_term)
+    search.add_terms(taken, most=MAX_TERMS - 1)
+    return search.name()
+
+
+def _search_by_content(corpus: TermCorpus, own: FeatureWords) -> NameSearch:
+    """Return a search among the terms with content that are typical of a feature."""
     typical = own.terms[:CANDIDATES].tolist()
-    strengths = _strengths(corpus, own)
     with_content = [term for term in typical if has_content(corpus, term)]
     whole = [term for term in with_content if is_whole(corpus, term)] or with_content
     common = [term for term in whole if is_common(corpus, term)]
-    by_content = NameSearch(corpus, own, strengths, common or whole)
-    if shared_term in by_content.candidates:
-        by_content.begin_with(shared_term)
-        by_content.add_terms(taken, most=MAX_TERMS - 1)
-        return by_content.name()
+    return NameSearch(corpus, own, _strengths(corpus, own), common or whole)
+
+
+def _choose_name(
+    corpus: TermCorpus, own: FeatureWords, taken: set[frozenset[int]]
+) -> Name:
+    """Select the name of a feature by itself, but none that is taken."""
+    by_content = _search_by_content(corpus, own)
     by_content.add_terms(taken)
+    typical = own.terms[:CANDIDATES].tolist()
     of_form = [term for term in typical if is_of_form(corpus, term)]
     of_form += [term for term in own.forms.tolist() if term not in of_form]
     loose = [term for term in of_form if is_loose_phrase(corpus, term)]
@@ -173,7 +174,7 @@ def _choose_name(
     for candidates in (tidy, loose):
         if not candidates:
             continue
-        by_form = NameSearch(corpus, own, strengths, candidates)
+        by_form = NameSearch(corpus, own, by_content.strengths, candidates)
         by_form.add_terms(taken, most=1)
         if by_form.f1 > FORM_ADVANTAGE * best.f1:
             best = by_form
