@@ -46,6 +46,22 @@ def test_siblings_get_names_that_tell_them_apart(tmp_path):
     assert alone.split(", ")[0] in ("perl module cpan", "perl", "module", "cpan")
 
 
+@pytest.mark.parametrize(
+    ("term", "texts", "spelling"),
+    [
+        ("w", ["my W-2 form", "a W-2.", "the w"], "W-2"),
+        ("c", ["in C++, and", "C++", "c"], "C++"),
+        ("8", ["1/8", "3/8", "8", "8."], "8"),
+        ("x", ["x, y", "X", "x."], "x"),
+        ("b", ["nothing"], "b"),
+        ("bank of", ["Bank  of", "Bank\nof", "bank of"], "Bank of"),
+        ("a.b", ["a+b"], "a.b"),
+    ],
+)
+def test_terms_are_spelled_as_they_mostly_are_in_the_texts(term, texts, spelling):
+    assert word_forms.usual_spelling(term, texts) == spelling
+
+
 def test_names_keep_the_usual_spelling(tmp_path):
     rng = np.random.default_rng(0)
     texts = [" ".join(rng.choice(NOISE, 6)) for _ in range(200)]
@@ -257,6 +273,11 @@ def test_no_two_words_of_a_name_are_forms_of_one(tmp_path):
         ("flowers", "flowering", True),
         ("cat", "cats", True),
         ("cat", "cast", False),
+        ("tax", "taxes", True),
+        ("running", "run", True),
+        ("car's", "car", True),
+        ("bodies", "body", True),
+        ("rating", "rat", False),
         ("index", "indexes", True),
         ("indexes", "individual", False),
         ("機械学習", "学習", True),
@@ -285,22 +306,58 @@ def planted_words(n=900, seed=0, marks=MARKS):
     return np.array(texts, dtype=object), is_active
 
 
-def named(texts, activations, meaning=None, without_content=()):
-    """The terms that one feature is named with, all rows being training rows."""
+def named_together(texts, activations, meaning=None, without_content=()):
+    """The names of features, and all words; all rows are training rows."""
     words = Words(texts, np.ones(len(texts), bool))
-    rows = np.flatnonzero(activations)
-    inactive = np.flatnonzero(activations == 0)[:50]
-    strengths = activations[rows].astype(float)
-    own = feature_words(words, rows, strengths, inactive, 10)
+    features = []
+    for column in np.transpose(activations):
+        rows = np.flatnonzero(column)
+        inactive = np.flatnonzero(column == 0)[:50]
+        strengths = column[rows].astype(float)
+        features.append(feature_words(words, rows, strengths, inactive, 10))
     informative = ~np.isin(words.terms, without_content) * 1.0
     term_meaning = None
     if meaning is not None:
-        terms = naming.candidate_terms([own])
+        terms = naming.candidate_terms(features)
         term_meaning = terms_by_corpus(meaning, words, terms)
-    (name,) = naming.choose_names(
-        words, informative, [own], np.arange(len(texts)), meaning, term_meaning
+    names = naming.choose_names(
+        words, informative, features, np.arange(len(texts)), meaning, term_meaning
     )
-    return [str(words.terms[term]) for term in name.terms], name, words
+    return names, words
+
+
+def named(texts, activations, meaning=None, without_content=()):
+    """The terms that one feature is named with, its name, and all words."""
+    column = np.asarray(activations)[:, None]
+    (name,), words = named_together(texts, column, meaning, without_content)
+    return words.terms[name.terms].tolist(), name, words
+
+
+def siblings_named(words_of_features, without_content=NOISE):
+    """The terms of two features that are active on the same 80 texts, each stronger on 40."""
+    rng = np.random.default_rng(0)
+    activations = np.zeros((400, 2))
+    activations[:40] = (3, 1)
+    activations[40:80] = (1, 3)
+    texts = []
+    for i in range(400):
+        own = words_of_features[i // 40] if i < 80 else [""]
+        texts.append(f"{rng.choice(NOISE)} {own[i % len(own)]} {rng.choice(NOISE)}")
+    names, words = named_together(
+        np.array(texts, dtype=object), activations, without_content=without_content
+    )
+    return [words.terms[name.terms].tolist() for name in names]
+
+
+def test_only_the_sibling_that_something_tells_apart_has_a_further_term():
+    names = siblings_named([["ruby"], ["ruby", "ruby opal", "opal"]])
+    assert names == [["ruby"], ["ruby", "opal"]]
+
+
+def test_siblings_keep_a_term_without_content():
+    few_with_content = ["tom", "tom", "tom", "tom jade"]
+    names = siblings_named([["tom"], few_with_content], ["tom", *NOISE])
+    assert [name[0] for name in names] == ["tom", "tom"]
 
 
 @pytest.mark.parametrize(

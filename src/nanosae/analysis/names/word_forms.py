@@ -12,6 +12,7 @@ import numpy as np
 from nanosae.text.tokens import UNSPACED, stem
 
 UNSPACED_START = re.compile(f"[{UNSPACED}]")
+MOST = 0.5  # share of a letter's places from which on it is spelled as in them
 STEM = 4  # minimum number of initial letters that equal words share
 
 
@@ -54,6 +55,8 @@ def same_word(word: str, other: str) -> bool:
         return False
     if word == other or f"{word}s" == other or word == f"{other}s":
         return True
+    if _is_inflection(word, other) or _is_inflection(other, word):
+        return True
     shorter, longer = sorted((len(word), len(other)))
     n_letters = max(STEM, round(0.6 * longer))
     has_same_stem = word[:n_letters] == other[:n_letters]
@@ -65,23 +68,48 @@ def same_word(word: str, other: str) -> bool:
     return any(two in other for two in neighbours)
 
 
+def _is_inflection(form: str, word: str) -> bool:
+    """Return whether a form is an inflection of a short word ("taxes", "car's")."""
+    without_ending = re.split("['’]", form)[0]
+    return word in (without_ending, stem(without_ending))
+
+
 def usual_spelling(term: str, texts: Sequence[str] | np.ndarray) -> str:
     """Return the most frequent spelling of a term in some texts.
+
+    A letter or digit that most often stands in one longer form ("W-2", "C++") is spelled so.
 
     Example:
         >>> usual_spelling("node js", ["Node.js is", "and Node.js", "node js"])
         'Node.js'
+        >>> usual_spelling("w", ["my W-2 form", "a W-2", "w"])
+        'W-2'
         >>> usual_spelling("over-", ["Overact", "to overeat"])
         'over-'
     """
     if term.endswith("-"):  # the beginning of words
         return term
+    if len(term) == 1 and term.isascii():
+        inside = rf"(?:\w+[-/&.])*\b{term}\b(?:[-/&.]\w+|[+#]+)*"
+        spelling, share = _most_frequent(inside, texts)
+        if share > MOST:
+            return spelling
     words = [re.escape(word) for word in term.split(" ")]
     pattern = r"\W+".join(words)
     if not is_unspaced(term):
         pattern = rf"\b{pattern}\b"
+    spelling, _ = _most_frequent(pattern, texts)
+    return spelling or term
+
+
+def _most_frequent(
+    pattern: str, texts: Sequence[str] | np.ndarray
+) -> tuple[str, float]:
+    """Return what a pattern matches most often in some texts, and its share of all matches."""
     all_texts = "\n".join(texts)
-    spellings = re.findall(pattern, all_texts, re.IGNORECASE) or [term]
-    counts = Counter(" ".join(spelling.split()) for spelling in spellings)
-    [(usual, _)] = counts.most_common(1)
-    return usual
+    matches = re.findall(pattern, all_texts, re.IGNORECASE)
+    counts = Counter(" ".join(match.split()) for match in matches)
+    if not counts:
+        return "", 0.0
+    [(usual, times)] = counts.most_common(1)
+    return usual, times / len(matches)
