@@ -170,6 +170,16 @@ def test_nothing_is_unpickled(tmp_path):
     assert (tmp_path / "exploded").exists()
 
 
+def test_a_folder_of_folders_names_one_to_choose(tmp_path):
+    for layer in ("layers.0", "layers.1"):  # as `nanosae activations` writes them
+        (tmp_path / layer).mkdir()
+        np.save(tmp_path / layer / "00000.npy", X)
+    remedy = f"Choose one of the folders, such as {tmp_path / 'layers.0'}."
+    for given in (tmp_path, tmp_path / "*"):
+        fails(given, remedy, kind=FileNotFoundError)
+    assert_holds(open_rows(tmp_path / "layers.0"), X)
+
+
 def test_files_with_several_arrays_are_refused(tmp_path):
     np.savez(tmp_path / "x.npz", a=X, b=X)
     fails(tmp_path / "x.npz", "it holds 2 2-d arrays, 1 is needed")

@@ -37,10 +37,12 @@ def find_files(path: Path) -> list[Path]:
     is_missing = not files and not path.is_file()
     kind = MissingError if is_missing else DataError
     names = ", ".join(map(str, found[:SHOWN])) or "nothing"
+    folders = [file for file in found if file.is_dir()]
     raise kind(
         f"{path}: found {names}, but files of one of these types are needed: "
         f"{', '.join(SUFFIXES)}.",
         file=path,
+        remedy=f"Choose one of the folders, such as {folders[0]}." if folders else None,
     )
 
 
