@@ -698,7 +698,7 @@ add(
     "tests/analysis/names/test_naming.py",
     (
         "names: stop words name",
-        "if len(word_list) < MIN_STOP_WORDS and all(map(is_stop_word, word_list)):",
+        "if len(word_list) < MIN_STOP_WORDS and all(map(words.is_stop_word, word_list)):",
         "if False:",
     ),
     (

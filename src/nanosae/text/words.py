@@ -10,6 +10,7 @@ from functools import cache
 import numpy as np
 import scipy.sparse as sp
 
+from nanosae.text.stop_words import is_stop_word, stop_words_of
 from nanosae.text.tokens import EMOJI, UNSPACED, is_unspaced, marks
 from nanosae.text.unspaced import unspaced_tokens
 
@@ -51,6 +52,7 @@ class Words:
         weight: Relevance of each term to each text: BM25's saturated frequency (Robertson and
             Zaragoza 2009, k1 = 1.2, b = 0.75), divided by √(0.3 + the text's relative length)
             because a sum over hundreds of words favours long texts; csr_array (n, T) float32.
+        stop_words: Stop words of the texts' languages.
 
     Example:
         >>> words = Words(np.array(["big red car", "A big red bus.", "red, big"]), np.ones(3, bool))
@@ -79,32 +81,11 @@ class Words:
         n_seen_with_term = self.presence[np.flatnonzero(seen)].sum(0)
         self.share = (n_seen_with_term + 0.5) / (self.n + 1)
         self.weight = _search_weights(counts, tokens.n_words)
+        self.stop_words = stop_words_of(texts)
 
-
-def is_stop_word(word: str) -> bool:
-    """Return whether a word is an English stop word, including contractions.
-
-    Example:
-        >>> [word for word in ("the", "don't", "having", "bill", "tree") if not is_stop_word(word)]
-        ['bill', 'tree']
-    """
-    stem = re.split("['’]", word)[0]
-    if stem in _stop_words():
-        return True
-    has_ending = stem != word  # don't, isn't
-    return has_ending and stem.removesuffix("n") in _stop_words()
-
-
-@cache
-def _stop_words() -> frozenset[str]:
-    """Return scikit-learn's list without words that can be a topic, and with some additions."""
-    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
-
-    topics = "amount bill bottom call cry describe detail empty fill fire full interest mill mine"
-    topics += " move name part serious show side sincere system thick thin top"
-    more = "ca certain did didn does doing don especially got having just let like really said"
-    more += " than used uses using usually various want wants won"
-    return (ENGLISH_STOP_WORDS - set(topics.split())) | set(more.split())
+    def is_stop_word(self, word: str) -> bool:
+        """Return whether a word is a stop word in a language of the texts."""
+        return is_stop_word(word, self.stop_words)
 
 
 @dataclass(frozen=True)

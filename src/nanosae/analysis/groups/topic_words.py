@@ -11,9 +11,10 @@ import scipy.sparse as sp
 from nanosae.analysis.columns import one_hot
 from nanosae.analysis.names.keywords import log_odds
 from nanosae.analysis.names.meaning import Meaning, normal_auc
+from nanosae.analysis.names.name_terms import has_loose_end
 from nanosae.analysis.names.word_forms import usual_spelling
 from nanosae.text.tokens import is_unspaced, stem
-from nanosae.text.words import Words, is_stop_word
+from nanosae.text.words import Words
 
 MIN_TEXTS = 2  # minimum number of a topic's texts with a term, if there are as many
 MIN_SHARE = 0.02  # minimum share of a topic's texts with a term
@@ -27,8 +28,8 @@ def topic_words(
 
     A term is typical if it is in at least 2 % of the topic's texts and more likely there than in
     all other texts. Terms are ranked by the z-score of their log-odds ratio (Monroe, Colaresi and
-    Quinn 2008; see `nanosae.analysis.names.keywords.log_odds`). English stop words, and phrases
-    that begin or end with one, are left out. A phrase replaces a word if it is in half of the
+    Quinn 2008; see `nanosae.analysis.names.keywords.log_odds`). Stop words, and phrases that begin
+    or end with one, are left out. A phrase replaces a word if it is in half of the
     word's texts, and of terms that share a word only the best is kept.
 
     Args:
@@ -47,7 +48,8 @@ def topic_words(
     counts = sp.csr_array(one_hot(topic, n).T @ words.presence)
     sizes = np.bincount(topic[topic >= 0], minlength=n)
     total = counts.sum(axis=0)
-    says_something = np.array([_says_something(term) for term in words.terms], bool)
+    says_something = [_says_something(words, term) for term in words.terms]
+    says_something = np.array(says_something, dtype=bool)
     found = []
     for own, size in zip(range(n), sizes, strict=True):
         entries = slice(counts.indptr[own], counts.indptr[own + 1])
@@ -121,10 +123,11 @@ def spelled(terms: Sequence[str], texts: Sequence[str]) -> list[str]:
     return [usual_spelling(term, texts) for term in terms]
 
 
-def _says_something(term: str) -> bool:
-    """Return whether a term neither begins nor ends with a stop word."""
-    parts = term.split(" ")
-    return not (is_stop_word(parts[0]) or is_stop_word(parts[-1]))
+def _says_something(words: Words, term: str) -> bool:
+    """Return whether a term neither begins nor ends with a stop word or a particle."""
+    word_list = term.split(" ")
+    ends = (word_list[0], word_list[-1])
+    return not any(words.is_stop_word(word) or has_loose_end(word) for word in ends)
 
 
 def _without_repeats(terms: list[str], count: np.ndarray, most: int) -> list[str]:

@@ -22,7 +22,7 @@ import scipy.sparse as sp
 
 from nanosae.analysis.ranking import largest_places
 from nanosae.codes import Codes
-from nanosae.text.words import Words, is_stop_word
+from nanosae.text.words import Words
 
 PRIOR = 20.0  # α₀, the weight of the prior in texts
 MIN_COUNT = 2  # minimum number of active texts with a term, if there are as many
@@ -164,7 +164,7 @@ def _forms(
 
 def _is_form(words: Words, term: int) -> bool:
     """Return whether a term is a spelling, or a stop word that is not in many texts."""
-    is_stop = is_stop_word(words.terms[term])
+    is_stop = words.is_stop_word(words.terms[term])
     if not is_stop:
         return bool(words.spelling[term])
     is_word = words.spelling[term] or words.single[term]
@@ -253,7 +253,7 @@ def informativeness(codes: Codes, words: Words, rows: np.ndarray) -> np.ndarray:
     informative = np.where(np.isnan(informative), UNMEASURED, informative)
     informative = np.minimum(informative, MOST_INFORMATIVE)
     for term in np.flatnonzero(words.single):
-        if is_stop_word(words.terms[term]):
+        if words.is_stop_word(words.terms[term]):
             informative[term] = 0
     return informative
 

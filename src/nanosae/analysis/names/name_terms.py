@@ -21,7 +21,7 @@ import numpy as np
 from nanosae.analysis.names.meaning import Meaning, TermMeaning
 from nanosae.analysis.names.word_forms import is_unspaced
 from nanosae.text.unspaced import unspaced_words
-from nanosae.text.words import Words, is_stop_word
+from nanosae.text.words import Words
 
 # short words in Hiragana are mostly particles and endings, and so are these Chinese words
 PARTICLE = re.compile("[\u3041-\u309f]{1,3}|[的了是和与或及为也它这那您]")
@@ -68,7 +68,7 @@ class TermCorpus:
         """Return whether a word has content; words that are not terms are assumed to."""
         place = self.place_of.get(word)
         is_informative = place is None or self.informative[place] > 0
-        return is_informative and not is_stop_word(word)
+        return is_informative and not self.words.is_stop_word(word)
 
 
 def has_content(corpus: TermCorpus, term: int) -> bool:
@@ -76,22 +76,22 @@ def has_content(corpus: TermCorpus, term: int) -> bool:
     is_informative = corpus.informative[term] > 0
     if not is_informative:
         return False
-    return _ends_have_content(corpus.words.terms[term])
+    return _ends_have_content(corpus.words, term)
 
 
-@lru_cache(maxsize=2**16)
-def _ends_have_content(text: str) -> bool:
+def _ends_have_content(words: Words, term: int) -> bool:
+    text = words.terms[term]
     if is_unspaced(text):
         return True
     word_list = text.split(" ")
     ends = (word_list[0], word_list[-1])
-    return not any(is_stop_word(word) or len(word) < 2 for word in ends)
+    return not any(words.is_stop_word(word) or len(word) < 2 for word in ends)
 
 
 def is_whole(corpus: TermCorpus, term: int) -> bool:
     """Return whether a term is not a fragment of a longer phrase."""
     words = corpus.words
-    if _has_loose_end(words.terms[term]):
+    if has_loose_end(words.terms[term]):
         return False
     before = words.before[term]
     is_cut_before = before != "" and corpus.says_something(before)
@@ -99,7 +99,7 @@ def is_whole(corpus: TermCorpus, term: int) -> bool:
     if is_cut_before or is_cut_after:
         return False
     word_list = words.terms[term].split(" ")
-    if not any(is_stop_word(word) for word in word_list[1:-1]):
+    if not any(map(words.is_stop_word, word_list[1:-1])):
         return True
     first, last = word_list[0], word_list[-1]
     n_rarer = min(corpus.n_texts(first), corpus.n_texts(last))
@@ -107,7 +107,7 @@ def is_whole(corpus: TermCorpus, term: int) -> bool:
 
 
 @lru_cache(maxsize=2**16)
-def _has_loose_end(text: str) -> bool:
+def has_loose_end(text: str) -> bool:
     """Return whether a term without spaces begins or ends with a particle."""
     if not is_unspaced(text):
         return False
@@ -123,9 +123,9 @@ def is_of_form(corpus: TermCorpus, term: int) -> bool:
 
     One or two stop words ("of the") cannot, but three ("how do i") or a rarer word can.
     """
-    text = corpus.words.terms[term]
-    word_list = text.split(" ")
-    if len(word_list) < MIN_STOP_WORDS and all(map(is_stop_word, word_list)):
+    words = corpus.words
+    word_list = words.terms[term].split(" ")
+    if len(word_list) < MIN_STOP_WORDS and all(map(words.is_stop_word, word_list)):
         return False
     if len(word_list) == 1:
         return not has_content(corpus, term)
@@ -135,7 +135,7 @@ def is_of_form(corpus: TermCorpus, term: int) -> bool:
 def is_loose_phrase(corpus: TermCorpus, term: int) -> bool:
     """Return whether a phrase begins or ends with a stop word ("or relating to")."""
     text = corpus.words.terms[term]
-    return " " in text and not _ends_have_content(text)
+    return " " in text and not _ends_have_content(corpus.words, term)
 
 
 def is_common(corpus: TermCorpus, term: int) -> bool:
