@@ -55,6 +55,17 @@ def test_tensors_of_small_floats_are_read_exactly(dtype):
     assert np.array_equal(rows.take(np.array([3, 17])), x.float().numpy()[[3, 17]])
 
 
+@pytest.mark.parametrize("name", ["bfloat16", "float8_e4m3fn"])
+def test_numpy_s_small_floats_are_read_exactly(name):
+    kinds = pytest.importorskip("ml_dtypes", reason="JAX's types, which need ml_dtypes")
+    rows = X.astype(getattr(kinds, name))
+    expected = torch.from_numpy(X).to(getattr(torch, name)).float().numpy()
+    found = open_rows(rows).read(0, len(rows))
+    np.testing.assert_array_equal(found, expected)
+    with pytest.raises(DataError):  # twin: two bytes without a type
+        open_rows(rows.view(f"V{rows.itemsize}"))
+
+
 def test_sparse_frames_are_read():
     x = np.where(X > 0, X, 0)
     columns = {f"e{i}": pd.arrays.SparseArray(x[:, i]) for i in range(x.shape[1])}

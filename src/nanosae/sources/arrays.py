@@ -144,6 +144,9 @@ def dense(block: Any) -> Any:
         if block.is_floating_point():
             block = block.float()  # numpy has no bfloat16 or float8
         return block.detach().cpu().numpy()
+    dtype: Any = getattr(block, "dtype", None)
+    if getattr(dtype, "kind", "") == "V" and np.can_cast(dtype, np.float32):
+        return block.astype(np.float32)  # ml_dtypes' bfloat16 and float8, as of JAX
     return block.toarray() if hasattr(block, "toarray") else block
 
 
