@@ -84,6 +84,7 @@ class TrainConfig(CheckedFields):
             two buffers of a quarter of it each.
         columns: Names of the vector columns, if they cannot be detected.
         encoder: Name of the model that made the embeddings; stored with the SAE for text queries.
+        prompt: Prefix of the embedded texts, such as "passage: "; stored likewise.
         query_prompt: Prefix of text queries for the encoder, such as "query: "; stored likewise.
         checkpoint_every: Steps between checkpoints.
         log_every: Steps between lines of metrics.
@@ -133,6 +134,7 @@ class TrainConfig(CheckedFields):
     buffer_bytes: PositiveInt = 2**30
     columns: tuple[str, ...] | None = None
     encoder: str | None = None
+    prompt: str = ""
     query_prompt: str = ""
     checkpoint_every: PositiveInt = 500
     log_every: PositiveInt = 50
@@ -302,6 +304,7 @@ class ResolvedConfig(CheckedFields):
     buffer_bytes: PositiveInt
     columns: tuple[str, ...] | None
     encoder: str | None
+    prompt: str
     query_prompt: str
     checkpoint_every: PositiveInt
     log_every: PositiveInt

@@ -415,12 +415,13 @@ def test_given_vectors_need_no_embedder(tmp_path):
         make_plan(table, PlanOptions(vectors=rows, embedder="wordllama"))
 
 
-def test_the_query_prompt_is_kept_with_the_model(tmp_path):
+def test_the_prompts_are_kept_with_the_model(tmp_path):
     analysis, _ = run(
         reviews(120), tmp_path / "run", prompt="passage: ", query_prompt="query: "
     )
     metadata = analysis.codes.weights().metadata
     assert metadata["encoder"] == "Encoder"
+    assert metadata["prompt"] == "passage: "
     assert metadata["query_prompt"] == "query: "
 
 

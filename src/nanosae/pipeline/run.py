@@ -268,8 +268,12 @@ class Work:
         config = self.config
         encoder = self.plan.encoder
         if encoder is not None:
-            kept = {"encoder": encoder.name, "query_prompt": encoder.query_prompt}
-            config = replace(config, **kept)
+            config = replace(
+                config,
+                encoder=encoder.name,
+                prompt=encoder.prompt,
+                query_prompt=encoder.query_prompt,
+            )
         trainer = SAETrainer(config, run=self.folder)
         rows = without_copies(self.vectors())
         try:

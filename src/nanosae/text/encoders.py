@@ -40,6 +40,7 @@ class Encoder:
         note: Short description for users.
         seconds: Approximate time per text on a small machine.
         identity: Identifies its rows: name, server and prompt.
+        prompt: Prefix of each text, which `encode` adds.
         query_prompt: Prefix of each query.
         count_cut: Function that counts truncated texts and returns the limit in tokens.
     """
@@ -50,6 +51,7 @@ class Encoder:
     seconds: float
     identity: str
     count_cut: Callable[[Sequence[str]], tuple[int, int]] | None = None
+    prompt: str = ""
     query_prompt: str = ""
 
 
@@ -82,7 +84,7 @@ def find_encoder(
     found = _find(wanted, base_url)
     if query_prompt is None:
         query_prompt = prompt
-    found = replace(found, query_prompt=query_prompt)
+    found = replace(found, prompt=prompt, query_prompt=query_prompt)
     if not prompt:
         return found
 

@@ -34,6 +34,7 @@ DESCRIBED_SETTINGS = (
     "matryoshka",
     "nested",
     "encoder",
+    "prompt",
     "query_prompt",
     "seed",
 )

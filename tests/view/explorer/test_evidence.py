@@ -60,6 +60,7 @@ def test_a_sentence_weighs_what_is_lost_without_it(corpus, monkeypatch):
     strengths = {"This one matters a lot. ": 0.8, "This one is of no matter.": 0.0}
 
     def encode(texts):
+        assert all(text.startswith("passage: ") for text in texts)
         sums = [sum(v for s, v in strengths.items() if s in text) for text in texts]
         lengths = (np.array(sums) + 0.4 - corpus.model.b_enc[feature]) / (
             direction @ direction
@@ -67,6 +68,7 @@ def test_a_sentence_weighs_what_is_lost_without_it(corpus, monkeypatch):
         return np.outer(lengths, direction).astype(np.float32)
 
     monkeypatch.setitem(corpus.model.metadata, "encoder", "mine")
+    monkeypatch.setitem(corpus.model.metadata, "prompt", "passage: ")
     monkeypatch.setattr(
         evidence, "received_encoder", lambda name: SimpleNamespace(encode=encode)
     )

@@ -85,13 +85,15 @@ def weigh_sentences(corpus: OpenCorpus, row: int, feature: int) -> Answer:
 
 def _encode(corpus: OpenCorpus, texts: list[str]) -> np.ndarray:
     assert corpus.model is not None
-    name = corpus.model.metadata.get("encoder")
+    known = corpus.model.metadata
+    name = known.get("encoder")
     if not name:
         raise DataError(
             "the run names no encoder, so the text cannot be encoded again."
         )
+    prompt = known.get("prompt") or ""
     try:
-        vectors = received_encoder(name).encode(texts)
+        vectors = received_encoder(name).encode([prompt + text for text in texts])
     except (OSError, NanoSAEError) as error:
         raise DataError(f"the encoder {name} cannot be used: {error}") from error
     return np.asarray(vectors, np.float32)
