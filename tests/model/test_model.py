@@ -183,6 +183,11 @@ def test_errors_say_both_widths_and_what_is_missing(tmp_path):
         SAEModel.load(tmp_path)
 
 
+def test_encode_refuses_what_is_no_tensor():
+    with pytest.raises(TypeError, match="encode takes a torch tensor, not ndarray"):
+        model("relu").encode(np.zeros((2, 5)))
+
+
 def test_a_corpus_is_encoded_with_its_texts_resumed_and_added_to(tmp_path, monkeypatch):
     sae = model("jumprelu")
     x = torch.randn(90, 5, generator=torch.Generator().manual_seed(5)).numpy()

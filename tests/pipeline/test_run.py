@@ -215,6 +215,14 @@ def test_what_the_texts_are_about_follows_the_tested_findings(finished):
     run(finished[0], finished[1])
 
 
+def test_topics_are_cut_into_another_number(finished):
+    analysis = finished[2]
+    cut = analysis.cut_topics(3)
+    assert sorted(set(cut.row_topic)) == [0, 1, 2]
+    assert len(cut.row_topic) == analysis.codes.n_rows
+    assert len(analysis.topics) != 3  # those of the run are kept
+
+
 def test_texts_written_as_html_are_planned_as_plain_ones():
     plain = reviews()["review"].tolist()
     texts = [f"<div>Dear,</div><p><b>{text}</b></p>" for text in plain]

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from nanosae.atomic import write_text
-from nanosae.errors import DataError
+from nanosae.errors import DataError, DataTypeError
 from nanosae.kernels import Pairs, backend, without_padding
 from nanosae.model.architectures import (
     ROW_EPSILON,
@@ -107,8 +107,14 @@ class SAEModel(nn.Module):
             x: Raw rows, (B, input_size), of any floating type; converted to the type of the SAE.
 
         Raises:
+            DataTypeError: If x is no tensor.
             DataError: If the width of x is not `input_size`.
         """
+        if not isinstance(x, Tensor):
+            raise DataTypeError(
+                f"encode takes a torch tensor, not {type(x).__name__}; features takes anything "
+                "that holds rows."
+            )
         width = x.shape[-1]
         if width != self.cfg["d_in"]:
             raise DataError(
