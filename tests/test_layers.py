@@ -85,7 +85,7 @@ ROOMS = {
         "trainable",
     },
     "trainable": {"config", "data", "distributed", "kernels", "model"},
-    "sweep": {"config", "distributed", "train"},
+    "sweep": {"config", "distributed", "runs", "train"},
     "advice": {"config", "data", "sources", "train"},
     "analysis": {"codes", "model.weights", "runs", "text"},
     "view": {"analysis", "codes", "config", "model.weights", "runs", "text"},

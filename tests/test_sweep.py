@@ -132,8 +132,14 @@ def test_lists_on_the_command_line_make_a_sweep(tmp_path, capsys):
     ]
     command += ["--hidden-size", "16", "--batch-size=32", "--k", "2,3", "--seed=0,1"]
     assert main(command) == 0
-    assert "k=2-seed=1" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "k=2-seed=1" in printed
+    assert main(["info", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().out.splitlines() == printed.splitlines()[:5]
     found = sorted(p.name for p in (tmp_path / "out").iterdir() if p.is_dir())
     assert found == ["k=2-seed=0", "k=2-seed=1", "k=3-seed=0", "k=3-seed=1"]
+    (tmp_path / "out" / "sweep.csv").write_text("run")
+    assert main(["info", str(tmp_path / "out")]) == 2
+    assert "sweep.csv" in capsys.readouterr().err
     assert main([*command[:6], "--k", "2,x"]) == 2
     assert "--k: 'x' is not a whole number" in capsys.readouterr().err

@@ -11,6 +11,7 @@ from nanosae.atomic import write_file
 from nanosae.config import TrainConfig
 from nanosae.distributed import is_main_process
 from nanosae.errors import ConfigError
+from nanosae.runs.folder import SWEEP
 from nanosae.train.loop import train_together
 
 if TYPE_CHECKING:
@@ -102,9 +103,7 @@ def sweep(
         lines.append({"run": name, **fields, **measured})
     table = pd.DataFrame(lines)
     if is_main_process():
-        write_file(
-            output / "sweep.csv", lambda stream: table.to_csv(stream, index=False)
-        )
+        write_file(output / SWEEP, lambda stream: table.to_csv(stream, index=False))
     return table
 
 

@@ -126,12 +126,15 @@ def recommend(
 
 
 def info(run: Run, /) -> None:
-    """Show the settings and the metrics of a training, or the sizes of a saved SAE."""
+    """Show the settings and the metrics of a training or a sweep, or the sizes of a saved SAE."""
     from nanosae.checked import naming
     from nanosae.runs import folder
 
     if not run.exists():
         raise MissingError(f"{run} does not exist.", file=run)
+    if (run / folder.SWEEP).is_file():
+        _show_sweep(run / folder.SWEEP)
+        return
     folder.verify_training(run)
     if not folder.holds_training(run):
         _show_model(run)
@@ -155,6 +158,16 @@ def info(run: Run, /) -> None:
         return
     with naming(metrics, folder.again(run)):
         print("\n".join(_metric_lines(last)))
+
+
+def _show_sweep(path: Path) -> None:
+    """Print the metrics of the runs of a sweep, the best first."""
+    import pandas as pd
+
+    from nanosae.checked import naming
+
+    with naming(path, "Repeat the command that trained the sweep."):
+        show(pd.read_csv(path).sort_values("fvu"))
 
 
 def _show_model(path: Path) -> None:

@@ -18,6 +18,7 @@ from nanosae.checked import (
 FORMAT = 2
 MANIFEST = "training.json"
 FILES = ("config.json", "model", "metrics.jsonl", "checkpoints", "snapshots")
+SWEEP = "sweep.csv"  # the metrics of the runs in the folders beside it
 NEXT = ".next"  # holds the files of a training that will replace the one in the folder
 CONFIG_KEYS = {"requested", "config", "data_fingerprint", "init"}
 CONFIG_KEYS |= {"threads", "versions", "selection"}
