@@ -30,7 +30,7 @@ from sklearn.metrics import normalized_mutual_info_score
 from nanosae.analysis.groups.topics import topics
 from nanosae.analysis.statistics import unit
 from nanosae.codes import Codes
-from nanosae.text.words import is_stop_word
+from nanosae.text.stop_words import is_stop_word, stop_words_of
 
 N_WORDS = 10
 WORD = r"(?u)\b\w+(?:['’]\w+)*\b"
@@ -149,11 +149,13 @@ def coherence_of_shown(texts: np.ndarray, shown: Iterable[list[str]]) -> float:
 
     Phrases are split into words without stop words, as the other methods have single words.
     """
+    stop_words = stop_words_of(texts)
     words_of_topics = []
     for terms in shown:
         words = re.findall(WORD, " ".join(terms).lower())
-        distinct = dict.fromkeys(word for word in words if not is_stop_word(word))
-        words_of_topics.append(list(distinct)[:N_WORDS])
+        kept = [word for word in words if not is_stop_word(word, stop_words)]
+        distinct = list(dict.fromkeys(kept))
+        words_of_topics.append(distinct[:N_WORDS])
     vocabulary = sorted({word for words in words_of_topics for word in words})
     place = {word: column for column, word in enumerate(vocabulary)}
     counter = CountVectorizer(vocabulary=vocabulary, binary=True, token_pattern=WORD)
