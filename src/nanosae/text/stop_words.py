@@ -16,9 +16,8 @@ ENGLISH = "english"
 # often among them, such as "die" and "so".
 FIRST_SHARE = 0.1  # minimum share of the words that are stop words of a language
 NEXT_SHARE = 0.05  # of a further language, without stop words of the ones before
-LARGEST_SHARE = (
-    0.03  # of one word that counts: a corpus on cars is not French for its "car"
-)
+# of one word that counts: texts on cars are not French because of "car"
+LARGEST_SHARE = 0.03
 MIN_DISTINCT = 3  # stop words of a language
 SAMPLE = 1000  # texts that are looked at
 WORD = re.compile(r"[^\W\d_]+")
