@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -79,6 +80,20 @@ def test_codes_of_a_model_trained_anew_are_said_to_be(data, flags, tmp_path, cap
     assert main([*encode, "--force"]) == 0
     assert main(["label", run]) == 0
     assert "since been replaced" not in capsys.readouterr().err
+
+
+def test_the_demo_says_what_becomes_of_its_run_folder(tmp_path, monkeypatch, capsys):
+    def run_demo(output, say):
+        return SimpleNamespace(run=output or tmp_path / "deleted")
+
+    monkeypatch.setattr("nanosae.demo.run_demo", run_demo)
+    assert main(["demo"]) == 0
+    assert "temporary and is deleted" in capsys.readouterr().out
+    kept = tmp_path / "kept"
+    assert main(["demo", "-o", str(kept)]) == 0
+    shown = capsys.readouterr().out
+    assert "temporary" not in shown
+    assert f"{kept / 'report.html'} holds" in shown
 
 
 @pytest.mark.slow

@@ -70,7 +70,7 @@ def demo(*, output: OptionalOutput = None, browser: Open = False) -> None:
     """Run the whole analysis on the bundled corpus of 6,000 WordNet definitions.
 
     Args:
-        output: Run folder; without it, nothing is kept on disk.
+        output: Run folder; by default a temporary one, which is deleted unless --open is given.
     """
     import tempfile
 
@@ -83,6 +83,7 @@ def demo(*, output: OptionalOutput = None, browser: Open = False) -> None:
         print(to_json(analysis.to_dict() | {"output": output}))
     own_texts = "nanosae run YOUR_TEXTS.csv -o run"
     if output is None:
+        say("The run folder was temporary and is deleted; -o RUN keeps it.")
         say_next("nanosae demo --open", own_texts)
         return
     page = analysis.run / "report.html"
