@@ -28,6 +28,7 @@ from nanosae.cli.parameters import (
     Number,
     OptionalCount,
     Run,
+    Sources,
     Stats,
     TextColumn,
 )
@@ -223,7 +224,7 @@ def contrast(
     by: str,
     a: str | None = None,
     b: str | None = None,
-    groups: Groups = None,
+    groups: Sources = None,
     stats: Stats = False,
     name: Corpus = None,
 ) -> None:
@@ -245,7 +246,7 @@ def explain(
     /,
     *,
     target: str,
-    groups: Groups = None,
+    groups: Sources = None,
     stats: Stats = False,
     name: Corpus = None,
 ) -> None:

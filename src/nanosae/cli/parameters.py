@@ -86,6 +86,13 @@ Groups = Annotated[
         help="Column of groups that must not be split between training and held-out rows."
     ),
 ]
+Sources = Annotated[
+    str | None,
+    Parameter(
+        help="Column that names the source of each row, such as an author or a thread: "
+        "rows with equal values count as one text."
+    ),
+]
 
 
 def shown_default(value: Any) -> str | None:
