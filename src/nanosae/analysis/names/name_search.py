@@ -6,7 +6,8 @@ texts, plus the area under the ROC curve along the mean direction of its terms (
 Texts are weighted by activation, because names are read beside the strongest texts. Without
 embeddings, words alone decide. Because terms are selected for the texts at hand, they will be in
 fewer new texts: one text is subtracted from the count of the first term, and two from the texts
-that each further term adds (absolute discounting, Church and Gale 1991).
+that each further term adds (absolute discounting: Ney, Essen and Kneser, Comput. Speech Lang. 8
+(1994) 1).
 
 A further term must be about the strongest texts that the name does not cover yet: it must be in
 three of the twenty strongest that have no term of the name. Terms of weak texts only ("flask,
