@@ -1,0 +1,86 @@
+"""The tables of measurements in the pages hold what the benchmarks wrote."""
+
+import json
+
+import pytest
+
+from pages import ROOT
+
+RESULTS = ROOT / "bench" / "results"
+SHOWN_PEERS = {
+    "sparsify TopK": "sparsify-topk",
+    "dictionary_learning TopK": "dictionary_learning-topk",
+    "SAELens TopK": "saelens-topk",
+    "HypotheSAEs TopK": "hypothesaes-topk",
+}
+LIBRARIES = ("nanosae", "sparsify", "hypothesaes", "saelens", "dictionary_learning")
+CORPORA = {"CLINC150": "clinc150", "Debian packages": "debian", "WordNet": "wordnet"}
+
+
+def result(name):
+    return json.loads((RESULTS / name).read_text(encoding="utf-8"))
+
+
+def table(page, header):
+    """Return the rows below a table's header, as lists of cells."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    _, found, below = text.partition(header)
+    assert found, header
+    lines = below.partition("\n\n")[0].splitlines()[2:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_the_table_of_sizes_is_that_of_the_benchmark():
+    measured = result("choosing-20261129T033201Z.json")["results"]
+    shown = table("choosing.md", "| features | k | FVU |")
+    assert len(shown) == len(measured) == 15
+    for cells, one in zip(shown, measured, strict=True):
+        assert [cells[0].replace(",", ""), cells[1]] == [
+            str(one["hidden_size"]),
+            str(one["k"]),
+        ]
+        assert float(cells[3].removesuffix(" %")) == pytest.approx(
+            100 * one["dead"], abs=0.051
+        )
+        names = ("fvu", "best_feature_f1", "probe_f1@5", "label_auc")
+        for cell, name in zip([cells[2], *cells[4:]], names, strict=True):
+            assert float(cell) == pytest.approx(one[name], abs=0.00051), (cells, name)
+
+
+def test_the_table_of_steps_is_that_of_the_benchmark():
+    shown = {
+        cells[0]: cells[1:]
+        for cells in table("comparison.md", "| | 4,096 features | 10 % dead |")
+    }
+    for first, size in enumerate((4096, 16384)):
+        measured = result(f"step-peers-{size}-20261129.json")
+        peers = measured["peers"]
+        of_size = {name: cells[2 * first :][:2] for name, cells in shown.items()}
+        alone = [measured["ratio"], measured["ratio_dead10"]]
+        assert_rounded(of_size["nanoSAE batchtopk, timed alone"], alone)
+        beside = [peers["nanosae"]["ratio"], None]
+        assert_rounded(of_size["nanoSAE batchtopk"], beside)
+        for label, name in SHOWN_PEERS.items():
+            ratios = [peers[name]["ratio"], peers[f"{name}_dead10"]["ratio"]]
+            assert_rounded(of_size[label], ratios)
+
+
+def assert_rounded(cells, ratios):
+    expected = ["–" if ratio is None else f"{ratio:.1f}" for ratio in ratios]
+    assert cells == expected
+
+
+def test_the_table_of_errors_is_that_of_the_benchmark():
+    measured = {}
+    for path in sorted(RESULTS.glob("quality-*.json"), reverse=True):
+        for one in result(path.name)["results"]:
+            measured[one["data"], one["library"]] = one  # the first measurement
+    for corpus, *cells in table("comparison.md", "| corpus | nanoSAE | sparsify |"):
+        for cell, library in zip(cells, LIBRARIES, strict=True):
+            one = measured.get((CORPORA[corpus], library))
+            if one is None:
+                assert cell == "–"
+                continue
+            fvu, dead = cell.removesuffix(" %)").split(" (")
+            assert float(fvu) == pytest.approx(one["fvu"], abs=0.00051)
+            assert float(dead) == pytest.approx(100 * one["dead"], abs=0.51)
