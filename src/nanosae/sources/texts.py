@@ -64,8 +64,8 @@ def read_texts(
             are joined in the natural order of their names.
         column: The text column, which is read verbatim; also the name of the texts of a .txt file.
             None leaves the choice to `roles`.
-        encoding: Encoding of CSV files, and of .txt files that are not UTF-8; UTF-16 is recognised
-            by its byte order mark.
+        encoding: Encoding of CSV files, and of .txt files that are not UTF-8; UTF-16 is
+            recognised.
         keep_chats: Whether to keep columns of chat messages, lists of {"role", "content"};
             otherwise they become texts with one message per line.
 
