@@ -1,8 +1,9 @@
 """Figures of every stage, from training to topics: `from nanosae import plot`.
 
-Each function takes a run folder or the objects themselves and returns a plotly figure, which
-notebooks display. `figure.write_html` saves it as a page, `figure.write_image` (with kaleido) as
-PNG or SVG, and `plot.dark(figure)` returns it in the dark theme. Texts and labels are escaped.
+`metrics` and `snapshots` read what a training has recorded. All other functions take a run folder
+or the objects themselves and return a plotly figure, which notebooks display. `figure.write_html`
+saves it as a page, `figure.write_image` (with kaleido) as PNG or SVG, and `plot.dark(figure)`
+returns it in the dark theme. Texts and labels are escaped.
 """
 
 from nanosae.view.plots.base import dark
