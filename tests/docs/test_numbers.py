@@ -1,9 +1,19 @@
-"""The tables of measurements in the pages hold what the benchmarks wrote."""
+"""Numbers in the pages are those that benchmarks wrote and that the code holds."""
 
+import inspect
 import json
 
 import pytest
 
+from nanosae import defaults, evaluate, label
+from nanosae.analysis import describe as statistics_of_features
+from nanosae.analysis import splits
+from nanosae.analysis.comparisons import joint_model, overview
+from nanosae.analysis.comparisons.repeated import MIN_COPIES
+from nanosae.analysis.groups import topics
+from nanosae.analysis.names import labels, scoring
+from nanosae.config import TrainConfig
+from nanosae.trainable import export, objectives
 from pages import ROOT
 
 RESULTS = ROOT / "bench" / "results"
@@ -67,9 +77,9 @@ def test_the_table_of_steps_is_that_of_the_benchmark():
         assert_rounded(of_size["nanoSAE batchtopk, timed alone"], alone)
         beside = [peers["nanosae"]["ratio"], None]
         assert_rounded(of_size["nanoSAE batchtopk"], beside)
-        for label, name in SHOWN_PEERS.items():
+        for shown_name, name in SHOWN_PEERS.items():
             ratios = [peers[name]["ratio"], peers[f"{name}_dead10"]["ratio"]]
-            assert_rounded(of_size[label], ratios)
+            assert_rounded(of_size[shown_name], ratios)
 
 
 def assert_rounded(cells, ratios):
@@ -94,3 +104,51 @@ def test_the_table_of_errors_is_that_of_the_benchmark():
             fvu, dead = cell.removesuffix(" %)").split(" (")
             assert float(fvu) == pytest.approx(one["fvu"], abs=0.00051)
             assert float(dead) == pytest.approx(100 * one["dead"], abs=0.51)
+
+
+def default(function, parameter):
+    return inspect.signature(function).parameters[parameter].default
+
+
+@pytest.mark.parametrize(
+    ("page", "words", "number"),
+    [
+        (
+            "scale.md",
+            "labels and the monosemanticity in `describe`: {:,} rows",
+            labels.MOST_ROWS,
+        ),
+        (
+            "scale.md",
+            "`evaluate`: {:,} rows (`max_rows`)",
+            default(evaluate, "max_rows"),
+        ),
+        ("scale.md", "{:,} rows for all targets together", joint_model.MAX_ROWS),
+        ("scale.md", "but at least {:,} for each", joint_model.MIN_ROWS),
+        ("scale.md", "the tree is built on {:,} rows", topics.SAMPLE_ROWS),
+        (
+            "scale.md",
+            "what the texts are about as a whole: {:,} rows",
+            overview.SAMPLE_ROWS,
+        ),
+        ("scale.md", "Above {:,} rows, near-duplicates", splits.EXACT_ROWS),
+        ("metrics.md", "It uses at most {:,} rows", default(evaluate, "max_rows")),
+        ("metrics.md", "Above {:,} rows, most but not all", splits.EXACT_ROWS),
+        ("metrics.md", "none of up to {:,} training rows", export.SAMPLE_ROWS),
+        ("metrics.md", "does not lie above {}, the usual bound", scoring.SURE_AUC),
+        ("metrics.md", "texts that at least {} rows repeat", MIN_COPIES),
+        ("metrics.md", "a cosine above {}, and above the value", splits.MIN_COSINE),
+        ("recipes.md", "with $c = {:.0f}$", objectives.L1_UNIT),
+        ("recipes.md", "linear warm-up over {:.0%} of the steps", TrainConfig.warmup),
+        ("recipes.md", "over the last {:.0%}", TrainConfig.decay),
+    ],
+)
+def test_a_number_of_the_code_is_the_one_in_the_page(page, words, number):
+    text = " ".join((ROOT / "docs" / page).read_text(encoding="utf-8").split())
+    assert words.format(number).replace("%", " %") in text
+
+
+def test_the_numbers_in_words_are_those_of_the_code():
+    assert labels.MOST_ROWS == statistics_of_features.MOST_TEXTS  # named together
+    assert default(label, "min_texts") == 5  # metrics.md: fewer than five texts
+    assert defaults.noise(14_999) > defaults.noise(15_000) == 0  # recipes.md
