@@ -4,7 +4,8 @@ Features are selected by their activations, not only by whether they are active,
 selection: each step adds the feature that reduces the squared error most, given those before it
 (orthogonal least squares: Chen, Billings and Luo, Int. J. Control 50 (1989) 1873). A class and the
 rest get the same total weight, so that features are not preferred for being rare. On three corpora
-this selected better features than the lasso, linear or logistic, and than stability selection.
+its features were on average better than those of the lasso, linear or logistic, and of stability
+selection.
 
 The stability of a feature is the share of complementary halves of the rows on which it is selected
 as well (Shah and Samworth, J. R. Stat. Soc. B 75 (2013) 55). For the score, the whole procedure,
