@@ -4,13 +4,14 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
 import foreign_files as written
 import sae_formulas as formulas
 from hub_server import SHA, TOKEN, hub_server
-from nanosae import SAEModel
+from nanosae import SAEModel, SAETrainer
 from nanosae.model.card import model_card
 
 pytest.importorskip("huggingface_hub", reason="needs the extra 'hub'")
@@ -90,6 +91,22 @@ def test_a_card_says_what_on_what_and_how_to_use_it(tmp_path):
     again = SAEModel.from_pretrained(tmp_path / "out")
     torch.testing.assert_close(again.W_dec, sae.W_dec)
     assert (tmp_path / "out" / "README.md").read_text().count("# out") == 1
+
+
+def test_a_card_promises_saelens_only_what_it_has(tmp_path):
+    x = np.random.default_rng(0).normal(size=(60, 8)).astype(np.float32)
+    for activation, is_read in (("topk", False), ("batchtopk", True)):
+        trainer = SAETrainer(hidden_size=16, k=3, steps=2, activation=activation)
+        transcoder = trainer.train(x, x[:, :5], progress=False)
+        transcoder.save_pretrained(tmp_path / activation)
+        card = (tmp_path / activation / "README.md").read_text()
+        assert ("SAELens reads the same files" in card) == is_read, activation
+    sae = SAETrainer(hidden_size=16, k=3, steps=2, activation="topk").train(
+        x, progress=False
+    )
+    sae.save_pretrained(tmp_path / "sae")
+    card = (tmp_path / "sae" / "README.md").read_text()
+    assert "SAELens reads the same files" in card
 
 
 def test_loading_from_disk_imports_no_hub(tmp_path):

@@ -31,6 +31,16 @@ def is_transcoder(architecture: str) -> bool:
     return architecture.endswith("transcoder")
 
 
+def in_sae_lens(architecture: str) -> bool:
+    """Return whether SAELens has an architecture: all but transcoders that keep the top k.
+
+    Example:
+        >>> in_sae_lens("topk"), in_sae_lens("topk_skip_transcoder")
+        (True, False)
+    """
+    return not is_transcoder(architecture) or rule(architecture) != "topk"
+
+
 def standardises_rows(cfg: dict[str, Any]) -> bool:
     """Return whether each row is scaled to mean 0 and standard deviation 1 before encoding."""
     return cfg.get("normalize_activations", "none") == "layer_norm"

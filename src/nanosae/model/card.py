@@ -20,7 +20,8 @@ from nanosae import SAEModel
 sae = SAEModel.from_pretrained("{name}")
 features = sae.features(rows)  # raw rows, (n, {input_size})
 ```
-
+"""
+USE_IN_SAELENS = """
 SAELens reads the same files: `SAE.load_from_disk(folder)`.
 """
 DESCRIBED = {
@@ -46,7 +47,11 @@ MEASURED = {
 
 
 def model_card(
-    config: dict[str, Any], name: str, metrics: dict[str, Any] | None = None
+    config: dict[str, Any],
+    name: str,
+    metrics: dict[str, Any] | None = None,
+    *,
+    in_sae_lens: bool = True,
 ) -> str:
     """Return a card in Markdown, with the header that the Hugging Face hub reads.
 
@@ -54,6 +59,7 @@ def model_card(
         config: `SAEModel.config`.
         name: Name of the repository or folder.
         metrics: Final metrics of the training.
+        in_sae_lens: Whether SAELens has the architecture.
     """
     size = f"{config['input_size']:,} → {config['hidden_size']:,}"
     title = f"# {name}\n\nA sparse autoencoder, {size}.\n"
@@ -61,6 +67,8 @@ def model_card(
     if metrics:
         parts += ["\n## How good it is\n", *_lines(MEASURED, metrics)]
     use = USE.format(name=name, input_size=config["input_size"])
+    if in_sae_lens:
+        use += USE_IN_SAELENS
     return "\n".join([*parts, f"\n{use}"])
 
 

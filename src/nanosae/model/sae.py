@@ -24,6 +24,7 @@ from nanosae.errors import DataError, DataTypeError
 from nanosae.kernels import Pairs, backend, without_padding
 from nanosae.model.architectures import (
     ROW_EPSILON,
+    in_sae_lens,
     rule,
     standardises_rows,
     subtracts_bias,
@@ -368,7 +369,12 @@ class SAEModel(nn.Module):
             metrics: Metrics for the card, as in `SAETrainer.metrics_`.
         """
         self.save(folder)
-        card = model_card(self.config, name or Path(folder).name, metrics)
+        card = model_card(
+            self.config,
+            name or Path(folder).name,
+            metrics,
+            in_sae_lens=in_sae_lens(self.cfg["architecture"]),
+        )
         write_text(Path(folder) / "README.md", card)
 
     def push_to_hub(
