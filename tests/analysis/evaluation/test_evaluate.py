@@ -237,6 +237,7 @@ def test_rows_without_label_and_rare_labels_are_left_out(codes, planted):
     y[500:504] = "tiny"
     found = evaluate(codes, y, ks=(1,), baselines=False)
     assert found.about["rows"] == 700
+    assert found.about["notes"] == []  # all rows with a label
     assert set(found.labels["label"]) == {"A", "B"}
     with pytest.raises(ValueError, match=r"none of 1200 labels has 10 rows"):
         evaluate(codes, [f"own {i}" for i in range(1200)])
@@ -248,6 +249,7 @@ def test_max_rows_draws_rows_and_the_seed_decides(codes):
         for s in (1, 1)
     )
     assert first.about["rows"] == 600
+    assert first.about["notes"][0] == "Measured on a sample of 600 of 1,200 rows."
     assert first.table.equals(second.table)
     other = evaluate(codes, "group", ks=(1,), max_rows=600, baselines=False, seed=2)
     assert not first.table.equals(other.table)

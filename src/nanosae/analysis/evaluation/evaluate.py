@@ -52,7 +52,8 @@ class Evaluation:
             rows, with 95 % intervals.
         labels: The feature with the best training F1 for each label: `representation, label,
             feature, threshold, f1, auc, n_rows`, the last three on the held-out part.
-        about: Options, counts, and `notes` if the split differs from the one asked for.
+        about: Options, counts, and `notes` if rows were sampled or the split differs from the one
+            asked for.
     """
 
     table: pd.DataFrame
@@ -132,7 +133,7 @@ def evaluate(
         raise ConfigError(f"min_rows={min_rows} must be at least 1.")
     rng = np.random.default_rng(seed)
     values = None if labels is None else one_per_row(codes, labels)
-    rows = _draw_rows(codes, values, max_rows, rng)
+    rows, notes = _draw_rows(codes, values, max_rows, rng)
     if len(rows) < 2:
         raise DataError(
             f"only {len(rows)} of {codes.n_rows:,} rows can be measured; 2 are needed.",
@@ -143,12 +144,11 @@ def evaluate(
         targets = _checked_targets(codes, targets)[rows]
     names = np.zeros(0, object)
     labelled = None
-    notes = []
     if values is not None:
         duplicate_group = duplicate_groups(codes, groups=groups, rows=rows)
         held = held_out(duplicate_group, share, seed)
         names, labelled = _labelled_rows(values[rows], held, duplicate_group, min_rows)
-        notes = split_notes(held, share)
+        notes += split_notes(held, share)
     compared = representations(codes, rows, baselines, rng, targets)
     spaces = text_spaces(codes, rows, seed)
     measures: dict[str, Measures] = {}
@@ -202,12 +202,15 @@ def _checked_targets(codes: Codes, targets: np.ndarray) -> np.ndarray:
 
 def _draw_rows(
     codes: Codes, values: np.ndarray | None, max_rows: int, rng: np.random.Generator
-) -> np.ndarray:
-    """Draw rows, only labelled ones if labels are given; ascending."""
+) -> tuple[np.ndarray, list[str]]:
+    """Draw rows, only labelled ones if labels are given; ascending, and a note if not all are."""
     rows = np.arange(codes.n_rows)
     if values is not None:
         rows = np.flatnonzero(~is_missing(values))
-    return np.sort(rng.permutation(rows)[:max_rows])
+    notes = []
+    if len(rows) > max_rows:
+        notes = [f"Measured on a sample of {max_rows:,} of {len(rows):,} rows."]
+    return np.sort(rng.permutation(rows)[:max_rows]), notes
 
 
 def _labelled_rows(
