@@ -28,6 +28,30 @@ def dense_encoder():
     return library.SentenceTransformer(modules=[static], device="cpu")
 
 
+def test_texts_are_read_with_the_prompts_of_the_run(tmp_path):
+    from nanosae.export.sparse_encoder import sparse_encoder
+
+    p, dense = formulas.parameters(), dense_encoder()
+    cfg = {"architecture": "jumprelu"}
+    written.sae_lens(tmp_path / "sae", cfg, written.sae_lens_tensors(p, "jumprelu"))
+    sae = SAEModel.load(tmp_path / "sae")
+    dense.prompts = {"query": "cat "}
+    own = sparse_encoder(tmp_path / "sae", dense)
+    assert own.prompts["query"] == "cat "  # the encoder's, where the run has none
+    sae.cfg["metadata"] = {"prompt": "dog ", "query_prompt": "tree "}
+    sae.save(tmp_path / "prompted")
+    sparse_encoder(tmp_path / "prompted", dense).save(str(tmp_path / "out"))
+    found = library.SparseEncoder(
+        str(tmp_path / "out"), device="cpu", trust_remote_code=True
+    )
+    for encode, prompt in ((found.encode, "dog "), (found.encode_query, "tree ")):
+        rows = dense.encode([prompt + text for text in TEXTS], prompt="")
+        wanted = formulas.jumprelu(p, rows)
+        np.testing.assert_allclose(
+            encode(TEXTS).to_dense().numpy(), wanted, rtol=1e-5, atol=1e-5
+        )
+
+
 @pytest.mark.parametrize("kind", ["jumprelu", "topk"])
 def test_the_library_saves_and_loads_features_and_their_names(kind, tmp_path):
     from nanosae.export.sparse_encoder import FeatureEncoder, SAEFeatures

@@ -77,6 +77,12 @@ def drawn_rows(codes: Codes, most: int) -> np.ndarray:
     return np.sort(shuffled[:most])
 
 
+def text_prompt(codes: Codes) -> str:
+    """Return the prefix with which the run's texts were embedded, such as "passage: "."""
+    model = run_model(codes)
+    return "" if model is None else model.metadata.get("prompt") or ""
+
+
 def run_model(codes: Codes) -> Weights | None:
     """Return the run's model, or None if there is no run or it has no model."""
     if not codes.has_model:

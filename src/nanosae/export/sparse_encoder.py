@@ -89,7 +89,8 @@ def sparse_encoder(run: str | Path, encoder: Any) -> FeatureEncoder:
     """Return an encoder from texts to the features of a run, with cosine similarity.
 
     In measurements, cosines found texts of the same kind slightly more often than dot products, by
-    which vector stores rank unless vectors are normalised (`docs/log.md`).
+    which vector stores rank unless vectors are normalised (`docs/log.md`). Texts are encoded with
+    the prompt of the run's texts; `encode_query` has that of its queries.
 
     Args:
         run: The run folder.
@@ -100,8 +101,18 @@ def sparse_encoder(run: str | Path, encoder: Any) -> FeatureEncoder:
         library = extra("embed", "sentence_transformers", "SparseEncoder")
         encoder = library.SentenceTransformer(str(encoder))
     names = known_labels(Codes.open(run)) if has_corpus(run) else {}
-    features = SAEFeatures(SAEModel.load(run), names)
-    return FeatureEncoder(modules=[*encoder, features], similarity_fn_name="cosine")
+    sae = SAEModel.load(run)
+    prompts, default = dict(encoder.prompts), encoder.default_prompt_name
+    if sae.config.get("prompt") or sae.config.get("query_prompt"):
+        prompts["document"] = sae.config.get("prompt") or ""
+        prompts["query"] = sae.config.get("query_prompt") or ""
+        default = "document"
+    return FeatureEncoder(
+        modules=[*encoder, SAEFeatures(sae, names)],
+        prompts=prompts,
+        default_prompt_name=default,
+        similarity_fn_name="cosine",
+    )
 
 
 def _read_names(file: Path) -> dict[int, str]:

@@ -15,6 +15,7 @@ from nanosae.analysis.names.scoring import is_doubtful
 from nanosae.analysis.splits import duplicate_groups, held_out
 from nanosae.codes import excerpt, sampled_rows, write_codes
 from nanosae.errors import ConfigError
+from nanosae.text import static
 from small_corpora import NOISE, corpus
 
 
@@ -237,6 +238,27 @@ def test_with_an_encoder_the_whole_label_is_scored_as_it_reads_it(planted, codes
         expected = roc_auc_score(truth, along)
         assert row.label_auc == pytest.approx(expected, abs=3e-3)
     assert frame.label_doubtful.any()  # this encoder knows nothing
+
+
+@pytest.mark.parametrize("prompt", ["passage: ", "", None])
+def test_an_encoder_by_name_reads_terms_like_the_texts_of_the_run(
+    codes, monkeypatch, prompt
+):
+    model = codes.weights()
+    model.cfg["metadata"]["prompt"] = prompt
+    model.save(codes.run / "model")
+    read = []
+
+    def encode(texts):
+        read.extend(texts)
+        return np.ones((len(texts), codes.vectors().shape[1]), np.float32)
+
+    monkeypatch.setattr(static, "encode_static", encode)
+    label(codes, range(3), encoder=static.NAME)
+    named = list(read)
+    read.clear()
+    label(codes, range(3), encoder=encode)  # who gives a function says what it gets
+    assert named == [f"{prompt or ''}{text}" for text in read]
 
 
 def test_held_out_texts_decide_the_score_and_not_the_name(

@@ -36,7 +36,7 @@ from nanosae.analysis.names.scoring import (
     word_scores,
 )
 from nanosae.analysis.names.word_forms import usual_spelling
-from nanosae.analysis.reading import chosen_features, feature_columns
+from nanosae.analysis.reading import chosen_features, feature_columns, text_prompt
 from nanosae.analysis.splits import duplicate_groups, held_out, split_notes
 from nanosae.codes import Codes, Corpus, as_codes, excerpt, sample_notes, sampled_rows
 from nanosae.errors import ConfigError
@@ -78,7 +78,8 @@ def label(
         codes: A corpus with texts, or its run folder, or an `Analysis` of it.
         features: The features to label; by default all that are active on some row.
         encoder: The encoder of the embeddings, or its name. With it, the meaning of a term or label
-            is its embedding; without it, it is estimated from the texts that have the term.
+            is its embedding, with the run's prompt of the texts before it if a name is given;
+            without it, it is estimated from the texts that have the term.
         n_keywords: Maximum number of words in a feature's query.
         share: Share of the rows to hold out.
         groups: A metadata column whose equal values stay on one side of the split.
@@ -105,7 +106,9 @@ def label(
     for name, value in (("n_keywords", n_keywords), ("min_texts", min_texts)):
         if value < 1:
             raise ConfigError(f"{name}={value} must be at least 1.")
-    encode = find_encoder(encoder).encode if isinstance(encoder, str) else encoder
+    encode = encoder
+    if isinstance(encoder, str):
+        encode = find_encoder(encoder, prompt=text_prompt(codes)).encode
     features = chosen_features(codes, features)
     sampled, is_random = sampled_rows(codes, MOST_ROWS, seed)
     notes = sample_notes("Labels are", sampled, codes)
