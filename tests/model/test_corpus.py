@@ -116,6 +116,48 @@ def test_parts_of_one_file_find_their_embeddings_in_any_order(path, tmp_path, or
     np.testing.assert_array_equal(Codes(path).vectors(), expected)
 
 
+INDICES = {
+    "a name": pd.Index([f"id {i}" for i in range(90)], name="id"),
+    "gaps": pd.Index(np.arange(90) * 3),
+    "two levels": pd.MultiIndex.from_product([range(45), ["x", "y"]]),
+    "times": pd.date_range("2024-01-01", periods=90, name="day"),
+    "row numbers": pd.RangeIndex(90),
+}
+
+
+@pytest.mark.parametrize("index", INDICES.values(), ids=INDICES.keys())
+@pytest.mark.parametrize("is_beside", [True, False])
+def test_the_index_of_a_frame_is_kept(path, index, is_beside):
+    frame = pd.DataFrame({"text": texts()}, index=index)
+    vectors = pd.DataFrame(rows(), index=index).add_prefix("e")
+    if is_beside:
+        codes = model().encode_corpus(rows(), path, metadata=frame)
+    else:
+        codes = model().encode_corpus(vectors.join(frame), path)
+    is_numbered = isinstance(index, pd.RangeIndex)
+    expected = frame if is_numbered else frame.reset_index()
+    assert sorted([*codes.columns, "text"]) == sorted(expected.columns)
+    assert list(codes.texts(marks="")) == texts()
+    for name in codes.columns:
+        assert list(codes.column(name)) == expected[name].tolist()
+    without = model().features(vectors.reset_index(drop=True))
+    assert (model().features(vectors) != without).nnz == 0  # ids are no vectors
+
+
+@pytest.mark.parametrize("is_beside", [True, False])
+def test_frames_whose_numbers_go_on_are_appended(path, is_beside):
+    vectors = pd.DataFrame(rows()).add_prefix("e")
+    frame = vectors.assign(text=texts())
+    for part in (slice(0, 50), slice(50, 90)):
+        some = frame.iloc[part]
+        metadata = some[["text"]] if is_beside else None
+        data = some.filter(like="e").drop(columns="text", errors="ignore")
+        data = data if is_beside else some
+        codes = model().encode_corpus(data, path, metadata=metadata, append=True)
+    assert codes.columns == []
+    assert list(codes.texts(marks="")) == texts()
+
+
 def test_other_data_is_not_resumed(path, monkeypatch):
     interrupted(monkeypatch, 4, rows(), path, metadata=texts())
     changed = rows()

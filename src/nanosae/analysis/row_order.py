@@ -7,10 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nanosae.codes import Codes
+from nanosae.codes import Codes, index_columns
 from nanosae.errors import DataError
-
-INDEX = "index"  # name of the column that holds an index without a name
 
 
 def in_row_order(codes: Codes, values: Any) -> Any:
@@ -27,7 +25,7 @@ def in_row_order(codes: Codes, values: Any) -> Any:
         return values
     index = values.index
     rows = pd.RangeIndex(codes.n_rows)
-    names = _columns_of(index)
+    names = index_columns(index)
     is_labelled = set(names) <= set(codes.columns)
     labels = _labels(codes, names) if is_labelled else rows
     may_be_longer = is_labelled  # rows without a text were skipped
@@ -44,16 +42,6 @@ def in_row_order(codes: Codes, values: Any) -> Any:
             f"values.loc[codes.column({names[0]!r})].",
         )
     return values.loc[labels]
-
-
-def _columns_of(index: pd.Index) -> list[str]:
-    """Return the names of the columns that hold an index, as `DataFrame.reset_index` does."""
-    if index.nlevels == 1:
-        return [INDEX if index.name is None else str(index.name)]
-    return [
-        f"level_{level}" if name is None else str(name)
-        for level, name in enumerate(index.names)
-    ]
 
 
 def _labels(codes: Codes, names: list[str]) -> pd.Index:

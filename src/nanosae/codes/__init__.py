@@ -7,7 +7,7 @@ from nanosae.codes.notebook import facts_html
 from nanosae.codes.places import indices
 from nanosae.codes.reader import Codes
 from nanosae.codes.sampling import excerpt, sample_notes, sampled_rows
-from nanosae.codes.tables import as_table
+from nanosae.codes.tables import as_table, as_table_with_index, index_columns
 from nanosae.codes.writer import CodesWriter, write_codes
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Corpus",
     "as_codes",
     "as_table",
+    "as_table_with_index",
     "corpus_path",
     "excerpt",
     "facts_html",

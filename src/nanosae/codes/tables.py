@@ -11,8 +11,13 @@ import pyarrow as pa
 from nanosae.errors import DataError, reason_of
 
 
+INDEX = "index"  # name of the column that holds an index without a name
+
+
 def as_table(table: Any) -> pa.Table:
     """Convert texts (a list, array or series) or a table of any kind to an Arrow table.
+
+    The index of a pandas object is left out.
 
     Raises:
         DataError: If it is neither.
@@ -31,6 +36,50 @@ def as_table(table: Any) -> pa.Table:
             remedy="Give a list of str (None where one is missing), a DataFrame, an Arrow table "
             "or a dict of columns.",
         ) from error
+
+
+def as_table_with_index(table: Any) -> pa.Table:
+    """Convert texts or a table like `as_table`, with the index of a pandas object as columns.
+
+    An index that has no name and merely numbers the rows is left out.
+
+    Example:
+        >>> import pandas as pd
+        >>> frame = pd.DataFrame({"text": ["a", "b"]}, index=pd.Index([7, 9], name="id"))
+        >>> as_table_with_index(frame).to_pydict()
+        {'text': ['a', 'b'], 'id': [7, 9]}
+    """
+    import pandas as pd
+
+    found = as_table(table)
+    if not hasattr(table, "reset_index"):
+        return found
+    index = table.index
+    if index.names == [None] and index.equals(pd.RangeIndex(len(index))):
+        return found
+    for level, name in enumerate(index_columns(index)):
+        if name not in found.column_names:
+            values = index.get_level_values(level)
+            found = found.append_column(name, _level(values))
+    return found
+
+
+def index_columns(index: Any) -> list[str]:
+    """Return the names of the columns that hold an index, as `DataFrame.reset_index` does."""
+    if index.nlevels == 1:
+        return [INDEX if index.name is None else str(index.name)]
+    return [
+        f"level_{level}" if name is None else str(name)
+        for level, name in enumerate(index.names)
+    ]
+
+
+def _level(values: Any) -> pa.Array:
+    """Convert a level of an index; types unknown to Arrow, and mixed ones, become text."""
+    try:
+        return pa.array(values, from_pandas=True)
+    except (TypeError, pa.ArrowException):
+        return pa.array(values.map(str), from_pandas=True)
 
 
 def decoded(table: pa.Table) -> pa.Table:

@@ -23,7 +23,7 @@ from nanosae.codes.blocks import Block, as_rows, as_vectors
 from nanosae.codes.format import Facts
 from nanosae.codes.reader import Codes
 from nanosae.codes.shard_files import write_shard
-from nanosae.codes.tables import as_table, decoded, extended_schema
+from nanosae.codes.tables import as_table, as_table_with_index, decoded, extended_schema
 from nanosae.errors import ConfigError, DataError, ExistsError, WriteError
 from nanosae.lock import Lock
 
@@ -382,7 +382,7 @@ def write_codes(
         path: Folder of the corpus, by convention `RUN/codes/NAME`.
         csr: The activations, sparse, (n_rows, n_features).
         texts: One str (or None) per row.
-        metadata: Further columns: a DataFrame, an Arrow table or a dict of columns.
+        metadata: Further columns: a DataFrame (its index too), an Arrow table or a dict of columns.
         vectors: Embeddings, (n_rows, input_size), stored as float16.
         source: A `.npy` file with the embeddings, of which no copy is stored.
         info: Facts for the manifest (JSON), such as the model that made these codes.
@@ -392,7 +392,7 @@ def write_codes(
     if texts is not None:
         table = as_table(list(texts))
     if metadata is not None:
-        columns = as_table(metadata)
+        columns = as_table_with_index(metadata)
         if table is not None:
             columns = columns.append_column("text", table["text"])
         table = columns

@@ -14,8 +14,9 @@ import pyarrow as pa
 
 from nanosae.atomic import move_folder, sweep_drafts
 from nanosae.checked import table_checksum
-from nanosae.codes import Codes, CodesWriter, as_table, join_codes
+from nanosae.codes import Codes, CodesWriter, as_table_with_index, join_codes
 from nanosae.codes import format as files
+from nanosae.codes.tables import INDEX
 from nanosae.codes.joining import remove_parts
 from nanosae.distributed import is_main_process, join
 from nanosae.errors import DamagedFileError, DataError, ExistsError
@@ -54,6 +55,7 @@ class _Source:
         last: The row after the last one to encode.
         fingerprint: Fingerprint of rows and table.
         npy_file: The .npy file that holds the rows, or None.
+        has_index: Whether the table has the index of a pandas object.
     """
 
     rows: Rows
@@ -62,6 +64,7 @@ class _Source:
     last: int
     fingerprint: str
     npy_file: str | Path | None
+    has_index: bool
 
     @property
     def origin(self) -> dict[str, Any]:
@@ -104,6 +107,7 @@ def _encode(model: SAEModel, data: Any, path: Path, options: EncodeOptions) -> N
         if _holds(manifest, source, info):
             return
         _check_that_it_fits(path, manifest, source, info, options)
+        source = _like_corpus(source, manifest["columns"])
     with CodesWriter(
         path,
         n_features=model.cfg["d_sae"],
@@ -132,7 +136,7 @@ def _open_source(model: SAEModel, data: Any, options: EncodeOptions) -> _Source:
     """
     rows = model.open_rows(data, options.columns)
     given = options.metadata
-    table = rows.metadata() if given is None else as_table(given)
+    table = rows.metadata() if given is None else as_table_with_index(given)
     if table is not None and table.num_rows != rows.n_rows:
         raise DataError(
             f"there are {table.num_rows} texts for {rows.n_rows} rows.",
@@ -146,7 +150,17 @@ def _open_source(model: SAEModel, data: Any, options: EncodeOptions) -> _Source:
         last=rows.n_rows * (number + 1) // n_parts,
         fingerprint=data_fingerprint(rows, table),
         npy_file=data if _is_npy_file(data) else None,
+        has_index=hasattr(data if given is None else given, "reset_index"),
     )
+
+
+def _like_corpus(source: _Source, columns: list[str]) -> _Source:
+    """Leave out an index without a name that continues the row numbers of the corpus."""
+    table = source.table
+    if table is None or not source.has_index or INDEX in columns:
+        return source
+    kept = [name for name in table.column_names if name != INDEX]
+    return replace(source, table=table.select(kept))
 
 
 def _is_npy_file(data: Any) -> bool:

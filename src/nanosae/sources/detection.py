@@ -8,6 +8,7 @@ integers with fractions. Ambiguous cases raise an error.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import groupby, islice
 from typing import Any
 
@@ -43,6 +44,7 @@ def vector_columns(
         raise DataError(f"The data has no rows. {_describe(table.schema)}.")
     if columns:
         return _requested(table.schema, columns)
+    table = _without_index(table)
     _check_header(table.schema)
     found = _find(table, input_size)
     if not found:
@@ -53,6 +55,11 @@ def vector_columns(
             remedy += " To embed texts, use `nanosae run FILE -o RUN`."
         raise DataError(problem, remedy=remedy)
     return found
+
+
+def _without_index(table: LazyTable) -> LazyTable:
+    fields = [field for field in table.schema if field.name not in table.index]
+    return replace(table, schema=pa.schema(fields))
 
 
 def vector_length(table: LazyTable, columns: list[str]) -> int:

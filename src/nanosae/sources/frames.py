@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -41,7 +42,7 @@ def from_object(data: Any) -> LazyTable | Any:
     if hasattr(data, "to_frame"):
         data = data.to_frame()  # a Series of vectors
     if module == "pandas":
-        return table_in_memory(with_vectors_parsed(table_of_frame(data)))
+        return _with_index(with_vectors_parsed(table_of_frame(data)), data.index)
     if hasattr(data, "__arrow_c_stream__"):
         has_own = hasattr(data, "to_arrow")
         return table_in_memory(data.to_arrow() if has_own else pa.table(data))
@@ -200,9 +201,8 @@ def _with_index_and_times(frame: Any) -> Any:
     import pandas as pd
 
     frame = frame.set_axis(list(map(_name, frame.columns)), axis="columns")
-    for level, name in enumerate(_names_of_levels(frame.index)):
-        if name is not None and name not in frame.columns:
-            values = frame.index.get_level_values(level)
+    for name, values in _levels(frame.index).items():
+        if name not in frame.columns:
             frame = frame.assign(**{name: values})
     starts = {
         name: frame[name].dt.to_timestamp()
@@ -210,6 +210,26 @@ def _with_index_and_times(frame: Any) -> Any:
         if isinstance(kind, pd.PeriodDtype)
     }
     return frame.assign(**starts)
+
+
+def _with_index(vectors: pa.Table, index: Any) -> LazyTable:
+    """Append the index of a frame to its columns, as metadata."""
+    names = []
+    for name, values in _levels(index).items():
+        if name not in vectors.column_names:
+            names.append(name)
+            column = _from_series(values.to_series(), name)
+            vectors = vectors.append_column(name, column)
+    return dataclasses.replace(table_in_memory(vectors), index=tuple(names))
+
+
+def _levels(index: Any) -> dict[str, Any]:
+    """Return the levels of an index by the names of their columns, except row numbers."""
+    levels = {}
+    for level, name in enumerate(_names_of_levels(index)):
+        if name is not None:
+            levels[name] = index.get_level_values(level)
+    return levels
 
 
 def _names_of_levels(index: Any) -> list[str | None]:

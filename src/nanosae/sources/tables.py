@@ -28,12 +28,14 @@ class LazyTable:
         group_sizes: Number of rows in each group.
         read_group: Function from the number of a group and names of columns to Arrow batches.
         indivisible: Whether reading one row costs as much as the whole group.
+        index: Names of the columns that were the index of a frame, and are no vectors.
     """
 
     schema: pa.Schema
     group_sizes: list[int]
     read_group: Callable[[int, list[str]], Iterable[pa.RecordBatch]]
     indivisible: bool = False
+    index: tuple[str, ...] = ()
 
     def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
         """Yield all rows of some columns."""
