@@ -1,6 +1,7 @@
 """Verbs on several SAEs, steering and tags: the numbers of their Python functions."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -32,6 +33,16 @@ def test_match_splitting_and_stability(runs, capsys):
     a, b = (Weights.load(run) for run in runs)
     lines = shown(capsys, "match", *runs)
     assert [line["match"] for line in lines] == nanosae.match(a, b)["match"].tolist()
+    means = [
+        np.mean([line[name] for line in lines])
+        for name in ("similarity", "partner_similarity")
+    ]
+    assert main(["match", *runs]) == 0
+    first = capsys.readouterr().out.splitlines()[0]
+    assert [float(number) for number in re.findall(r"\d\.\d+", first)] == [
+        pytest.approx(mean, abs=5e-4) for mean in means
+    ]
+    assert f"; {sum(line['mutual'] for line in lines)} of {len(lines)} " in first
     lines = shown(capsys, "splitting", *runs, "--threshold", "0.3")
     wanted = nanosae.splitting(a, b, 0.3)["n_children"].tolist()
     assert [line["n_children"] for line in lines] == wanted
@@ -41,6 +52,8 @@ def test_match_splitting_and_stability(runs, capsys):
         assert line["stability"] == pytest.approx(scores[line["feature"]])
     table = nanosae.open(runs[0]).features
     np.testing.assert_allclose(table["stability"], scores, rtol=1e-6)
+    assert main(["stability", *runs]) == 0
+    assert f"mean stability: {np.mean(scores):.3f}" in capsys.readouterr().out
     assert main(["stability", runs[0]]) == 2
     assert "other" in capsys.readouterr().err
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from cyclopts import CoercionError, Parameter, Token
 
 import nanosae
-from nanosae.cli.output import open_codes, prints_json, save, say_next, show
+from nanosae.cli.output import open_codes, prints_json, save, say, say_next, show
 from nanosae.cli.parameters import (
     Corpus,
     Count,
@@ -44,7 +44,14 @@ Edits = Annotated[dict[int, float], Parameter(converter=edits, accepts_keys=Fals
 
 def match(run: Run, other: Other, /) -> None:
     """Match the features of two runs, each with its most similar one and one-to-one."""
-    show(nanosae.match(_weights(run), _weights(other)))
+    matches = nanosae.match(_weights(run), _weights(other))
+    mean, paired_mean = matches[["similarity", "partner_similarity"]].mean()
+    n_mutual = int(matches["mutual"].sum())
+    say(
+        f"mean similarity: {mean:.3f} to the most similar feature, {paired_mean:.3f} one-to-one; "
+        f"{n_mutual:,} of {len(matches):,} features are each other's most similar one"
+    )
+    show(matches)
 
 
 def splitting(run: Run, larger: Other, /, *, threshold: float = 0.7) -> None:
@@ -69,6 +76,7 @@ def stability(run: Run, /, *others: Other) -> None:
     table = pd.DataFrame({"feature": range(len(scores)), "stability": scores})
     if has_corpus(run):
         save(nanosae.Codes.open(run), table)
+    say(f"mean stability: {scores.mean():.3f}")
     show(table.sort_values("stability", ascending=False))
 
 
