@@ -238,3 +238,17 @@ def test_texts_may_be_an_array_or_a_series(kind):
 def test_what_is_neither_texts_nor_a_table_is_refused(given):
     with pytest.raises(DataError, match=r"must be texts or a table.*Give a list"):
         as_table(given)
+
+
+def test_the_index_of_metadata_is_kept_and_appended_rows_may_count_on(tmp_path):
+    acts = sp.csr_array(np.eye(6, dtype=np.float32))
+    frame = pd.DataFrame({"text": list("abcdef"), "n": range(6)})
+    named = frame.set_index(pd.Index(list("uvwxyz"), name="id"))
+    for name, whole in (("plain", frame), ("named", named), ("gaps", frame[::-1])):
+        for part in (slice(0, 4), slice(4, 6)):
+            some = whole.iloc[part]
+            write_codes(tmp_path / name, acts[part], metadata=some, append=True)
+    codes = {name: Codes(tmp_path / name) for name in ("plain", "named", "gaps")}
+    assert codes["plain"].columns == ["n"]
+    assert list(codes["named"].column("id")) == list("uvwxyz")
+    assert list(codes["gaps"].column("index")) == [5, 4, 3, 2, 1, 0]

@@ -21,6 +21,7 @@ __all__ = [
     "excerpt",
     "facts_html",
     "has_corpus",
+    "index_columns",
     "indices",
     "join_codes",
     "run_folder",

@@ -10,7 +10,6 @@ import pyarrow as pa
 
 from nanosae.errors import DataError, reason_of
 
-
 INDEX = "index"  # name of the column that holds an index without a name
 
 
@@ -62,6 +61,20 @@ def as_table_with_index(table: Any) -> pa.Table:
             values = index.get_level_values(level)
             found = found.append_column(name, _level(values))
     return found
+
+
+def without_new_index(table: pa.Table, columns: Sequence[str]) -> pa.Table:
+    """Leave out an index without a name from rows that are added to a corpus without it.
+
+    Such an index merely continues the row numbers of the corpus.
+
+    Args:
+        table: Texts and metadata, from `as_table_with_index`.
+        columns: The columns of the corpus.
+    """
+    if INDEX in columns:
+        return table
+    return table.select([name for name in table.column_names if name != INDEX])
 
 
 def index_columns(index: Any) -> list[str]:

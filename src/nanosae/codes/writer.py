@@ -23,7 +23,13 @@ from nanosae.codes.blocks import Block, as_rows, as_vectors
 from nanosae.codes.format import Facts
 from nanosae.codes.reader import Codes
 from nanosae.codes.shard_files import write_shard
-from nanosae.codes.tables import as_table, as_table_with_index, decoded, extended_schema
+from nanosae.codes.tables import (
+    as_table,
+    as_table_with_index,
+    decoded,
+    extended_schema,
+    without_new_index,
+)
 from nanosae.errors import ConfigError, DataError, ExistsError, WriteError
 from nanosae.lock import Lock
 
@@ -399,6 +405,9 @@ def write_codes(
     with CodesWriter(
         path, n_features=csr.shape[1], source=source, info=info, append=append
     ) as writer:
+        known = writer.manifest
+        if known["n_rows"] and hasattr(metadata, "reset_index"):
+            table = without_new_index(table, known["columns"])
         writer.append(csr, table=table, vectors=vectors)
     return Codes(path)
 

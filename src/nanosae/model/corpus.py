@@ -16,8 +16,8 @@ from nanosae.atomic import move_folder, sweep_drafts
 from nanosae.checked import table_checksum
 from nanosae.codes import Codes, CodesWriter, as_table_with_index, join_codes
 from nanosae.codes import format as files
-from nanosae.codes.tables import INDEX
 from nanosae.codes.joining import remove_parts
+from nanosae.codes.tables import without_new_index
 from nanosae.distributed import is_main_process, join
 from nanosae.errors import DamagedFileError, DataError, ExistsError
 from nanosae.lock import Lock
@@ -107,7 +107,8 @@ def _encode(model: SAEModel, data: Any, path: Path, options: EncodeOptions) -> N
         if _holds(manifest, source, info):
             return
         _check_that_it_fits(path, manifest, source, info, options)
-        source = _like_corpus(source, manifest["columns"])
+        if manifest["n_rows"]:
+            source = _like_corpus(source, manifest["columns"])
     with CodesWriter(
         path,
         n_features=model.cfg["d_sae"],
@@ -156,11 +157,9 @@ def _open_source(model: SAEModel, data: Any, options: EncodeOptions) -> _Source:
 
 def _like_corpus(source: _Source, columns: list[str]) -> _Source:
     """Leave out an index without a name that continues the row numbers of the corpus."""
-    table = source.table
-    if table is None or not source.has_index or INDEX in columns:
+    if source.table is None or not source.has_index:
         return source
-    kept = [name for name in table.column_names if name != INDEX]
-    return replace(source, table=table.select(kept))
+    return replace(source, table=without_new_index(source.table, columns))
 
 
 def _is_npy_file(data: Any) -> bool:
