@@ -11,7 +11,7 @@ from nanosae.data.dataset import Dataset
 from nanosae.data.order import rows_in_bytes
 from nanosae.data.stream import Stream
 from nanosae.errors import ConfigError
-from nanosae.sources import open_rows
+from nanosae.sources import Rows, open_rows
 
 if TYPE_CHECKING:
     from nanosae.config import TrainConfig
@@ -29,7 +29,7 @@ def open_dataset(data: Any, targets: Any, config: TrainConfig) -> Dataset:
         DataError: If the data cannot be used; a ValueError.
         ConfigError: If targets are given with a stream.
     """
-    if callable(data) or isinstance(data, Iterator | DataLoader):
+    if _is_stream(data):
         if targets is not None:
             raise ConfigError(
                 "a stream cannot have separate targets.",
@@ -42,15 +42,23 @@ def open_dataset(data: Any, targets: Any, config: TrainConfig) -> Dataset:
             heldout_share=config.heldout_share,
             buffer_bytes=config.buffer_bytes,
         )
-    rows = open_rows(
-        data, columns=config.columns, input_size=config.input_size, targets=targets
-    )
+    rows = _open_rows(data, targets, config)
     return Dataset(
         rows,
         seed=config.data_seed,
         heldout_share=config.heldout_share,
         buffer_rows=rows_in_bytes(config.buffer_bytes, rows.total_width),
     )
+
+
+def fingerprint(data: Any, targets: Any, config: TrainConfig) -> str | None:
+    """Return the fingerprint of the rows; None for a stream, of which nothing may be left.
+
+    Arguments and errors are those of `open_dataset`.
+    """
+    if _is_stream(data):
+        return None
+    return _open_rows(data, targets, config).fingerprint()
 
 
 def check_targets(config: TrainConfig, data: Dataset) -> None:
@@ -61,3 +69,13 @@ def check_targets(config: TrainConfig, data: Dataset) -> None:
         raise ConfigError(
             "a transcoder cannot be gated: choose relu, topk, batchtopk or jumprelu."
         )
+
+
+def _is_stream(data: Any) -> bool:
+    return callable(data) or isinstance(data, Iterator | DataLoader)
+
+
+def _open_rows(data: Any, targets: Any, config: TrainConfig) -> Rows:
+    return open_rows(
+        data, columns=config.columns, input_size=config.input_size, targets=targets
+    )

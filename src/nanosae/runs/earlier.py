@@ -110,19 +110,9 @@ def check_continuation(folder: Path, facts: Facts) -> None:
         DataError: If the training was started on other rows.
         ConfigError: If it was started from another SAE.
     """
+    check_rows(folder, facts["data_fingerprint"])
+    check_init(folder, facts["init"])
     before = read_config(folder)
-    if before["data_fingerprint"] != facts["data_fingerprint"]:
-        raise DataError(
-            f"{folder} was trained on other rows.",
-            file=folder / "config.json",
-            remedy="Resume with those rows, or use --force.",
-        )
-    if before["init"] != facts["init"]:
-        raise ConfigError(
-            f"{folder} was started from another SAE ({before['init']}, now {facts['init']}).",
-            file=folder / "config.json",
-            remedy="Resume with the same init, or use --force.",
-        )
     for name in ("threads", "versions", "selection"):
         started_with = before[name]
         if started_with != facts[name]:
@@ -131,6 +121,35 @@ def check_continuation(folder: Path, facts: Facts) -> None:
                 "run may differ in the last bits.",
                 stacklevel=4,
             )
+
+
+def check_rows(folder: Path, data_fingerprint: str) -> None:
+    """Refuse rows other than those that a training was started on.
+
+    Raises:
+        DataError: If they have another fingerprint.
+    """
+    if read_config(folder)["data_fingerprint"] != data_fingerprint:
+        raise DataError(
+            f"{folder} was trained on other rows.",
+            file=folder / "config.json",
+            remedy="Resume with those rows, or use --force.",
+        )
+
+
+def check_init(folder: Path, init: str | None) -> None:
+    """Refuse an SAE to start from other than that of a training.
+
+    Raises:
+        ConfigError: If it has another checksum.
+    """
+    before = read_config(folder)["init"]
+    if before != init:
+        raise ConfigError(
+            f"{folder} was started from another SAE ({before}, now {init}).",
+            file=folder / "config.json",
+            remedy="Resume with the same init, or use --force.",
+        )
 
 
 def is_intact(folder: Path) -> bool:

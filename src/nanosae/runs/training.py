@@ -68,10 +68,13 @@ class TrainingRun:
             in the main process only.
     """
 
-    def __init__(self, folder: Path, requested: TrainConfig, lock: Lock | None) -> None:
+    def __init__(
+        self, folder: Path, requested: TrainConfig, init: str | None, lock: Lock | None
+    ) -> None:
         self.folder = folder
         self.finished = False
         self._requested = requested
+        self._init = init
         self._lock = lock
         self._is_main = lock is not None
         self._replaces = False
@@ -82,6 +85,7 @@ class TrainingRun:
         cls,
         folder: str | Path,
         requested: TrainConfig,
+        init: str | None = None,
         *,
         resume: bool = False,
         force: bool = False,
@@ -95,22 +99,23 @@ class TrainingRun:
         Args:
             folder: The run folder.
             requested: The settings asked for.
+            init: Checksum of the SAE that training starts from, or None.
             resume: Continue the existing training.
             force: Replace the existing training.
             is_main: Whether this is the process that writes; the other ranks only read.
 
         Raises:
             BusyError: If another process is training in the folder.
-            ConfigError: If the training to resume has other settings.
+            ConfigError: If the training to resume has other settings or started from another SAE.
             ExistsError: If the folder holds a training, or files of these names that no training
                 has written.
             WriteError: If the folder cannot be written.
         """
         folder = Path(folder)
         if not is_main:
-            return cls(folder, requested, None)
+            return cls(folder, requested, init, None)
         _make_folder(folder)
-        run = cls(folder, requested, Lock(folder / LOCK))
+        run = cls(folder, requested, init, Lock(folder / LOCK))
         try:
             run._check(resume=resume, force=force)
         except BaseException:
@@ -143,7 +148,20 @@ class TrainingRun:
             )
         if changed:
             raise earlier.started_with_other_settings(folder, changed)
+        earlier.check_init(folder, self._init)
         self.finished = earlier.is_intact(folder)
+
+    def check_rows(self, data_fingerprint: str | None) -> None:
+        """Refuse rows other than those of a finished training.
+
+        Args:
+            data_fingerprint: Fingerprint of the rows, or None if it is unknown.
+
+        Raises:
+            DataError: If the training has another one.
+        """
+        if data_fingerprint is not None:
+            earlier.check_rows(self.folder, data_fingerprint)
 
     @property
     def files(self) -> Path:
@@ -158,7 +176,6 @@ class TrainingRun:
         data_fingerprint: str,
         source: str | None,
         selection: str,
-        start: str | None,
     ) -> None:
         """Write config.json, or check it if a training is continued.
 
@@ -167,7 +184,6 @@ class TrainingRun:
             data_fingerprint: Fingerprint of the rows.
             source: The path of the rows, or None.
             selection: The kind of products that selections use on this machine.
-            start: Checksum of the SAE that training starts from, or None.
 
         Raises:
             DataError: If the training to continue was started on other rows.
@@ -179,7 +195,7 @@ class TrainingRun:
             "config": resolved.to_dict(),
             "data": source,
             "data_fingerprint": data_fingerprint,
-            "init": start,
+            "init": self._init,
             "selection": selection,
             **_environment(),
         }

@@ -19,7 +19,7 @@ from nanosae import sinks
 from nanosae.config import TrainConfig
 from nanosae.data.batches import device_batches
 from nanosae.data.dataset import Dataset
-from nanosae.data.open import check_targets, open_dataset
+from nanosae.data.open import check_targets, fingerprint, open_dataset
 from nanosae.distributed import Ranks, join
 from nanosae.errors import DivergedError
 from nanosae.kernels import selection_path
@@ -77,6 +77,7 @@ def train_together(
     """
     ranks = join(configs[0].device, latents=configs[0].parallel == "latents")
     is_main = ranks.rank == 0
+    init = None if start is None else start.checksum
     trained: dict[int, Trained] = {}
     with contextlib.ExitStack() as stack:
         runs = []
@@ -84,13 +85,14 @@ def train_together(
             run = None
             if folder is not None:
                 run = TrainingRun.open(
-                    folder, config, resume=resume, force=force, is_main=is_main
+                    folder, config, init, resume=resume, force=force, is_main=is_main
                 )
                 stack.callback(run.close)
             runs.append(run)
         unfinished = []
         for number, run in enumerate(runs):
             if run is not None and ranks.any(is_main and run.finished):
+                run.check_rows(fingerprint(data, targets, configs[number]))
                 trained[number] = _load_finished(run.folder)
             else:
                 unfinished.append(number)
@@ -139,8 +141,7 @@ class Training:
         if run is not None:
             if self.is_main:
                 selection = selection_path(self.state.kernels)
-                init = None if start is None else start.checksum
-                run.begin(self.config, data.fingerprint, data.source, selection, init)
+                run.begin(self.config, data.fingerprint, data.source, selection)
             ranks.wait()  # until the main process has written what the others read
             checkpoint = run.load_checkpoint()
             if checkpoint is not None:
