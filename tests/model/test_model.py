@@ -232,6 +232,13 @@ def test_the_state_dict_has_the_names_of_files():
     both.load_state_dict(both.state_dict())
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_device_and_type_are_those_of_the_tensors(dtype):
+    sae = model("jumprelu").to(dtype)
+    assert (sae.device, sae.dtype) == (torch.device("cpu"), dtype)
+    assert sae.to("meta").device == torch.device("meta")
+
+
 def test_encode_is_differentiable():
     x = torch.randn(4, 5, requires_grad=True)
     model("gated")(x).sum().backward()

@@ -1,6 +1,7 @@
 """SAETrainer: what it recovers, bitwise resume, faults, the quick start, scikit-learn's
 contract."""
 
+import contextlib
 import json
 import math
 import os
@@ -18,7 +19,7 @@ import torch
 from nanosae import SAEModel, SAETrainer, TrainConfig
 from nanosae.checked import write_sealed_json
 from nanosae.data.dataset import Dataset
-from nanosae.errors import ConfigError
+from nanosae.errors import ConfigError, DataError
 from nanosae.runs import checkpoints as runs
 from nanosae.runs.folder import FILES, MANIFEST
 from nanosae.sources import open_rows
@@ -378,6 +379,64 @@ def test_an_existing_run_is_neither_overwritten_nor_mixed_up(tmp_path):
         )
     forced = SAETrainer(TrainConfig(**QUICK, seed=3), run=tmp_path)
     assert not same(first, forced.train(rows(), force=True, progress=False))
+
+
+@contextlib.contextmanager
+def default_dtype(dtype):
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+DEFAULTS = {
+    "bfloat16": lambda: default_dtype(torch.bfloat16),
+    "float64": lambda: default_dtype(torch.float64),
+    "another device": lambda: torch.device("meta"),
+}
+
+
+@pytest.mark.parametrize("defaults", DEFAULTS.values(), ids=DEFAULTS.keys())
+@pytest.mark.parametrize("activation", ["batchtopk", "jumprelu", "gated"])
+def test_defaults_that_a_program_sets_change_nothing(defaults, activation):
+    config = TrainConfig(**QUICK | {"activation": activation}, device="cpu")
+
+    def results():
+        trainer = SAETrainer(config)
+        model = trainer.train(rows(), progress=False)
+        further = trainer.train(rows(), init=model, progress=False)
+        trainer.model_ = further
+        return model, further, model.features(rows()), trainer.score(rows())
+
+    first, further, features, score = results()
+    with defaults():
+        wanted = torch.get_default_dtype(), torch.get_default_device()
+        found = results()
+        assert (torch.get_default_dtype(), torch.get_default_device()) == wanted
+    assert same(found[0], first)
+    assert same(found[1], further)
+    assert (found[2] != features).nnz == 0
+    assert found[3] == score
+
+
+def test_a_finished_run_is_not_resumed_on_other_rows_targets_or_init(tmp_path):
+    config = TrainConfig(**QUICK)
+    first = SAETrainer(config, run=tmp_path).train(rows(), progress=False)
+    before = (tmp_path / "config.json").read_bytes()
+
+    def resume(*data, **more):
+        trainer = SAETrainer(config, run=tmp_path)
+        return trainer.train(*data, resume=True, progress=False, **more)
+
+    for other in ((rows(seed=5),), (rows()[:-1],), (rows(), rows()[:, :3])):
+        with pytest.raises(DataError, match="was trained on other rows"):
+            resume(*other)
+    with pytest.raises(ConfigError, match=r"other settings|from another SAE"):
+        resume(rows(), init=first)
+    assert (tmp_path / "config.json").read_bytes() == before
+    assert same(first, resume(rows().tolist()))  # the container does not matter
 
 
 def test_resuming_on_other_rows_or_other_threads_is_noticed(tmp_path):

@@ -28,6 +28,7 @@ from nanosae.kernels.autograd import (
     sparse_decode,
     sparse_encode,
 )
+from nanosae.kernels.defaults import own_defaults, training_state
 from nanosae.kernels.pairs import (
     Pairs,
     Plan,
@@ -47,11 +48,13 @@ __all__ = [
     "encoder_precision",
     "filter_pairs",
     "no_pairs",
+    "own_defaults",
     "reset_gradients",
     "segment_ids",
     "selection_path",
     "sparse_decode",
     "sparse_encode",
+    "training_state",
     "without_padding",
 ]
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nanosae.kernels import backend, segment_ids
+from nanosae.kernels import backend, own_defaults, segment_ids
 from nanosae.model.sae import SAEModel
 
 BLOCK_ROWS = 4096
@@ -86,6 +86,7 @@ class Pool:
         }
 
 
+@own_defaults()
 @torch.no_grad()
 def measure(model: SAEModel, rows: np.ndarray, targets: np.ndarray) -> Pool:
     """Measure the reconstruction of raw rows.
@@ -111,6 +112,7 @@ def measure(model: SAEModel, rows: np.ndarray, targets: np.ndarray) -> Pool:
     return pool
 
 
+@own_defaults()
 def explained_variance(model: SAEModel, data: Any) -> float:
     """Return 1 − FVU of raw rows, in any form that `features` takes."""
     pool = Pool(model.cfg["d_sae"])

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from nanosae.atomic import write_text
 from nanosae.errors import DataError, DataTypeError
-from nanosae.kernels import Pairs, backend, without_padding
+from nanosae.kernels import Pairs, backend, own_defaults, without_padding
 from nanosae.model.architectures import (
     ROW_EPSILON,
     in_sae_lens,
@@ -75,6 +75,16 @@ class SAEModel(nn.Module):
     def W_enc(self) -> Tensor:
         """Encoder, (input_size, hidden_size)."""
         return self._encoder.T
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the tensors, as in other PyTorch libraries."""
+        return self.W_dec.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the tensors."""
+        return self.W_dec.dtype
 
     @property
     def config(self) -> dict[str, Any]:
@@ -169,6 +179,7 @@ class SAEModel(nn.Module):
             x = (x - mean) / deviation
         return x - self.b_dec if subtracts_bias(self.cfg) else x
 
+    @own_defaults()
     @torch.no_grad()
     def pairs(self, x: Tensor) -> Pairs:
         """Return the active entries of raw rows, (B, input_size), in float32 without gradient."""
@@ -200,7 +211,7 @@ class SAEModel(nn.Module):
 
     def sparse_features(self, block: np.ndarray) -> sp.csr_array:
         """Return the features of raw float32 rows, (n, input_size), without checking them."""
-        pairs = self.pairs(torch.from_numpy(block).to(self.b_dec.device))
+        pairs = self.pairs(torch.from_numpy(block).to(self.device))
         entries = tuple(part.cpu().numpy() for part in pairs)
         matrix = sp.csr_array(entries, shape=(len(block), self.cfg["d_sae"]))
         matrix.eliminate_zeros()
@@ -256,7 +267,8 @@ class SAEModel(nn.Module):
             data: Anything `features` takes.
             path: Folder of the corpus, by convention `RUN/codes/NAME`.
             metadata: A list of texts, or a table with a column `text` and others, in the order of
-                the rows; if None, the columns of `data` that are not vectors.
+                the rows; if None, the columns of `data` that are not vectors. The index of a pandas
+                object is kept as columns, unless it has no name and merely numbers the rows.
             columns: Names of the vector columns, if they differ from those in training.
             resume: Require that an interrupted call be continued: other data is an error.
             append: Add the rows to an existing corpus.

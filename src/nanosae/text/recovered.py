@@ -73,8 +73,9 @@ def loss_recovered(
     layer = layer_to_splice(model, layer, sae)
     limit = norm_limit(sae, max_norm)
     with_bos = sae.config.get("prepend_bos", True)
-    special = torch.tensor(sorted(special_tokens(model, sae)), dtype=torch.long)
-    sums = torch.zeros(4, dtype=torch.float64)
+    special_ids = sorted(special_tokens(model, sae))
+    special = torch.tensor(special_ids, dtype=torch.long, device="cpu")
+    sums = torch.zeros(4, dtype=torch.float64, device="cpu")
     n_tokens = 0
     for text in tracked(texts, "evaluate"):
         ids = _tokens(tokenizer, text, max_length, with_bos)
@@ -102,7 +103,7 @@ def _tokens(tokenizer: Any, text: str, max_length: int, with_bos: bool) -> Tenso
     first = tokenizer.bos_token_id
     if with_bos and first is not None and ids[:1] != [first]:
         ids = [first, *ids][:max_length]
-    return torch.tensor(ids, dtype=torch.long)
+    return torch.tensor(ids, dtype=torch.long, device="cpu")
 
 
 @torch.no_grad()

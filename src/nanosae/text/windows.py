@@ -134,11 +134,12 @@ class Cutter:
         self, texts: np.ndarray, ids: list[int], offsets: list, is_added: list[int]
     ) -> Iterator[Window]:
         """Yield a window, unless none of its tokens is kept."""
-        tokens = torch.tensor(ids)
-        kept = torch.ones(len(ids), dtype=torch.bool)
+        tokens = torch.tensor(ids, device="cpu")
+        kept = torch.ones_like(tokens, dtype=torch.bool)
         if not self._special_tokens:
-            is_special = torch.isin(tokens, torch.tensor(self._special_ids))
-            kept = ~(is_special | torch.tensor(is_added).bool())
+            special_ids = torch.tensor(self._special_ids, device="cpu")
+            is_special = torch.isin(tokens, special_ids)
+            kept = ~(is_special | torch.tensor(is_added, device="cpu").bool())
         if kept.any():
             yield Window(texts, tokens, np.array(offsets, np.int32), kept)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, enable_grad, inference_mode
+from torch import Tensor
 
 from nanosae import sinks
 from nanosae.config import TrainConfig
@@ -22,7 +22,7 @@ from nanosae.data.dataset import Dataset
 from nanosae.data.open import check_targets, fingerprint, open_dataset
 from nanosae.distributed import Ranks, join
 from nanosae.errors import DivergedError
-from nanosae.kernels import selection_path
+from nanosae.kernels import selection_path, training_state
 from nanosae.model.sae import SAEModel
 from nanosae.runs.folder import last_line
 from nanosae.runs.signals import Stopped, stop_signals
@@ -49,8 +49,7 @@ class Trained:
     notes: list[str]
 
 
-@inference_mode(False)
-@enable_grad()  # notebooks on language models turn gradients off
+@training_state()
 def train_together(
     configs: Sequence[TrainConfig],
     folders: Sequence[Path | None],
