@@ -5,6 +5,7 @@ import pytest
 import sklearn
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -56,6 +57,21 @@ def test_a_clone_has_the_same_settings_and_no_model():
     copy = clone(trainer)
     assert copy.config == trainer.config
     assert not hasattr(copy, "model_")
+
+
+@pytest.mark.parametrize("name", ["config__k", "k"])
+@pytest.mark.parametrize("trainer", [estimator(), SAETrainer()], ids=["config", "none"])
+def test_a_grid_searches_a_setting_by_either_name(name, trainer):
+    x = np.random.default_rng(0).normal(size=(90, 5))
+    trainer = clone(trainer).set_params(hidden_size=8, steps=4)
+    before = trainer.config.k
+    search = GridSearchCV(trainer, {name: [1, 4]}, cv=2).fit(x)
+    assert search.best_params_ == {name: 4}
+    assert search.best_estimator_.config.k == 4
+    assert search.best_estimator_.model_.features(x).nnz > 2 * len(x)
+    assert trainer.config.k == before
+    with pytest.raises(ValueError, match="Invalid parameter 'kk'"):
+        trainer.set_params(kk=3)
 
 
 def test_settings_may_be_given_as_keywords():

@@ -25,7 +25,8 @@ class SAETrainer(FeatureTransformer):
         run: Run folder for metrics, snapshots, checkpoints and the model; if None, nothing is
             written to disk.
         **settings: Fields of TrainConfig that override those of `config`, as in
-            `SAETrainer(k=16)`. As scikit-learn parameters they are called `config__k` and so on.
+            `SAETrainer(k=16)`. Among scikit-learn parameters they are called `config__k` and so on;
+            `set_params` and grids take `k` as well.
 
     Example:
         >>> import numpy as np
@@ -98,7 +99,10 @@ class SAETrainer(FeatureTransformer):
         return trained.model
 
     def set_params(self, **params: Any) -> SAETrainer:
-        """Set parameters; without a config, `config__k` and the like override the defaults."""
+        """Set parameters; settings are called `config__k` or, as for the constructor, `k`."""
+        for name in TrainConfig.field_names():
+            if name in params:
+                params[f"config__{name}"] = params.pop(name)
         if self.config is None and any(name.startswith("config__") for name in params):
             self.config = TrainConfig()
         return super().set_params(**params)
