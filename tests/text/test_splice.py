@@ -317,6 +317,18 @@ def test_sae_lens_own_evaluation_gives_the_same_losses(tmp_path):
         assert getattr(found, ours) == pytest.approx(measured[name], rel=1e-3), ours
 
 
+def test_a_transcoder_is_neither_spliced_nor_attributed():
+    model, sae = causal("llama"), autoencoder()
+    sae.cfg["architecture"] = "transcoder"
+    with (
+        pytest.raises(ConfigError, match="A transcoder cannot be spliced"),
+        splice(model, "layers.1", sae),
+    ):
+        pass
+    with pytest.raises(ConfigError, match="A transcoder cannot be spliced"):
+        attribution(model, "layers.1", sae, IDS[0], token=3)
+
+
 def test_mistakes_are_named():
     model, sae = causal("llama"), autoencoder()
     with (

@@ -63,6 +63,7 @@ def splice(
         ...     model.generate(**tokenizer("The", return_tensors="pt"))
     """
     edits = _Edits({} if add is None else dict(add), list(ablate))
+    _require_autoencoder(sae)
     edits.check(sae)
     if replace is None:
         replace = edits.are_none
@@ -104,7 +105,11 @@ def attribution(
 
     Returns:
         Contributions, (tokens, hidden_size).
+
+    Raises:
+        ConfigError: If the layer does not exist, or the SAE is a transcoder.
     """
+    _require_autoencoder(sae)
     module = find_layer(model, layer_to_splice(model, layer, sae))
     seen: list[Tensor] = []
 
@@ -129,6 +134,15 @@ def attribution(
         direction = (gradient[0].float() * scales).to(sae.W_dec.dtype)
         along_decoder = direction @ sae.W_dec.T
     return acts * along_decoder
+
+
+def _require_autoencoder(sae: Any) -> None:
+    """Raise a ConfigError if an SAE is a transcoder."""
+    if sae.cfg["architecture"].endswith("transcoder"):
+        raise ConfigError(
+            "A transcoder cannot be spliced: its outputs are not its inputs.",
+            remedy="Use an autoencoder.",
+        )
 
 
 def special_tokens(model: Any, sae: Any) -> set[int]:
@@ -199,11 +213,6 @@ class _Edits:
                 raise ConfigError(
                     f"There is no feature {feature}; this SAE has {size:,}."
                 )
-        if sae.cfg["architecture"].endswith("transcoder"):
-            raise ConfigError(
-                "A transcoder cannot be spliced: its outputs are not its inputs.",
-                remedy="Use an autoencoder.",
-            )
 
     def applied(self, sae: Any, x: Tensor, *, replace: bool) -> Tensor:
         """Return vectors with edited features; keep the unexplained part unless `replace`."""
