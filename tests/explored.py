@@ -49,7 +49,8 @@ def make_run(run, planted, *, model=True, texts=True, vectors=True, labels=True)
         table |= {"family": np.arange(n) % 9, "topic": np.arange(n) % 5}
         save_features(run, pd.DataFrame(table))
         lines = [{"family": i, "label": f"family {i}"} for i in range(9)]
-        save_result(codes, "families.json", {"families": lines}, {})
+        empty = {"format": 1, "edges": [], "stats": {}, "parameters": {}}
+        save_result(codes, "families.json", empty | {"families": lines}, {})
     make_map(codes)
     return run
 

@@ -10,13 +10,16 @@ import pytest
 import scipy.sparse as sp
 
 from complete_run import kept_for_other_models
+from nanosae.analysis.groups.families import family_names
 from nanosae.codes import CodesWriter, write_codes
 from nanosae.errors import DamagedFileError, MissingError, StaleError
 from nanosae.model.weights import Weights
+from nanosae.pipeline.result import Analysis
 from nanosae.runs import annotations
 from nanosae.runs.results import (
     contrast_name,
     contrast_title,
+    fresh_value,
     load_contrasts,
     load_result,
     needed_value,
@@ -60,6 +63,10 @@ def opened(run, name="default"):
     return Codes.open(run, name)
 
 
+FAMILIES = {"format": 1, "families": [], "edges": [], "stats": {}, "parameters": {}}
+EVALUATION = {"table": [], "labels": [], "about": {}}
+
+
 def labels(prefix):
     return pd.DataFrame(
         {"feature": range(M), "label": [f"{prefix} {j}" for j in range(M)]}
@@ -68,13 +75,14 @@ def labels(prefix):
 
 def test_a_result_is_fresh_until_its_codes_or_their_model_change(run):
     codes = opened(run)
-    save_result(codes, "evaluation.json", {"table": [1, float("nan")]}, {"labels": "g"})
+    measured = EVALUATION | {"table": [1, float("nan")]}
+    save_result(codes, "evaluation.json", measured, {"labels": "g"})
     save_result(codes, "topics.parquet", pd.DataFrame({"Topic": [0, 1]}), {"n": 2})
     for name in ("evaluation.json", "topics.parquet"):
         result = load_result(run, name)
         assert result.fresh
         assert result.corpus == "default"
-    assert load_result(run, "evaluation.json").value == {"table": [1, None]}
+    assert load_result(run, "evaluation.json").value["table"] == [1, None]
     assert load_result(run, "topics.parquet").parameters == {"n": 2}
     assert load_result(run, "families.json") is None
     with CodesWriter(
@@ -82,7 +90,7 @@ def test_a_result_is_fresh_until_its_codes_or_their_model_change(run):
     ) as writer:
         writer.append(sp.csr_array(np.eye(2, M)), table=["a", "b"])
     assert "has changed since" in load_result(run, "evaluation.json").stale
-    save_result(opened(run), "evaluation.json", {}, {})
+    save_result(opened(run), "evaluation.json", EVALUATION, {})
     assert load_result(run, "evaluation.json").fresh
     save_model(run, seed=1)
     assert "made from model" in load_result(run, "evaluation.json").stale
@@ -94,7 +102,7 @@ def test_a_result_is_fresh_until_its_codes_or_their_model_change(run):
 
 def test_a_result_of_another_corpus_is_judged_by_that_one(run):
     other = encode(run, Weights.load(run), "other", seed=5)
-    save_result(other, "evaluation.json", {"a": 1}, {})
+    save_result(other, "evaluation.json", EVALUATION, {})
     assert load_result(run, "evaluation.json", opened(run)).fresh
     (other.path / "manifest.json").unlink()
     assert "is gone" in load_result(run, "evaluation.json", opened(run)).stale
@@ -104,8 +112,34 @@ def test_a_result_of_another_corpus_is_judged_by_that_one(run):
 def test_a_result_that_does_not_say_what_it_was_made_from_is_refused(run, name):
     (run / "families.json").write_text('{"families": []}')
     labels("foreign").to_parquet(run / "topics.parquet")
-    with pytest.raises(DamagedFileError, match=r"does not say .* Make it again: nano"):
+    reason = r"does not say" if name.endswith("parquet") else "has format None"
+    with pytest.raises(DamagedFileError, match=rf"{reason}.* Make it again: nano"):
         load_result(run, name)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"format": 2}, r"has format 2; this version of nanoSAE reads format 1"),
+        ({"format": None}, r"has format None"),
+        ({"families": {"0": [1, 2]}}, r"its 'families' is not a list"),
+        ({"families": None}, r"its 'families' is not a list"),
+        ({"stats": []}, r"its 'stats' is not an object"),
+    ],
+)
+def test_families_of_another_format_are_refused_by_all_readers(run, change, reason):
+    codes = opened(run)
+    save_result(codes, "families.json", FAMILIES, {})
+    assert Analysis(run).families.table.empty
+    save_result(codes, "families.json", FAMILIES | change, {})
+    readers = (
+        lambda: Analysis(run).families,
+        lambda: family_names(codes),
+        lambda: fresh_value(run, "families.json"),
+    )
+    for read in readers:
+        with pytest.raises(DamagedFileError, match=f"{reason}.*nanosae families"):
+            read()
 
 
 def test_codes_outside_a_run_keep_no_results(tmp_path):
@@ -143,10 +177,10 @@ def test_a_needed_result_that_is_missing_names_its_command(run, name, command):
 
 def test_a_needed_result_that_is_stale_names_its_command(run):
     codes = opened(run)
-    save_result(codes, "families.json", {"families": []}, {})
-    assert needed_value(run, "families.json", codes) == {"families": []}
+    save_result(codes, "families.json", FAMILIES, {})
+    assert needed_value(run, "families.json", codes) == FAMILIES
     save_model(run, seed=1)
-    assert needed_value(run, "families.json", codes) == {"families": []}
+    assert needed_value(run, "families.json", codes) == FAMILIES
     with pytest.raises(StaleError, match=r"json is stale: it .*again: nanosae fam"):
         needed_value(run, "families.json")
 

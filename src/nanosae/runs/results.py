@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 from nanosae.atomic import write_bytes
 from nanosae.checked import (
     BLANK,
+    check_format,
+    damaged,
     naming,
     read_json,
     read_sealed,
@@ -43,6 +45,16 @@ COMMANDS = {  # that make each result
     "evaluation.json": "nanosae evaluate {run}",
     "features.parquet": "nanosae describe {run}",
     "findings.parquet": "nanosae run DATA -o {run}",
+}
+FAMILIES_FORMAT = 1
+CONTENT: dict[str, dict[str, type]] = {  # what readers need of a result
+    "families.json": {
+        "families": list,
+        "edges": list,
+        "stats": dict,
+        "parameters": dict,
+    },
+    "evaluation.json": {"table": list, "labels": list, "about": dict},
 }
 READABLE = 60  # characters of a contrast's parameters in its file name
 FACTS = b"nanosae"  # key of nanoSAE's facts in the metadata of a Parquet file
@@ -125,11 +137,27 @@ def load_result(
     else:
         value = read_json(path, remedy_for(run, name))
         facts = value.pop("made_from", {})
+        _check_content(path, name, value)
     with naming(path, remedy_for(run, name)):
         if "model" not in facts:
             raise ValueError("it does not say what it was made from")
         stale = why_stale(run, facts, codes)
         return Result(name, value, facts["parameters"], facts["corpus"], stale)
+
+
+def _check_content(path: Path, name: str, value: dict[str, Any]) -> None:
+    """Refuse a file of another format, or that another program has written.
+
+    Raises:
+        DamagedFileError: If its format is unknown, or something is missing or of another type.
+    """
+    remedy = remedy_for(path.parent, name)
+    if name == "families.json":
+        check_format(path, value, FAMILIES_FORMAT, remedy)
+    for key, kind in CONTENT.get(name, {}).items():
+        if not isinstance(value.get(key), kind):
+            what = "an object" if kind is dict else "a list"
+            raise damaged(path, f"its {key!r} is not {what}", remedy)
 
 
 def fresh_value(run: str | Path, name: str, codes: Codes | None = None) -> Any:

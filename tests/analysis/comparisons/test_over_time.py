@@ -136,7 +136,8 @@ def test_a_collection_that_changes_is_told_from_a_topic_that_does(tmp_path):
         metadata={"date": codes.column("date")},
     )
     save_features(again.run, families, again)
-    save_result(again, "families.json", {"families": named}, {})
+    empty = {"format": 1, "edges": [], "stats": {}, "parameters": {}}
+    save_result(again, "families.json", empty | {"families": named}, {})
     notes = "\n".join(over_time(again, "date").about["notes"])
     assert "features of the family “refund” rise together" in notes
 

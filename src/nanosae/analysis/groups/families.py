@@ -46,7 +46,7 @@ from nanosae.analysis.names.group_names import family_labels, feature_names
 from nanosae.codes import Codes, Corpus, as_codes, run_folder
 from nanosae.errors import ConfigError
 from nanosae.runs.export import records
-from nanosae.runs.results import fresh_value, save_result
+from nanosae.runs.results import FAMILIES_FORMAT, fresh_value, save_result
 from nanosae.runs.tables import save_features
 
 MIN_ROOT_EDGES = 3  # rarer neighbours of a root
@@ -94,7 +94,7 @@ class Families:
     def to_dict(self) -> dict[str, Any]:
         """Return the families as JSON types (`RUN/families.json`)."""
         content: dict[str, Any] = {
-            "format": 1,
+            "format": FAMILIES_FORMAT,
             "parameters": self.parameters,
             "stats": self.stats,
             "feature_family": {
