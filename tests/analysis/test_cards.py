@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from nanosae.analysis.cards import card
 from nanosae.analysis.describe import describe
 from nanosae.codes import Codes, write_codes
+from nanosae.errors import NanoSAEError
 from nanosae.runs.tables import known_labels, save_features
 
 
@@ -88,6 +89,31 @@ def test_html_is_escaped_and_balanced(tmp_path):
     assert evil in tags.text
     assert html.escape(evil) in page
     assert known_labels(codes) == {0: evil}
+
+
+@pytest.mark.parametrize("feature", [4, 4.0, np.int64(4), np.float32(4)])
+def test_a_card_takes_a_number_of_any_type(run, feature):
+    found = card(run, feature)
+    assert (found.feature, type(found.feature)) == (4, int)
+
+
+@pytest.mark.parametrize(
+    ("feature", "reason"),
+    [
+        ("old boats", "given by its number, not by 'old boats'. The table of features"),
+        ("4", "given by its number, not by '4'"),
+        (None, "given by its number, not by None"),
+        (True, "given by its number, not by True"),
+        ([4], r"given by its number, not by \[4\]"),
+        (4.5, "feature 4.5 is not an integer"),
+        (float("nan"), "feature nan is not an integer"),
+        (-1, r"feature -1 is out of range: there are 0 … \d+"),
+        (10**6, r"feature 1000000 is out of range: there are 0 … \d+"),
+    ],
+)
+def test_a_card_of_what_is_no_feature_is_refused(run, feature, reason):
+    with pytest.raises(NanoSAEError, match=reason):
+        card(run, feature)
 
 
 def test_labels_are_optional(run, tmp_path):

@@ -196,6 +196,7 @@ def test_places_are_integers_or_a_mask_of_all(corpus):
         ([0.0, 1.5], "row 1.5 is not an integer"),
         ([np.nan], "row nan is not an integer"),
         (["a"], "A row is given by its number, not by 'a'"),
+        (["1"], "A row is given by its number, not by '1'"),
         ([N], f"there are 0 … {N - 1}"),
     ):
         with pytest.raises(DataError, match=message):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from numbers import Integral
+from numbers import Real
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from nanosae.analysis.describe import describe
-from nanosae.codes import Codes, Corpus, as_codes
+from nanosae.codes import Codes, Corpus, as_codes, indices
 from nanosae.errors import DataError, DataTypeError
 from nanosae.runs.tables import doubtful_labels, known_labels
 
@@ -94,11 +94,12 @@ def card(
         DataError: If it does not exist, or `described` has no row for it.
     """
     codes = as_codes(codes)
-    if not isinstance(feature, Integral):
+    if not isinstance(feature, Real) or isinstance(feature, bool):
         raise DataTypeError(
-            f"A feature is a number, not {feature!r}.",
+            f"A feature is given by its number, not by {feature!r}.",
             remedy="The table of features has the number of each label.",
         )
+    (feature,) = indices([feature], codes.n_features, "feature").tolist()
     if described is None:
         described = describe(
             codes, texts, features=[feature], n=n, pool=pool, seed=seed
@@ -114,14 +115,13 @@ def card(
     for kind in EXAMPLES:
         if rows := facts.get(kind):
             examples[kind] = _examples(codes, feature, rows)
-    number = int(feature)
     labels = known_labels(codes)
     related = {}
     for kind in RELATED:
         for other in facts.get(kind) or []:
             related[other] = labels.get(other, "")
-    is_doubtful = number in doubtful_labels(codes)
-    return Card(number, labels.get(number, ""), facts, examples, is_doubtful, related)
+    is_doubtful = feature in doubtful_labels(codes)
+    return Card(feature, labels.get(feature, ""), facts, examples, is_doubtful, related)
 
 
 def _plain(value: Any) -> Any:

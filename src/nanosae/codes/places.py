@@ -45,6 +45,8 @@ def indices(given: Any, size: int, what: str) -> np.ndarray:
 
 def _as_integers(places: np.ndarray, what: str) -> np.ndarray:
     try:
+        if places.dtype.kind in "SU":  # NumPy would read "12"
+            raise TypeError
         with np.errstate(invalid="ignore"):  # casting NaN warns
             found = places.astype(np.int64)
     except (TypeError, ValueError):
