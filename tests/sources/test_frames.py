@@ -3,13 +3,17 @@
 import datetime
 import decimal
 
+import datasets
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from nanosae.errors import DataError, DataTypeError
+from nanosae.sources import open_rows
 from nanosae.sources.frames import table_of_texts
 from nanosae.sources.roles import column_roles
 from nanosae.sources.texts import read_texts
@@ -65,6 +69,52 @@ def test_an_index_without_a_name_is_kept_as_pandas_resets_it(index):
         assert table[name].to_pylist() == as_reset[name].tolist()
     roles = {column.name: column.role for column in column_roles(table)}
     assert roles.get("index", "id") == roles.get("level_0", "id") == "id"
+
+
+SEVERAL = [np.arange(4.0 * n).reshape(n, 4) for n in (3, 1, 2)]
+LISTS = [rows.tolist() for rows in SEVERAL]
+NESTED = {
+    "lists": lambda: pa.table({"hidden": pa.array(LISTS), "text": list("abc")}),
+    "fixed": lambda: pa.table(
+        {"hidden": pa.array([LISTS[0]] * 2, pa.list_(pa.list_(pa.float32(), 4), 3))}
+    ),
+    "tensors": lambda: pa.table(
+        {"hidden": pa.FixedShapeTensorArray.from_numpy_ndarray(np.ones((2, 3, 4)))}
+    ),
+    "pandas": lambda: pd.DataFrame({"hidden": LISTS, "text": list("abc")}),
+    "pandas arrays": lambda: pd.DataFrame({"hidden": SEVERAL}),
+    "polars": lambda: pl.DataFrame({"hidden": LISTS}),
+    "data set": lambda: datasets.Dataset.from_dict({"hidden": LISTS}),
+}
+
+
+@pytest.mark.parametrize("make", NESTED.values(), ids=NESTED.keys())
+@pytest.mark.parametrize("columns", [None, ["hidden"]])
+def test_several_vectors_in_a_row_are_said_with_a_way_to_flatten_them(make, columns):
+    reason = r"Column 'hidden' holds several vectors in each row \(.*\); needed is one"
+    with pytest.raises(DataError, match=reason):
+        open_rows(make(), columns=columns)
+
+
+def test_the_ways_to_flatten_several_vectors_work(tmp_path):
+    expected = np.concatenate(SEVERAL)
+    frame = NESTED["pandas"]()
+    exploded = open_rows(frame.explode("hidden"))
+    np.testing.assert_array_equal(exploded.read(0, 6), expected)
+    data = NESTED["data set"]()
+    array = open_rows(np.concatenate(list(data["hidden"])))
+    np.testing.assert_array_equal(array.read(0, 6), expected)
+    frame.to_parquet(tmp_path / "x.parquet")
+    with pytest.raises(DataError, match=r"x\.parquet: Column 'hidden' holds several"):
+        open_rows(tmp_path / "x.parquet")
+    read = pd.read_parquet(tmp_path / "x.parquet").explode("hidden")
+    np.testing.assert_array_equal(open_rows(read).read(0, 6), expected)
+
+
+@pytest.mark.parametrize("kind", [list, np.asarray, torch.tensor])
+def test_a_list_of_several_vectors_each_is_refused(kind):
+    with pytest.raises(DataError, match=r"several vectors each .* np\.concatenate"):
+        open_rows([kind(rows) for rows in LISTS])
 
 
 def test_names_of_several_levels_have_points():

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from nanosae.errors import DataError
-from nanosae.sources.kinds import is_number, is_vector
+from nanosae.sources.kinds import holds_matrices, is_number, is_vector
 from nanosae.sources.tables import NUMBER_CELL, LazyTable
 
 CHOOSE = 'Choose the vector columns with columns=["name", ...] (--columns).'
@@ -48,6 +48,7 @@ def vector_columns(
     _check_header(table.schema)
     found = _find(table, input_size)
     if not found:
+        _refuse_matrices(table.schema)
         _refuse_vectors_as_text(table)
         problem = f"Found no vectors, or not only vectors. {_describe(table.schema)}."
         remedy = CHOOSE
@@ -110,6 +111,7 @@ def _requested(schema: pa.Schema, columns: list[str]) -> list[str]:
         n_missing, shown = len(missing), missing[:SHOWN]
         problem = f"{n_missing} columns are missing: {shown}. {_describe(schema)}."
         raise DataError(problem, column=shown[0])
+    _refuse_matrices(pa.schema([schema.field(name) for name in columns]))
     lists = [name for name in columns if is_vector(schema.field(name).type)]
     if lists and len(columns) > 1:
         name = lists[0]
@@ -196,6 +198,19 @@ def _is_mostly_numbers(table: LazyTable, name: str) -> bool:
             n_cells += 1
             n_numbers += NUMBER_CELL.fullmatch(str(cell)) is not None
     return MIXED_SHARE * n_cells <= n_numbers < n_cells
+
+
+def _refuse_matrices(schema: pa.Schema) -> None:
+    """Raise a DataError if a column holds several vectors in each row, such as one per token."""
+    for field in schema:
+        if holds_matrices(field.type):
+            raise DataError(
+                f"Column {field.name!r} holds several vectors in each row ({field.type}); needed "
+                "is one.",
+                column=field.name,
+                remedy=f"With pandas, frame.explode({field.name!r}) has a row for each vector; "
+                f"or give them as an array: np.concatenate(list(data[{field.name!r}])).",
+            )
 
 
 def _refuse_vectors_as_text(table: LazyTable) -> None:

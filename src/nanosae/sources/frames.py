@@ -9,9 +9,9 @@ from typing import Any
 import pyarrow as pa
 
 from nanosae.errors import LISTED_NAMES, DataError, DataTypeError
-from nanosae.sources.arrays import as_array, from_list
+from nanosae.sources.arrays import as_array, dense, from_list
 from nanosae.sources.column_names import numbered_names
-from nanosae.sources.kinds import with_plain_types
+from nanosae.sources.kinds import holds_matrices, with_plain_types
 from nanosae.sources.repeated_columns import with_own_names
 from nanosae.sources.tables import LazyTable, table_in_memory
 from nanosae.sources.vector_text import with_vectors_parsed
@@ -70,13 +70,25 @@ def _from_list(vectors: Any) -> LazyTable | Any:
     array = from_list(vectors)
     if array is not None:
         return array
+    items = [dense(vector) for vector in vectors]
+    if any(getattr(item, "ndim", 1) > 1 for item in items):
+        raise _several_vectors("arrays of them")
     try:
-        ragged = pa.array(list(vectors))
+        ragged = pa.array(items)
     except (pa.ArrowException, TypeError) as error:
         raise DataError(
             f"The list holds something other than vectors of numbers: {error}."
         ) from error
+    if holds_matrices(ragged.type):
+        raise _several_vectors(str(ragged.type))
     return table_in_memory(pa.table({"vector": ragged}))  # reading it will name the row
+
+
+def _several_vectors(what: str) -> DataError:
+    return DataError(
+        f"The items of the list hold several vectors each ({what}); needed is one.",
+        remedy="Give np.concatenate(data), with a row for each vector.",
+    )
 
 
 def _from_hugging_face(data: Any) -> LazyTable:
@@ -278,6 +290,10 @@ def _from_series(series: Any, name: str) -> pa.Array:
         raise _not_text(series, name) from error
     except (pa.ArrowException, OverflowError):
         is_missing = series.isna()
+        if any(getattr(cell, "ndim", 0) > 1 for cell in series):
+            return pa.array(
+                [getattr(cell, "tolist", lambda: None)() for cell in series]
+            )
         cells = zip(series, is_missing, strict=True)
         return pa.array([None if missing else str(cell) for cell, missing in cells])
 

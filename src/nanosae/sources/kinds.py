@@ -32,6 +32,21 @@ def is_vector(kind: pa.DataType) -> bool:
     return holds_lists and is_number(kind.value_type)
 
 
+def holds_matrices(kind: pa.DataType) -> bool:
+    """Return whether the cells of a column of this type are lists of vectors, or tensors.
+
+    Example:
+        >>> vector = pa.list_(pa.float32())
+        >>> holds_matrices(pa.list_(vector)), holds_matrices(vector)
+        (True, False)
+    """
+    if len(getattr(kind, "shape", ())) > 1:  # a tensor of Arrow or Hugging Face
+        return True
+    if not (is_list(kind) or pa.types.is_fixed_size_list(kind)):
+        return False
+    return is_vector(kind.value_type) or holds_matrices(kind.value_type)
+
+
 def whole_numbers(values: pa.Array | pa.ChunkedArray) -> Any:
     """Return floats as int64 if all of them are whole, otherwise None.
 
