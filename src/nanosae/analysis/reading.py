@@ -79,7 +79,7 @@ def drawn_rows(codes: Codes, most: int) -> np.ndarray:
 
 def text_prompt(codes: Codes) -> str:
     """Return the prefix with which the run's texts were embedded, such as "passage: "."""
-    model = run_model(codes)
+    model = run_model(codes) if codes.is_of_run_model else None
     return "" if model is None else model.metadata.get("prompt") or ""
 
 

@@ -242,22 +242,23 @@ def test_with_an_encoder_the_whole_label_is_scored_as_it_reads_it(planted, codes
 
 @pytest.mark.parametrize("prompt", ["passage: ", "", None])
 def test_an_encoder_by_name_reads_terms_like_the_texts_of_the_run(
-    codes, monkeypatch, prompt
+    run, monkeypatch, prompt
 ):
-    model = codes.weights()
+    model = run.weights()
     model.cfg["metadata"]["prompt"] = prompt
-    model.save(codes.run / "model")
+    model.save(run.run / "model")
     read = []
 
     def encode(texts):
         read.extend(texts)
-        return np.ones((len(texts), codes.vectors().shape[1]), np.float32)
+        return np.ones((len(texts), run.vectors().shape[1]), np.float32)
 
     monkeypatch.setattr(static, "encode_static", encode)
-    label(codes, range(3), encoder=static.NAME)
+    label(run, range(3), encoder=static.NAME)
     named = list(read)
     read.clear()
-    label(codes, range(3), encoder=encode)  # who gives a function says what it gets
+    label(run, range(3), encoder=encode)  # who gives a function says what it gets
+    assert read
     assert named == [f"{prompt or ''}{text}" for text in read]
 
 
