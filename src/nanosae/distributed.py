@@ -173,7 +173,8 @@ class Ranks:
         except RuntimeError as error:
             lost = LostRankError(
                 f"rank {self.rank} of {self.size} lost the others ({error}).",
-                remedy="The last checkpoint is valid: restart all ranks with --resume.",
+                remedy="The last checkpoint is valid: restart all ranks with resume=True "
+                "(--resume).",
             )
             # the launcher may kill this process before it prints an exception
             sys.stderr.write(f"nanosae: {lost}\n")

@@ -79,7 +79,7 @@ def test_columns_are_taken_for_what_they_are(make, tmp_path):
 
 def test_two_likely_texts_are_one_question(tmp_path):
     path = files.questions_and_answers(tmp_path)
-    with pytest.raises(DataError, match=r"'question'.*'answer'.*--text question or"):
+    with pytest.raises(DataError, match=r"text='question' or text='answer' \(--text"):
         make_plan(path)
     assert make_plan(path, PlanOptions(text="answer")).table["text"][0].as_py()
 

@@ -102,7 +102,10 @@ def test_one_of_several_arrays_is_chosen_by_its_name(suffix, tmp_path):
         tensors = {name: torch.tensor(array) for name, array in arrays.items()}
         save = save_file if suffix == ".safetensors" else torch.save
         save(tensors, path)
-    with pytest.raises(DataError, match=r"first, second\. Choose one: --columns first"):
+    with pytest.raises(
+        DataError,
+        match=r"first, second\. Choose one: columns=\['first'\] \(--columns first\)",
+    ):
         open_rows(path)
     with pytest.raises(DataError, match="it holds 2 2-d arrays"):
         open_rows(path, columns=["third"])

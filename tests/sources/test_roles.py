@@ -175,7 +175,8 @@ def test_a_title_beside_a_body_is_not_the_text():
 def test_two_equally_likely_texts_are_asked_about():
     table = pa.table({"first": TEXTS, "second": TEXTS[::-1]})
     with pytest.raises(
-        DataError, match=r"'first' \(11 words.*'second' \(11\).*--text first"
+        DataError,
+        match=r"'first' \(11 words.*'second' \(11\).*text='first' or text='second' \(--text",
     ):
         column_roles(table)
     table = pa.table({"first": TEXTS, "review": TEXTS[::-1]})
@@ -297,12 +298,12 @@ def test_a_column_of_too_many_frequent_values_can_be_compared_by_name():
         }
     )
     reasons = {column.name: column.reason for column in column_roles(table)}
-    assert reasons["shop"].endswith("more than 50; use --by shop to compare them")
+    assert reasons["shop"].endswith("more than 50; use by='shop' (--by shop) to compare them")
     assert (
         reasons["marks"]
-        == "90 distinct tags, more than 50; use --by marks to compare them"
+        == "90 distinct tags, more than 50; use by='marks' (--by marks) to compare them"
     )
-    assert "--by" not in reasons["rare"]
+    assert "by=" not in reasons["rare"]
 
 
 def test_answers_with_gaps_are_no_vectors():

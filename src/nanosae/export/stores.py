@@ -161,11 +161,11 @@ def _write_lines(path: Path, lines: Iterator[str]) -> None:
 
 
 def _to_qdrant(codes: Codes, place: str, name: str) -> int:
-    library = extra("stores", "qdrant_client", "--to qdrant")
+    library = extra("stores", "qdrant_client", "export to Qdrant")
     is_server = place.startswith(("http://", "https://"))
     argument = "url" if is_server else "path"
     client = library.QdrantClient(**{argument: place})
-    models = extra("stores", "qdrant_client.models", "--to qdrant")
+    models = extra("stores", "qdrant_client.models", "export to Qdrant")
     try:
         if client.collection_exists(name):
             raise ExistsError(

@@ -199,13 +199,14 @@ def _check_that_it_fits(
         raise DataError(
             f"the encoding to resume in {path} has other rows or texts, or another model.",
             file=path,
-            remedy="Give the same data and model, or leave out --resume to start over.",
+            remedy="Give the same data and model, or leave out resume (--resume) to start over.",
         )
     if files.is_complete(manifest) and not options.append:
         raise ExistsError(
             f"{path} already holds a corpus, of other rows or texts or by another model.",
             file=path,
-            remedy="Add to it (--append), replace it (--force), or choose another name.",
+            remedy="Add to it (append=True, --append), replace it (force=True, --force), or "
+            "choose another name.",
         )
 
 

@@ -212,7 +212,8 @@ def _take_vectors(
     first, last = found[0], found[-1]
     name = first if first == last else f"{first} to {last}"
     reason = (
-        f"{rows.shape[1]} dimensions; use --embedder NAME to embed the texts instead"
+        f"{rows.shape[1]} dimensions; give embedder=NAME (--embedder NAME) to embed the texts "
+        "instead"
     )
     return others, rows, [Column(name, "vectors", reason)]
 
@@ -221,9 +222,11 @@ def _no_text(columns: list[Column], likely: str | None) -> DataError:
     if not columns:
         return DataError("The data has no columns.", remedy="Give texts.")
     described = "; ".join(f"{column.name}: {column.reason}" for column in columns[:6])
-    remedy = "Name the text column with --text."
+    remedy = "Name the text column with text=NAME (--text NAME)."
     if likely is not None:
-        remedy = f"Name the text column, perhaps --text {quote(likely)}."
+        remedy = (
+            f"Name the text column, perhaps text={likely!r} (--text {quote(likely)})."
+        )
     return DataError(
         f"No column looks like a text ({described}).",
         remedy=remedy,
@@ -247,7 +250,7 @@ def _check_rows(table: pa.Table) -> None:
     raise DataError(
         f"Ignoring case, digits and punctuation, only {len(distinct)} of the {len(texts):,} "
         f"texts are distinct; at least {MIN_DISTINCT} are needed.",
-        remedy="Choose another text column with --text.",
+        remedy="Choose another text column with text=NAME (--text NAME).",
     )
 
 

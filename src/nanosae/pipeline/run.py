@@ -360,7 +360,10 @@ class Work:
         save_result(codes, "findings.parquet", table, {"notes": notes})
         self._say_notes(notes)
         if not questions:
-            return "no column to compare; choose one with --by, --time or --target"
+            return (
+                "no column to compare; choose one with by, time or target (--by, --time or "
+                "--target)"
+            )
         if not len(table):
             return f"no differences beyond chance in {', '.join(compared)}"
         n_found = counted(len(table), "finding")

@@ -50,7 +50,8 @@ def save_checkpoint(
             f"the checkpoint of step {step} could not be written to {path.parent} "
             f"({error.__cause__ or error}); {valid}.",
             file=path,
-            remedy="Free some space, or make the folder writable, then continue with --resume.",
+            remedy="Free some space, or make the folder writable, then continue with resume=True "
+            "(--resume).",
         ) from error
     prune(folder)
 

@@ -133,7 +133,7 @@ def check_rows(folder: Path, data_fingerprint: str) -> None:
         raise DataError(
             f"{folder} was trained on other rows.",
             file=folder / "config.json",
-            remedy="Resume with those rows, or use --force.",
+            remedy="Resume with those rows, or use force=True (--force).",
         )
 
 
@@ -148,7 +148,7 @@ def check_init(folder: Path, init: str | None) -> None:
         raise ConfigError(
             f"{folder} was started from another SAE ({before}, now {init}).",
             file=folder / "config.json",
-            remedy="Resume with the same init, or use --force.",
+            remedy="Resume with the same init, or use force=True (--force).",
         )
 
 

@@ -144,7 +144,8 @@ class TrainingRun:
             raise ExistsError(
                 f"{folder} already holds a run ({', '.join(present)} would be overwritten).",
                 file=folder,
-                remedy="Continue it (--resume), replace it (--force), or choose another folder.",
+                remedy="Continue it (resume=True, --resume), replace it (force=True, --force), or "
+                "choose another folder.",
             )
         if changed:
             raise earlier.started_with_other_settings(folder, changed)

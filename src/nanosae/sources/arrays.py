@@ -178,10 +178,10 @@ def read_array_file(path: Path, name: str | None = None) -> Any:
         raise DataError(
             "it holds no 2-d array.", remedy="Save the vectors as an array of rows."
         )
-    known = ", ".join(arrays)
+    known, first = ", ".join(arrays), next(iter(arrays))
     raise DataError(
         f"it holds {len(arrays)} 2-d arrays, 1 is needed: {known}.",
-        remedy=f"Choose one: --columns {next(iter(arrays))}.",
+        remedy=f"Choose one: columns={[first]} (--columns {first}).",
     )
 
 

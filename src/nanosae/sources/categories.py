@@ -66,4 +66,5 @@ def category(name: str, values: pa.Array) -> Column:
 def too_many(name: str, how_many: str) -> str:
     """Return the reason why a column with many values is not compared by default."""
     _, high = CATEGORY_VALUES
-    return f"{how_many}, more than {high}; use --by {quote(name)} to compare them"
+    choice = f"by={name!r} (--by {quote(name)})"
+    return f"{how_many}, more than {high}; use {choice} to compare them"

@@ -175,7 +175,8 @@ def not_decoded(file: Path, encoding: str, column: str | None = None) -> DataErr
         f"{place} is not in {encoding.upper()}.",
         file=file,
         column=column,
-        remedy="Files saved by Excel are often in cp1252 (Latin-1): use --encoding cp1252, or "
+        remedy="Files saved by Excel are often in cp1252 (Latin-1): use "
+        'encoding="cp1252" (--encoding cp1252), or '
         "save the file as UTF-8.",
     )
 

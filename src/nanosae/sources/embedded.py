@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from shlex import quote
+
 import numpy as np
 import pyarrow as pa
 
@@ -31,7 +33,7 @@ def vector_columns_beside(table: pa.Table) -> list[str]:
         names = [candidate[0] for candidate in candidates]
         raise DataError(
             f"Which are the vectors: {' or '.join(names)}?",
-            remedy=f"Choose one: --vectors {names[0]}.",
+            remedy=f"Choose one: vectors={names[0]!r} (--vectors {quote(names[0])}).",
         )
     return candidates[0] if candidates else []
 

@@ -93,7 +93,9 @@ def fraction_role(name: str, values: pa.Array) -> Column:
     if ID_NAMES.search(words_of(name)):
         return Column(name, "id", "named like an identifier")
     if PLACE_NAMES.search(words_of(name)):
-        reason = f"a coordinate; use --target {quote(name)} to explain it"
+        reason = (
+            f"a coordinate; use target={name!r} (--target {quote(name)}) to explain it"
+        )
         return Column(name, "unused", reason)
     if pc.count_distinct(values).as_py() == 1:
         return Column(name, "unused", "all values are equal")

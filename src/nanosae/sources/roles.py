@@ -7,7 +7,6 @@ user can check it and override it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from shlex import quote
 
 import numpy as np
 import pyarrow as pa
@@ -149,6 +148,6 @@ def _choose_text(sample: pa.Table, candidates: list[str]) -> str | None:
             f"Which column is the text: {first!r} ({words[first]:.0f} words on average) or "
             f"{second!r} ({words[second]:.0f})?",
             column=first,
-            remedy=f"Choose one: --text {quote(first)} or --text {quote(second)}.",
+            remedy=f"Choose one: text={first!r} or text={second!r} (--text NAME).",
         )
     return first

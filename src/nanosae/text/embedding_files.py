@@ -80,7 +80,7 @@ class EmbeddingFiles:
                 raise ExistsError(
                     f"{path} exists.",
                     file=path,
-                    remedy="Choose another name, or use --force.",
+                    remedy="Choose another name, or use force=True (--force).",
                 )
 
     def _is_ours(self) -> bool:

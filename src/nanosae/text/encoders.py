@@ -108,7 +108,7 @@ def received_encoder(name: str) -> Encoder:
     if not HUB_NAME.fullmatch(name) or Path(name).exists():
         raise MissingError(
             f"The run names {name!r} as its encoder, which is not the name of a model.",
-            remedy=f"If you trust it, use --embedder {name}.",
+            remedy=f"If you trust it, give it as encoder={name!r} (--embedder {name}).",
         )
     encode = partial(embed, model=name, offline=True)
     return Encoder(name, encode, "sentence encoder", seconds=1e-2, identity=name)
@@ -154,7 +154,7 @@ def _of_server(model: Any, base_url: str) -> Encoder:
     if not isinstance(model, str):
         raise ConfigError(
             f"{base_url} is given without the name of a model.",
-            remedy="Add --embedder NAME.",
+            remedy='Add embedder="NAME" (--embedder NAME).',
         )
     server = Endpoint(base_url, model, credentials=credentials)
     identity = f"{model} {base_url}"

@@ -273,5 +273,5 @@ def _stopped(training: Training, received: list[int]) -> Stopped:
     step = training.state.counters.step
     message = f"stopped by signal {int(signal_number)} after step {step}"
     if training.run is not None:
-        message += f"; continue in {training.run.folder} with --resume"
+        message += f"; continue in {training.run.folder} with resume=True (--resume)"
     return Stopped(message, signal_number)

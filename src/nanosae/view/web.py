@@ -220,17 +220,15 @@ def listen(host: str, port: int) -> socket.socket:
         ConfigError: If there is no such host or port.
     """
     if not 0 <= port <= 65535:
-        raise ConfigError(
-            f"port {port} does not exist: choose a --port from 0 to 65535."
-        )
+        raise ConfigError(f"port {port} does not exist: choose a port from 0 to 65535.")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)
     except OSError as error:
         message = f"cannot listen on {host}, port {port}: {error.strerror or error};"
         if error.errno == errno.EADDRINUSE:
-            raise BusyError(message, remedy="choose another --port.") from error
-        raise ConfigError(message, remedy="choose another --host or --port.") from error
+            raise BusyError(message, remedy="choose another port.") from error
+        raise ConfigError(message, remedy="choose another host or port.") from error
 
 
 def is_local(host: str) -> bool:

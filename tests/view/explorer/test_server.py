@@ -189,7 +189,7 @@ def test_damage_is_named(tmp_path, planted):
 def test_busy_and_impossible_ports_are_named():
     with web.listen("127.0.0.1", 0) as busy:
         port = busy.getsockname()[1]
-        with pytest.raises(OSError, match=rf"port {port}: .*choose another --port"):
+        with pytest.raises(OSError, match=rf"port {port}: .*choose another port"):
             web.listen("127.0.0.1", port)
     with pytest.raises(ValueError, match="port 70000 does not exist"):
         web.listen("127.0.0.1", 70_000)

@@ -78,7 +78,7 @@ def _frontier_point(
         raise DataError(
             f"{run} stopped at step {last['step']}:",
             file=run,
-            remedy="finish it with --resume.",
+            remedy="finish it with resume=True (--resume).",
         )
     config = json.loads((Path(run) / "config.json").read_text("utf-8"))["config"]
     point = {
