@@ -44,11 +44,13 @@ Edits = Annotated[dict[int, float], Parameter(converter=edits, accepts_keys=Fals
 
 def match(run: Run, other: Other, /) -> None:
     """Match the features of two runs, each with its most similar one and one-to-one."""
+    import numpy as np
+
     matches = nanosae.match(_weights(run), _weights(other))
-    mean, paired_mean = matches[["similarity", "partner_similarity"]].mean()
-    n_mutual = int(matches["mutual"].sum())
+    means = matches[["similarity", "partner_similarity"]].mean().tolist()
+    n_mutual = np.count_nonzero(matches["mutual"])
     say(
-        f"mean similarity: {mean:.3f} to the most similar feature, {paired_mean:.3f} one-to-one; "
+        f"mean similarity: {means[0]:.3f} to the most similar feature, {means[1]:.3f} one-to-one; "
         f"{n_mutual:,} of {len(matches):,} features are each other's most similar one"
     )
     show(matches)

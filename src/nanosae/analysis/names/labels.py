@@ -107,8 +107,8 @@ def label(
         if value < 1:
             raise ConfigError(f"{name}={value} must be at least 1.")
     encode = encoder
-    if isinstance(encoder, str):
-        encode = find_encoder(encoder, prompt=text_prompt(codes)).encode
+    if isinstance(encode, str):
+        encode = find_encoder(encode, prompt=text_prompt(codes)).encode
     features = chosen_features(codes, features)
     sampled, is_random = sampled_rows(codes, MOST_ROWS, seed)
     notes = sample_notes("Labels are", sampled, codes)
