@@ -135,7 +135,7 @@ class Cutter:
     ) -> Iterator[Window]:
         """Yield a window, unless none of its tokens is kept."""
         tokens = torch.tensor(ids, device="cpu")
-        kept = torch.ones_like(tokens, dtype=torch.bool)
+        kept = torch.ones(len(ids), dtype=torch.bool, device="cpu")
         if not self._special_tokens:
             special_ids = torch.tensor(self._special_ids, device="cpu")
             is_special = torch.isin(tokens, special_ids)
