@@ -40,5 +40,5 @@ def test_findings_are_shown_in_plain_words(shown):
 
 
 def test_a_feature_is_asked_for_by_its_number(labelled_codes):
-    with pytest.raises(DataTypeError, match="is a number, not 'sea'"):
+    with pytest.raises(DataTypeError, match="by its number, not by 'sea'"):
         nanosae.card(labelled_codes, "sea")
