@@ -298,7 +298,9 @@ def test_a_column_of_too_many_frequent_values_can_be_compared_by_name():
         }
     )
     reasons = {column.name: column.reason for column in column_roles(table)}
-    assert reasons["shop"].endswith("more than 50; use by='shop' (--by shop) to compare them")
+    assert reasons["shop"].endswith(
+        "more than 50; use by='shop' (--by shop) to compare them"
+    )
     assert (
         reasons["marks"]
         == "90 distinct tags, more than 50; use by='marks' (--by marks) to compare them"
