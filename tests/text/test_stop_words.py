@@ -79,3 +79,11 @@ def test_topics_are_not_named_by_stop_words_of_their_language():
 def test_topics_are_not_named_by_particles():
     (first, _) = typical_words([], [["Avahi は"] * 4, ["画像を"] * 4])
     assert first == ["avahi"]
+
+
+def test_topics_are_not_named_by_function_words_of_three_hiragana():
+    files = [f"{noun}として転送および保存という{noun}" for noun in ("画像", "音声")]
+    cars = ["車を運転する", "車で旅行する"]
+    (first, _) = typical_words([], [files * 3, cars * 3])
+    assert not {"として", "および", "という"} & set(first)
+    assert {"画像", "転送"} & set(first)

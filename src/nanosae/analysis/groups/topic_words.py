@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from nanosae.analysis.columns import one_hot
 from nanosae.analysis.names.keywords import log_odds
 from nanosae.analysis.names.meaning import Meaning, normal_auc
-from nanosae.analysis.names.name_terms import has_loose_end
+from nanosae.analysis.names.name_terms import PARTICLE, has_loose_end
 from nanosae.analysis.names.word_forms import usual_spelling
 from nanosae.text.tokens import is_unspaced, stem
 from nanosae.text.words import Words
@@ -124,10 +124,17 @@ def spelled(terms: Sequence[str], texts: Sequence[str]) -> list[str]:
 
 
 def _says_something(words: Words, term: str) -> bool:
-    """Return whether a term neither begins nor ends with a stop word or a particle."""
+    """Return whether a term neither begins nor ends with a stop word or a particle.
+
+    Japanese words of up to three Hiragana are particles here, which りんご (apple) is not: a topic
+    has many words, and として ("as") would be among those of the largest.
+    """
     word_list = term.split(" ")
-    ends = (word_list[0], word_list[-1])
-    return not any(words.is_stop_word(word) or has_loose_end(word) for word in ends)
+    for word in (word_list[0], word_list[-1]):
+        is_particle = has_loose_end(word) or PARTICLE.fullmatch(word)
+        if is_particle or words.is_stop_word(word):
+            return False
+    return True
 
 
 def _without_repeats(terms: list[str], count: np.ndarray, most: int) -> list[str]:
