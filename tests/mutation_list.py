@@ -1183,6 +1183,11 @@ add(
         "self.weights[:len(strongest)] @",
     ),
     ("labels: scored on added rows", "held &= is_random", "held = held"),
+    (
+        "labels: the weakest texts choose",
+        "largest_places(activations, BALANCED)",
+        "largest_places(-activations, BALANCED)",
+    ),
 )
 add(
     "analysis/groups/family_edges.py",
@@ -1321,6 +1326,21 @@ add(
         "splits: all that fits beside a giant group",
         "round(share * n_that_fit)",
         "round(share * n_rows)",
+    ),
+    (
+        "splits: features get their strongest rows at random",
+        "growth_if_held < 0",
+        "growth_if_held < np.inf",
+    ),
+    (
+        "splits: only a group's own rows count",
+        "(2 * excess[features] + n_rows)",
+        "(excess[features] + n_rows)",
+    ),
+    (
+        "splits: small groups first",
+        "np.argsort(-n_strongest,",
+        "np.argsort(n_strongest,",
     ),
     ("splits: hashes of numbers", "else hash(repr(key))", "else hash(key)"),
     ("splits: near copies apart", "MIN_COSINE = 0.95", "MIN_COSINE = 0.9999"),

@@ -218,6 +218,64 @@ def test_held_out_keeps_groups_whole():
         held_out(np.zeros(10, int), 0.5, 0)
 
 
+def many_strongest(seed, n_rows=900, n_features=20):
+    """Random groups of about three rows, and ten random rows of each feature, dense."""
+    rng = np.random.default_rng(seed)
+    group = rng.integers(0, 300, n_rows)
+    _, group = np.unique(group, return_inverse=True)
+    strongest = np.zeros((n_rows, n_features))
+    for feature in range(n_features):
+        strongest[rng.choice(n_rows, 10, replace=False), feature] = 1
+    return group, strongest
+
+
+@pytest.mark.parametrize("share", [0.5, 1 / 3])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_groups_with_strongest_rows_go_where_features_lack_them(share, seed):
+    """Against sums of squared imbalances over all features, computed anew for both sides."""
+    group, strongest = many_strongest(seed)
+    held = held_out(group, share, seed, sp.csr_array(strongest))
+    n_groups = group.max() + 1
+    assert all(len(set(held[group == g])) == 1 for g in range(n_groups))
+    n_of_groups = np.array([strongest[group == g].sum(axis=0) for g in range(n_groups)])
+    order = np.random.default_rng(seed).permutation(n_groups).tolist()
+    order.sort(key=lambda g: -n_of_groups[g].sum())
+    n_held, n_all = np.zeros(20), np.zeros(20)
+    for g in order:
+        if not n_of_groups[g].any():
+            continue
+        n_all += n_of_groups[g]
+        if_held = ((n_held + n_of_groups[g] - share * n_all) ** 2).sum()
+        if_not = ((n_held - share * n_all) ** 2).sum()
+        if abs(if_held - if_not) > 1e-9:
+            assert held[group == g][0] == (if_held < if_not)
+        n_held += held[group == g][0] * n_of_groups[g]
+
+
+def test_each_feature_has_its_share_of_strongest_rows_on_either_side():
+    rng = np.random.default_rng(0)
+    group = np.arange(2000)
+    strongest = np.zeros((2000, 100))
+    for feature in range(100):
+        strongest[rng.choice(2000, 10, replace=False), feature] = 1
+    for share in (0.5, 1 / 3):
+        held = held_out(group, share, 0, sp.csr_array(strongest))
+        assert abs(held.mean() - share) < 1e-3
+        n_held = strongest[held].sum(axis=0)
+        assert np.abs(n_held - 10 * share).max() < 3
+        at_random = strongest[held_out(group, share, 0)].sum(axis=0)
+        assert np.abs(at_random - 10 * share).max() > 3
+
+
+def test_a_group_with_all_strongest_rows_of_a_feature_is_not_held_out():
+    for seed in range(20):
+        group = np.arange(100)
+        group[:10] = 0
+        strongest = np.zeros((100, 1))
+        strongest[:10] = 1
+        assert not held_out(group, 0.5, seed, sp.csr_array(strongest))[:10].any()
+
+
 def with_vectors(path, x):
     return write_codes(path, sp.csr_array(np.ones((len(x), 1), np.float32)), vectors=x)
 

@@ -44,7 +44,12 @@ BLOCK = 1024  # rows compared at a time
 READ_BLOCK = 16384  # rows whose vectors are read at a time
 
 
-def held_out(duplicate_group: np.ndarray, share: float, seed: int) -> np.ndarray:
+def held_out(
+    duplicate_group: np.ndarray,
+    share: float,
+    seed: int,
+    strongest: Any = None,
+) -> np.ndarray:
     """Hold out whole duplicate groups, in random order, as long as they fit into a share of rows.
 
     Groups larger than the share stay in the training part, and the share is then taken of all other
@@ -55,6 +60,8 @@ def held_out(duplicate_group: np.ndarray, share: float, seed: int) -> np.ndarray
         duplicate_group: Group of each row, see `duplicate_groups`, (n_rows,).
         share: Share of the rows to hold out, between 0 and 1.
         seed: Seed of the random order.
+        strongest: Indicators of the strongest rows of each feature, sparse (n_rows, n_features). Of
+            these, too, about this share is held out.
 
     Returns:
         True for held-out rows, bool (n_rows,). `split_notes` tells whether the share was reached.
@@ -74,8 +81,12 @@ def held_out(duplicate_group: np.ndarray, share: float, seed: int) -> np.ndarray
     smallest = sizes[is_small_enough].min(initial=max(n_that_fit, 1))
     room = max(smallest, round(share * n_that_fit))
     group_held = np.zeros(n_groups, dtype=bool)
-    random_order = np.random.default_rng(seed).permutation(n_groups)
-    for group in random_order.tolist():
+    order = np.random.default_rng(seed).permutation(n_groups)
+    if strongest is not None:
+        membership = _membership(duplicate_group)
+        of_groups = sp.csr_array(membership @ strongest)
+        order = _balanced(order, of_groups, is_small_enough, share)
+    for group in order.tolist():
         size = sizes[group]
         if size <= room:
             group_held[group] = True
@@ -88,6 +99,49 @@ def held_out(duplicate_group: np.ndarray, share: float, seed: int) -> np.ndarray
             remedy="Give more distinct rows, or another share.",
         )
     return group_held[duplicate_group]
+
+
+def _membership(group: np.ndarray) -> sp.csr_array:
+    """Return which rows are in each group, 0/1 (n_groups, n_rows)."""
+    n_rows = len(group)
+    places = (group, np.arange(n_rows))
+    return sp.csr_array((np.ones(n_rows), places))
+
+
+def _balanced(
+    order: np.ndarray, strongest: Any, may_be_held: np.ndarray, share: float
+) -> np.ndarray:
+    """Return the order in which to hold groups out to balance the features.
+
+    The groups that balance them come first, and then those with no feature's strongest rows. Groups
+    are assigned by minimisation (Pocock and Simon 1975), those with the most strongest rows first:
+    each to the side that leaves the smaller sum of squared imbalances over the features.
+
+    Args:
+        order: The groups in random order.
+        strongest: Number of each feature's strongest rows in each group, csr_array (n_groups,
+            n_features).
+        may_be_held: Whether each group may be held out, bool (n_groups,).
+        share: Share of each feature's strongest rows to hold out.
+    """
+    n_strongest = strongest.sum(axis=1)[order]
+    most_first = order[np.argsort(-n_strongest, kind="stable")]
+    of_features = most_first[: np.count_nonzero(n_strongest)]
+    # of each feature: held-out rows minus the share of all that were assigned so far
+    excess = np.zeros(strongest.shape[1])
+    is_balancing = np.zeros(len(of_features), dtype=bool)
+    for place, group in enumerate(of_features.tolist()):
+        start, stop = strongest.indptr[group : group + 2]
+        features = strongest.indices[start:stop]
+        n_rows = strongest.data[start:stop]
+        excess[features] -= share * n_rows
+        growth_if_held = (2 * excess[features] + n_rows) @ n_rows
+        if may_be_held[group] and growth_if_held < 0:
+            is_balancing[place] = True
+            excess[features] += n_rows
+    balancing = of_features[is_balancing]
+    fewest_first = of_features[~is_balancing][::-1]
+    return np.concatenate([balancing, order[n_strongest == 0], fewest_first])
 
 
 def split_notes(held: np.ndarray, share: float) -> list[str]:

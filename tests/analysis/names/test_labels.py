@@ -29,8 +29,16 @@ def codes(labelled_codes):
     return labelled_codes
 
 
-def split(codes, share=0.5, groups=None, seed=0):
-    return held_out(duplicate_groups(codes, groups=groups), share, seed)
+def split(codes, features=None, seed=0):
+    """Hold out a third, divided anew from the ten strongest rows of each live feature."""
+    dense = codes.features(np.arange(codes.n_features)).toarray()
+    live = np.flatnonzero(dense.any(axis=0)) if features is None else features
+    strongest = np.zeros((len(dense), len(live)))
+    for place, feature in enumerate(live):
+        of_feature = dense[:, feature]
+        first = np.lexsort((np.arange(len(dense)), -of_feature))[:10]
+        strongest[first[of_feature[first] > 0], place] = 1
+    return held_out(duplicate_groups(codes), 1 / 3, seed, sp.csr_array(strongest))
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +54,7 @@ def test_a_split_that_is_not_what_was_asked_for_is_noted(tmp_path, found):
     acts = rng.random((300, 2))
     codes = corpus(tmp_path, acts, texts, metadata={"source": source})
     (note,) = label(codes, groups="source").attrs["notes"]
-    assert note.startswith("17 % of the rows are held out instead of 50 %")
+    assert note.startswith("11 % of the rows are held out instead of 33 %")
 
 
 def test_labels_of_tokens_begin_with_the_token_that_a_feature_is_for(tmp_path):
@@ -226,7 +234,7 @@ def test_with_an_encoder_the_whole_label_is_scored_as_it_reads_it(planted, codes
             )
         return np.array(rows, np.float32)
 
-    held = split(codes)
+    held = split(codes, range(6))
     frame = label(codes, range(6), encoder=encode)
     vectors = codes.vectors()
     centre = vectors[~held].mean(0)
@@ -267,7 +275,7 @@ def test_held_out_texts_decide_the_score_and_not_the_name(
 ):
     held = split(codes)
     texts = np.where(held, "nothing of interest here", planted.texts).tolist()
-    part = held.astype(int)  # the same halves, though the texts are all alike now
+    part = held.astype(int)  # the same sides, though the texts are all alike now
     blind = corpus(
         tmp_path / "c", planted.activations.toarray(), texts, metadata={"half": part}
     )
@@ -282,6 +290,18 @@ def test_held_out_texts_decide_the_score_and_not_the_name(
         for a, b in zip(frame.label, found.label, strict=True)
     ]
     assert np.mean(same) > 0.8  # negatives differ: there are no vectors here
+
+
+def test_most_of_the_strongest_texts_of_each_feature_choose_its_name(codes):
+    held = split(codes)
+    n_train = []
+    for feature in np.flatnonzero(codes.counts >= 20).tolist():
+        rows, _ = codes.top(feature, 10)
+        n_train.append(int((~held[rows]).sum()))
+    assert len(n_train) > 10
+    assert min(n_train) >= 5
+    assert max(n_train) <= 8  # some are held out, too
+    assert np.mean(n_train) == pytest.approx(20 / 3, abs=0.5)
 
 
 def test_a_rare_feature_is_named_but_not_scored(tmp_path):
@@ -355,7 +375,7 @@ def test_nothing_held_out_chooses_a_word(codes, monkeypatch):
 
     monkeypatch.setattr(labels_module, "hard_inactive", recorded)
     label(codes, [3])
-    assert given["rows"].tolist() == np.flatnonzero(~split(codes)).tolist()
+    assert given["rows"].tolist() == np.flatnonzero(~split(codes, [3])).tolist()
 
 
 def test_forty_keywords_are_listed(found):

@@ -36,6 +36,7 @@ from nanosae.analysis.names.scoring import (
     word_scores,
 )
 from nanosae.analysis.names.word_forms import usual_spelling
+from nanosae.analysis.ranking import largest_places
 from nanosae.analysis.reading import chosen_features, feature_columns, text_prompt
 from nanosae.analysis.splits import duplicate_groups, held_out, split_notes
 from nanosae.codes import Codes, Corpus, as_codes, excerpt, sample_notes, sampled_rows
@@ -54,6 +55,7 @@ NOT_ABOUT_TEXTS = (
     "The embeddings say nothing about the words of the texts: labels are chosen and scored by "
     "words alone."
 )
+BALANCED = 10  # strongest rows of a feature, which are divided as all rows are
 STRONGEST = 30  # rows from which the usual spelling and the typical text are taken
 
 
@@ -63,7 +65,7 @@ def label(
     *,
     encoder: str | Encode | None = None,
     n_keywords: int = 500,
-    share: float = 0.5,
+    share: float = 1 / 3,
     groups: str | None = None,
     min_texts: int = 5,
     seed: int = 0,
@@ -81,7 +83,7 @@ def label(
             is its embedding, with the run's prompt of the texts before it if a name is given;
             without it, it is estimated from the texts that have the term.
         n_keywords: Maximum number of words in a feature's query.
-        share: Share of the rows to hold out.
+        share: Share of the rows to hold out, and of the ten strongest rows of each feature.
         groups: A metadata column whose equal values stay on one side of the split.
         min_texts: Minimum number of active texts on either side of the split; a feature with fewer
             is labelled from all its texts and not scored.
@@ -114,7 +116,8 @@ def label(
     notes = sample_notes("Labels are", sampled, codes)
     codes = excerpt(codes, sampled)
     texts = codes.texts(marks="")
-    held = held_out(duplicate_groups(codes, groups=groups), share, seed)
+    duplicate_group = duplicate_groups(codes, groups=groups)
+    held = held_out(duplicate_group, share, seed, _strongest_rows(codes, features))
     notes += split_notes(held, share)
     train_rows = np.flatnonzero(~held)
     words = Words(texts, ~held, with_spellings=True)
@@ -149,6 +152,17 @@ def label(
     frame["label_doubtful"] = _are_doubtful(frame)
     frame.attrs["notes"] = notes
     return frame
+
+
+def _strongest_rows(codes: Codes, features: np.ndarray) -> sp.csc_array:
+    """Return indicators of the strongest rows of each feature, (n_rows, features)."""
+    strongest = [np.zeros(0, np.intp)]
+    for rows, activations in feature_columns(codes, features):
+        strongest.append(rows[largest_places(activations, BALANCED)])
+    ends = np.cumsum([len(rows) for rows in strongest])
+    rows = np.concatenate(strongest)
+    entries = (np.ones(len(rows)), rows, ends)
+    return sp.csc_array(entries, shape=(codes.n_rows, len(features)))
 
 
 def _scored(
