@@ -634,6 +634,16 @@ add(
     "tests/analysis/names/test_labels.py",
     ("scores: no label is doubtful", "return not is_sure", "return False"),
     (
+        "scores: words of few strongest texts are sure",
+        "share_of_strongest < SURE_SHARE and f1 < SURE_F1",
+        "False",
+    ),
+    (
+        "scores: a low F1 is doubtful",
+        "share_of_strongest < SURE_SHARE and f1 < SURE_F1",
+        "f1 < SURE_F1",
+    ),
+    (
         "scores: unscored labels are sure",
         "return not is_sure",
         "return auc_low < SURE_AUC or recall == 0",
@@ -1185,8 +1195,8 @@ add(
     ("labels: scored on added rows", "held &= is_random", "held = held"),
     (
         "labels: the weakest texts choose",
-        "largest_places(activations, BALANCED)",
-        "largest_places(-activations, BALANCED)",
+        "largest_places(activations, TOP_ROWS)",
+        "largest_places(-activations, TOP_ROWS)",
     ),
 )
 add(

@@ -150,17 +150,54 @@ def test_shuffled_texts_have_nothing_to_say(planted, tmp_path):
     assert frame.label_doubtful[frame.label != ""].all()
 
 
-def test_a_label_is_doubtful_unless_it_surely_finds_its_texts(found):
-    is_sure = (found.label_auc_low >= 0.7) & (found.label_recall > 0)
+def test_a_label_is_doubtful_unless_it_surely_finds_its_texts(planted, codes, found):
+    lower = [text.lower() for text in planted.texts]
+    in_strongest = []
+    for row in found.itertuples():
+        strongest, _ = codes.top(row.feature, 10)
+        terms = row.label.lower().split(", ")
+        has_term = [any(term in lower[i] for term in terms) for i in strongest]
+        in_strongest.append(np.mean(has_term))
+    finds_few = (np.array(in_strongest) < 0.2) & (found.label_f1 < 0.1)
+    is_sure = (found.label_auc_low >= 0.7) & (found.label_recall > 0) & ~finds_few
     assert (found.label_doubtful == ~is_sure).all()
     assert found.label_doubtful.mean() < 0.1
 
 
 def test_a_label_without_a_score_is_doubtful():
-    assert is_doubtful(math.nan, math.nan)
-    assert is_doubtful(math.nan, 0.5)
-    assert is_doubtful(0.9, math.nan)
-    assert not is_doubtful(0.9, 0.5)
+    assert is_doubtful(math.nan, math.nan, math.nan, 0.5)
+    assert is_doubtful(math.nan, 0.5, 0.5, 0.5)
+    assert is_doubtful(0.9, math.nan, 0.5, 0.5)
+    assert not is_doubtful(0.9, 0.5, 0.5, 0.5)
+
+
+@pytest.mark.parametrize("n_strongest_with_word", [1, 2])
+def test_a_label_is_doubtful_if_few_texts_have_its_words(
+    tmp_path, n_strongest_with_word
+):
+    rng = np.random.default_rng(0)
+    active = (np.arange(1200) % 4 == 0) * 1.0
+    active[:40:4] = 5  # the ten strongest
+    has_word = np.zeros(1200, dtype=bool)
+    has_word[: 4 * n_strongest_with_word : 4] = True
+    has_word[800:848:4] = True  # 12 of 290 weak texts
+    places = rng.integers(len(NOISE), size=(1200, 4))
+    noise = np.array(NOISE)[places]
+    texts = [
+        " ".join([*words, "ruby"] if has else words)
+        for words, has in zip(noise.tolist(), has_word, strict=True)
+    ]
+    vectors = rng.normal(size=(len(NOISE), 30))[places].sum(axis=1)
+    vectors[:, 0] += 9 * (active > 0)
+    codes = corpus(tmp_path / "c", active[:, None], texts, vectors=vectors)
+    monkey = pytest.MonkeyPatch()
+    monkey.setattr(labels_module, "held_out", lambda *a: np.arange(1200) // 4 % 3 == 1)
+    (row,) = label(codes).itertuples()
+    monkey.undo()
+    assert row.label == "ruby"
+    assert row.label_auc_low > 0.8
+    assert 0 < row.label_f1 < 0.1
+    assert row.label_doubtful == (n_strongest_with_word < 2)
 
 
 def test_a_label_is_doubtful_if_no_unseen_text_of_its_feature_has_its_words(tmp_path):

@@ -55,7 +55,7 @@ NOT_ABOUT_TEXTS = (
     "The embeddings say nothing about the words of the texts: labels are chosen and scored by "
     "words alone."
 )
-BALANCED = 10  # strongest rows of a feature, which are divided as all rows are
+TOP_ROWS = 10  # strongest rows of a feature, which are divided as all rows are
 STRONGEST = 30  # rows from which the usual spelling and the typical text are taken
 
 
@@ -117,7 +117,9 @@ def label(
     codes = excerpt(codes, sampled)
     texts = codes.texts(marks="")
     duplicate_group = duplicate_groups(codes, groups=groups)
-    held = held_out(duplicate_group, share, seed, _strongest_rows(codes, features))
+    strongest = _strongest_rows(codes, features)
+    indicators = _indicators(strongest, codes.n_rows)
+    held = held_out(duplicate_group, share, seed, indicators)
     notes += split_notes(held, share)
     train_rows = np.flatnonzero(~held)
     words = Words(texts, ~held, with_spellings=True)
@@ -144,25 +146,31 @@ def label(
 
     held &= is_random  # rows sampled because they are active would bias the scores
     scorer = _Scorer(codes, words, held, meaning, seed)
-    records = _scored(scorer, features, found, names, texts, min_texts)
+    records = _scored(scorer, features, found, names, strongest, texts, min_texts)
     frame = pd.DataFrame(records, columns=COLUMNS)
     frame["label"] = (
         _with_tokens(codes, features, labels) if codes.has_tokens else labels
     )
-    frame["label_doubtful"] = _are_doubtful(frame)
+    is_labelled = frame["label"] != ""
+    frame["label_doubtful"] = frame["label_doubtful"].astype(bool) & is_labelled
     frame.attrs["notes"] = notes
     return frame
 
 
-def _strongest_rows(codes: Codes, features: np.ndarray) -> sp.csc_array:
-    """Return indicators of the strongest rows of each feature, (n_rows, features)."""
-    strongest = [np.zeros(0, np.intp)]
+def _strongest_rows(codes: Codes, features: np.ndarray) -> list[np.ndarray]:
+    """Return the rows on which each feature is strongest."""
+    strongest = []
     for rows, activations in feature_columns(codes, features):
-        strongest.append(rows[largest_places(activations, BALANCED)])
-    ends = np.cumsum([len(rows) for rows in strongest])
-    rows = np.concatenate(strongest)
+        strongest.append(rows[largest_places(activations, TOP_ROWS)])
+    return strongest
+
+
+def _indicators(row_lists: list[np.ndarray], n_rows: int) -> sp.csc_array:
+    """Return which rows are in each list, 0/1 (n_rows, n_lists)."""
+    rows = np.concatenate([*row_lists, np.zeros(0, np.intp)])
+    ends = np.cumsum([0, *map(len, row_lists)])
     entries = (np.ones(len(rows)), rows, ends)
-    return sp.csc_array(entries, shape=(codes.n_rows, len(features)))
+    return sp.csc_array(entries, shape=(n_rows, len(row_lists)))
 
 
 def _scored(
@@ -170,6 +178,7 @@ def _scored(
     features: np.ndarray,
     found: list[FeatureWords],
     names: list[Name],
+    strongest: list[np.ndarray],
     texts: np.ndarray,
     min_texts: int,
 ) -> list[dict[str, Any]]:
@@ -178,30 +187,24 @@ def _scored(
     terms = scorer.words.terms
     records = []
     columns = feature_columns(codes, features)
-    lines = zip(features, columns, found, names, strict=True)
-    for feature, (rows, _), own, name in tracked(lines, "score labels", len(features)):
+    lines = zip(features, columns, found, names, strongest, strict=True)
+    lines = tracked(lines, "score labels", len(features))
+    for feature, (rows, _), own, name, strongest_own in lines:
         query = scorer.query(own)
         row = scorer.typical_row(own, query)
         typical_text = codes.texts(row) if codes.has_tokens else texts[row]
         record = {
             "feature": feature,
             "keywords": ", ".join(terms[own.keywords[:SHOWN]]),
+            "label_doubtful": True,  # unless it is scored
             "label_n": int(held[rows].sum()),
             "typical_text": "".join(typical_text),
         }
         if can_be_scored(rows, held, min_texts):
-            record |= scorer.scores(name, rows)
+            record |= scorer.scores(name, rows, strongest_own)
             record["keywords_auc"] = scorer.query_auc(query, rows)
         records.append(record)
     return records
-
-
-def _are_doubtful(table: pd.DataFrame) -> np.ndarray:
-    """Return which labels of a table are doubtful, bool (n,)."""
-    lower_ends = table["label_auc_low"].astype(float)
-    recalls = table["label_recall"].astype(float)
-    doubts = [is_doubtful(*scores) for scores in zip(lower_ends, recalls, strict=True)]
-    return np.array(doubts, dtype=bool) & (table["label"] != "")
 
 
 def _meanings(
@@ -282,8 +285,16 @@ class _Scorer:
         if meaning is not None:
             self.directions = meaning.direct(codes.vectors(self.sample))
 
-    def scores(self, name: Name, rows: np.ndarray) -> dict[str, float]:
-        """Return the scores of a label, by its words and by its meaning."""
+    def scores(
+        self, name: Name, rows: np.ndarray, strongest: np.ndarray
+    ) -> dict[str, float]:
+        """Return the scores of a label, by its words and by its meaning, and whether to doubt it.
+
+        Args:
+            name: The label.
+            rows: Active rows of the feature.
+            strongest: The strongest of them.
+        """
         has_word = np.zeros(len(self.held), dtype=bool)
         has_word[self.by_term[:, name.matching].indices] = True
         if self.directions is not None and name.direction is not None:
@@ -292,7 +303,14 @@ class _Scorer:
             along = self.weights_of_sample[:, name.matching].sum(axis=1)
         auc, low, high = area(along, self._active_in_sample(rows))
         areas = {"label_auc": auc, "label_auc_low": low, "label_auc_high": high}
-        return areas | word_scores(has_word, rows, self.held)
+        by_words = word_scores(has_word, rows, self.held)
+        doubtful = is_doubtful(
+            low,
+            by_words["label_recall"],
+            by_words["label_f1"],
+            has_word[strongest].mean(),
+        )
+        return areas | by_words | {"label_doubtful": doubtful}
 
     def _active_in_sample(self, rows: np.ndarray) -> np.ndarray:
         """Return which sampled rows are active, bool (len(sample),)."""

@@ -21,6 +21,8 @@ SCORES = ["label_auc", "label_auc_low", "label_auc_high"]
 SCORES += ["label_f1", "label_precision", "label_recall", "label_n"]
 # "acceptable discrimination" (Hosmer, Lemeshow and Sturdivant 2013, §5.2.4)
 SURE_AUC = 0.7
+SURE_SHARE = 0.2  # of a feature's strongest texts with one of the label's words
+SURE_F1 = 0.1  # from which on fewer of the strongest texts may have one
 
 
 def can_be_scored(rows: np.ndarray, held: np.ndarray, min_texts: int) -> bool:
@@ -39,7 +41,9 @@ def can_be_scored(rows: np.ndarray, held: np.ndarray, min_texts: int) -> bool:
     return has_enough and has_inactive
 
 
-def is_doubtful(auc_low: float, recall: float) -> bool:
+def is_doubtful(
+    auc_low: float, recall: float, f1: float, share_of_strongest: float
+) -> bool:
     """Return whether a label is doubtful: by its meaning, by its words, or for lack of texts.
 
     Args:
@@ -47,14 +51,20 @@ def is_doubtful(auc_low: float, recall: float) -> bool:
             doubtful unless this is at least 0.7.
         recall: Share of the feature's held-out texts with one of the label's words. A label whose
             words are in none of them is doubtful, whatever its area.
+        f1: F1 of these words on held-out texts.
+        share_of_strongest: Share of the feature's strongest texts, held out or not, with one of the
+            words. Below 0.2, a label with an F1 below 0.1 is doubtful.
 
     Example:
-        >>> is_doubtful(0.8, 0.1), is_doubtful(0.8, 0.0), is_doubtful(0.6, 0.1)
-        (False, True, True)
-        >>> is_doubtful(float("nan"), float("nan"))
+        >>> is_doubtful(0.8, 0.1, 0.1, 0.1), is_doubtful(0.6, 0.1, 0.1, 0.1)
+        (False, True)
+        >>> is_doubtful(0.8, 0.0, 0.0, 0.5), is_doubtful(0.8, 0.1, 0.05, 0.1)
+        (True, True)
+        >>> is_doubtful(*[float("nan")] * 4)
         True
     """
-    is_sure = auc_low >= SURE_AUC and recall > 0
+    finds_none = share_of_strongest < SURE_SHARE and f1 < SURE_F1
+    is_sure = auc_low >= SURE_AUC and recall > 0 and not finds_none
     return not is_sure
 
 
