@@ -77,17 +77,23 @@ def plain_dates(values: pa.Array | pa.ChunkedArray) -> Any:
     cells = pc.utf8_trim_whitespace(values)
     is_short = pc.less_equal(pc.utf8_length(cells), LONGEST)
     is_date = pc.and_(is_short, pc.match_substring_regex(cells, r"\d"))
+    if not pc.any(is_date).as_py():
+        return values  # compiling the patterns takes a tenth of a second
     plain = pc.if_else(is_date, cells, pa.scalar(None, pa.string()))
     has_year = pc.match_substring_regex(plain, YEAR)  # "4 out of 5" is not October
-    english = plain
-    for month, names in MONTHS.items():
-        # match whole names only
-        pattern = rf"(?i)(^|[^{LETTERS}])(?:{names})([^{LETTERS}]|$)"
-        english = pc.replace_substring_regex(english, pattern, rf"\1{month}\2")
-    plain = pc.if_else(has_year, english, plain)
+    if pc.any(has_year).as_py():
+        plain = pc.if_else(has_year, _with_english_months(plain), plain)
     for pattern, rewritten in REWRITTEN:
         plain = pc.replace_substring_regex(plain, pattern, rewritten)
     return pc.coalesce(_week_starts(plain), plain, values)
+
+
+def _with_english_months(values: pa.Array | pa.ChunkedArray) -> Any:
+    """Replace the names of months, as whole words, by their English abbreviations."""
+    for month, names in MONTHS.items():
+        pattern = rf"(?i)(^|[^{LETTERS}])(?:{names})([^{LETTERS}]|$)"
+        values = pc.replace_substring_regex(values, pattern, rf"\1{month}\2")
+    return values
 
 
 def _week_starts(values: pa.Array | pa.ChunkedArray) -> Any:
