@@ -1,7 +1,6 @@
 """Fixtures that several test files share."""
 
 import os
-from pathlib import Path
 
 import pytest
 
@@ -14,27 +13,13 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 from browser import Browser, missing
 
-TESTS = Path(__file__).parent
-NUMERIC = (  # files and folders of the marker `numeric`
-    "kernels",
-    "model",
-    "train",
-    "trainable",
-    "analysis/groups/test_clustering.py",
-    "analysis/test_matching.py",
-    "analysis/search/test_search.py",
-    "analysis/groups/test_topics.py",
-    "test_agreement.py",
-    "test_distributed.py",
-)
 
-
-@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their markers
-def pytest_collection_modifyitems(items):
-    places = [TESTS / name for name in NUMERIC]
-    for item in items:
-        if any(item.path.is_relative_to(place) for place in places):
-            item.add_marker("numeric")
+@pytest.fixture(scope="session", autouse=True)
+def no_waiting_for_the_disk():
+    """Let files be written without being synchronised: no test loses power."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,5 @@
 """Fixtures of the tests of codes."""
 
-import os
-
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -14,8 +12,6 @@ from written_codes import M, N
 def small_shards(monkeypatch):
     monkeypatch.setattr(writer, "SHARD_ROWS", 64)
     monkeypatch.setattr(shard_files, "ROW_GROUP", 10)
-    # slow, and nothing loses power here
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
 
 
 @pytest.fixture
