@@ -30,7 +30,7 @@ from reported import Page
 
 NOTHING = pd.DataFrame()
 EMPTY = Contrast("groups", NOTHING, NOTHING, NOTHING, {}, NOTHING)
-CONFIG = TrainConfig(hidden_size=64, k=4, steps=40, batch_size=128)
+CONFIG = TrainConfig(hidden_size=32, k=4, steps=40, batch_size=128, eval_every=20)
 WORDS = {"sea": "boat wave sail harbour tide", "farm": "cow field tractor wheat barn"}
 
 STAGES = (
@@ -82,8 +82,8 @@ def reviews(n=400):
     return pd.DataFrame(table)
 
 
-def run(data, folder, **more):
-    lines = []
+def run(data, folder, lines=None, **more):
+    lines = [] if lines is None else lines
     options = {
         "embedder": Encoder(),
         "config": CONFIG,
@@ -347,21 +347,39 @@ def interrupted(stage, when, monkeypatch):
     monkeypatch.setattr(module.Work, stage, killed)
 
 
-@pytest.mark.parametrize(
-    "when", ["before", pytest.param("after", marks=pytest.mark.slow)]
-)
-@pytest.mark.parametrize("stage", STAGES)
-def test_killed_in_a_stage_it_goes_on_there(
-    stage, when, finished, evaluated, tmp_path, monkeypatch
+def test_killed_before_each_stage_in_turn_it_goes_on_there(
+    finished, evaluated, tmp_path, monkeypatch
 ):
-    interrupted(stage, when, monkeypatch)
+    """Each call does the stage in which the one before it was killed, and dies in the next."""
+    for number, stage in enumerate(STAGES):
+        lines = []
+        interrupted(stage, "before", monkeypatch)
+        with pytest.raises(KeyboardInterrupt):
+            run(finished[0], tmp_path / "run", lines, labels="place")
+        monkeypatch.undo()
+        assert up_to_date(lines) == list(STAGES[: max(number - 1, 0)])
+    _, lines = run(finished[0], tmp_path / "run", labels="place")
+    assert up_to_date(lines) == list(STAGES[:-1])
+    assert results(tmp_path / "run") == results(evaluated)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", STAGES)
+def test_killed_at_the_end_of_a_stage_it_goes_on_there(
+    stage, finished, evaluated, tmp_path, monkeypatch
+):
+    interrupted(stage, "after", monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         run(finished[0], tmp_path / "run", labels="place")
     monkeypatch.undo()
     _, lines = run(finished[0], tmp_path / "run", labels="place")
-    before = [line.split()[0] for line in lines if "up to date" in line]
-    assert before == list(STAGES[: STAGES.index(stage)])
+    assert up_to_date(lines) == list(STAGES[: STAGES.index(stage)])
     assert results(tmp_path / "run") == results(evaluated)
+
+
+def up_to_date(lines):
+    """The stages that had nothing to do."""
+    return [line.split()[0] for line in lines if "up to date" in line]
 
 
 def test_killed_while_it_trains_it_goes_on_at_the_last_checkpoint(
