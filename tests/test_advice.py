@@ -3,12 +3,14 @@
 import json
 
 import numpy as np
+import pytest
 
 from nanosae import TrainConfig
 from nanosae.advice import Advice
 from nanosae.cli import main
 
 
+@pytest.mark.slow
 def test_a_trial_measures_time_and_memory(tmp_path, capsys):
     rows = np.random.default_rng(0).normal(size=(3000, 16)).astype(np.float32)
     data = tmp_path / "rows.npy"

@@ -150,6 +150,7 @@ def test_a_signal_that_a_library_swallows_comes_again_until_the_end():
     time.sleep(0.7)  # and no longer
 
 
+@pytest.mark.slow
 def test_a_training_says_how_to_go_on(data, tmp_path):
     def steps():
         metrics = tmp_path / "run" / "metrics.jsonl"

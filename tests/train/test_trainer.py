@@ -61,7 +61,7 @@ def test_planted_directions_are_found(activation):
         activation=activation,
         hidden_size=48,
         k=3,
-        steps=900,
+        steps=450,
         batch_size=256,
         lr=4e-3,
         noise=0.0,
