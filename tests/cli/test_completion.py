@@ -12,6 +12,7 @@ import pytest
 
 from nanosae.cli import main
 
+END = "end-of-answers"
 WAITS = 20  # seconds, at most, for an answer of a shell
 ZSHRC = """
 PS1='ready> '
@@ -50,34 +51,40 @@ def needs(shell):
 
 
 @pytest.mark.parametrize("script", ["bash"], indirect=True)
-@pytest.mark.parametrize("line", ASKED)
-def test_bash(line, script, folder):
+def test_bash(script, folder):
     needs("bash")
-    words = line.split()
-    asking = (
-        f"source {script}; COMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; "
-        'complete -p nanosae >&2; _nanosae; printf "%s\\n" "${COMPREPLY[@]}"'
-    )
+    asking = [f"source {script}", "complete -p nanosae >&2"]
+    for line in ASKED:
+        asking.append(f"COMP_WORDS=({line}); COMP_CWORD={len(line.split()) - 1}")
+        asking.append(f'_nanosae; printf "%s\\n" "${{COMPREPLY[@]}}"; echo {END}')
     done = subprocess.run(
-        ["bash", "-c", asking], cwd=folder, capture_output=True, text=True
+        ["bash", "-c", "; ".join(asking)], cwd=folder, capture_output=True, text=True
     )
-    assert ASKED[line] in done.stdout.split("\n"), done
+    check_answers(done)
 
 
 @pytest.mark.parametrize("script", ["fish"], indirect=True)
-@pytest.mark.parametrize("line", ASKED)
-def test_fish(line, script, folder):
+def test_fish(script, folder):
     needs("fish")
-    asking = f"source {script}; complete -C '{line}'"
+    asking = [f"source {script}"]
+    asking += [f"complete -C '{line}'; echo {END}" for line in ASKED]
     done = subprocess.run(
-        ["fish", "--private", "-c", asking],
+        ["fish", "--private", "-c", "; ".join(asking)],
         cwd=folder,
         env={**os.environ, "HOME": str(folder)},
         capture_output=True,
         text=True,
     )
-    found = [answer.split("\t")[0] for answer in done.stdout.splitlines()]
-    assert ASKED[line] in found, done
+    check_answers(done)
+
+
+def check_answers(done):
+    """Find what is wanted among the answers to each line, which a line of its own ends."""
+    *answers, rest = done.stdout.split(f"{END}\n")
+    assert rest == "", done
+    for (line, wanted), shown in zip(ASKED.items(), answers, strict=True):
+        found = [answer.split("\t")[0] for answer in shown.splitlines()]
+        assert wanted in found, (line, done)
 
 
 @pytest.mark.slow

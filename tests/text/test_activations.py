@@ -31,7 +31,7 @@ from nanosae.text.language_models import load_model  # noqa: E402
 
 
 def test_every_token_has_the_row_of_a_pass_of_its_text_alone(pair):
-    model, texts = pair[0], texts_of(150)
+    model, texts = pair[0], texts_of(60)
     for i in (0, 1):
         rows, table = run(pair, layer(model, i), texts, batch_tokens=100)
         expected, places = alone(*pair, texts, i)
@@ -43,7 +43,7 @@ def test_every_token_has_the_row_of_a_pass_of_its_text_alone(pair):
 
 
 def test_without_masks_or_in_another_order_the_check_fails(bert, monkeypatch):
-    texts = texts_of(150)
+    texts = texts_of(60)
     expected, _ = alone(*bert, texts, 1)
     rows, _ = run(bert, layer(bert[0], 1), texts[::-1])
     assert np.abs(rows - expected).max() > 0.1

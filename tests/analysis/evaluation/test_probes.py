@@ -121,7 +121,7 @@ def test_best_features_are_those_of_loops():
             3 + 1.9 * y[:, 2] + rng.normal(size=400),  # the best AUC
         ]
     )
-    x = np.round(np.maximum(x, 0), 2)
+    x = np.round(np.maximum(x, 0), 1)
     held = np.arange(400) % 2 == 0
     rows = LabelledRows(sp.csr_array(y * 1.0), held, np.arange(400))
     f1, threshold = np.zeros((4, 3)), np.zeros((4, 3))

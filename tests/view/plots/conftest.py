@@ -14,6 +14,8 @@ from nanosae.demo import load
 from nanosae.runs.results import save_result
 from nanosae.runs.tables import save_features
 
+KINDS = {"noun.plant", "noun.animal", "noun.food"}  # each is a model of its own
+
 
 @pytest.fixture(scope="package")
 def run(tmp_path_factory):
@@ -27,7 +29,8 @@ def run(tmp_path_factory):
     year = [
         2010 + i % 5 + 3 * (name == "noun.plant") for i, name in enumerate(lexnames)
     ]
-    beside = {"text": texts, "kind": lexnames, "year": year}
+    kind = [name if name in KINDS else "other" for name in lexnames]
+    beside = {"text": texts, "kind": kind, "year": year}
     codes = model.encode_corpus(rows, path / "codes" / "default", metadata=beside)
     labels = save_features(path, label(codes).assign(family=-1))
     found = families(codes, labels)

@@ -40,8 +40,8 @@ def test_codes_without_texts(tmp_path, no_umap):
     assert "texts" in dict(page.blocks["facts"]["missing"])
 
 
-@pytest.fixture
-def large(tmp_path, monkeypatch, no_umap):
+@pytest.fixture(scope="module")
+def large(tmp_path_factory, no_umap):
     rng = np.random.default_rng(0)
     rows, features = 10_000, 512
     acts = np.zeros((rows, features), np.float32)
@@ -49,7 +49,7 @@ def large(tmp_path, monkeypatch, no_umap):
         acts[i, rng.choice(features, 16, replace=False)] = rng.random(16) + 0.1
     words = np.array([rng.bytes(6).hex() for _ in range(3000)])
     texts = [" ".join(rng.choice(words, 150)) for _ in range(rows)]
-    run = tmp_path / "run"
+    run = tmp_path_factory.mktemp("large") / "run"
     write_codes(run / "codes" / "default", acts, texts=texts)
     from nanosae.analysis.describe import describe
 
