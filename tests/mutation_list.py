@@ -1323,6 +1323,9 @@ add(
     ),
     ("near rows: hardly any bits differ", "N_BITS * share + SURE", "0 * share + 0"),
     ("near rows: cosines of neighbours", "x[other[block]]", "x[one[block]]"),
+    ("near rows: nothing left of a row", "np.maximum(squares_left, 0)", "0 * squares"),
+    ("near rows: candidates are near", "x, one, other) > bound", "x, one, other) > 0"),
+    ("near rows: a tile with itself", "x[tile] @ x[other_tile]", "x[tile] @ x[tile]"),
 )
 add(
     "analysis/splits.py",

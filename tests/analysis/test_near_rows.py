@@ -1,4 +1,4 @@
-"""Near rows among many: most pairs, no false ones, and never more than can be held."""
+"""Near rows: all pairs, or most of those among many, without false ones."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from nanosae.analysis import near_rows as module
-from nanosae.analysis.near_rows import near_rows
+from nanosae.analysis.near_rows import all_near_rows, near_rows
 
 BOUND = 0.95
 WIDTH = 64
@@ -93,3 +93,37 @@ def test_few_rows(n_rows):
     found = found_pairs(x)
     assert found <= brute_force(x)
     assert (len(found) > 0) == (n_rows > 1)
+
+
+def rows_of_kind(kind):
+    """Some 1,400 rows with near copies: alike or not, along few directions or all."""
+    rng = np.random.default_rng(2)
+    spread = {"round": np.ones(WIDTH), "flat": 0.8 ** np.arange(WIDTH)}
+    x = rng.normal(size=(1000, WIDTH)) * spread.get(kind, 1)
+    if kind == "crowded":  # too many candidates to compare them one by one
+        x += 12 * rng.normal(size=WIDTH)
+    noise = rng.uniform(0, 0.6, size=(400, 1)) * spread.get(kind, 1)
+    copies = x[:400] + noise * rng.normal(size=(400, WIDTH))
+    x = unit(np.concatenate([x, copies]))
+    x[::97] = 0
+    return x[rng.permutation(len(x))]
+
+
+@pytest.mark.parametrize("kind", ["round", "flat", "crowded"])
+@pytest.mark.parametrize("tile", [100, 512, 5000])
+def test_all_near_rows_are_those_of_brute_force(monkeypatch, kind, tile):
+    monkeypatch.setattr(module, "TILE", tile)
+    x = rows_of_kind(kind)
+    pairs = all_near_rows(x, BOUND)
+    found = set(zip(*pairs.tolist(), strict=True))
+    exact = brute_force(x)
+    assert len(exact) > 100
+    assert found == exact
+    assert pairs.shape[1] == len(found)
+
+
+@pytest.mark.parametrize("n_rows", [0, 1, 2, 65])
+def test_all_of_few_rows(n_rows):
+    x = unit(np.ones((n_rows, WIDTH)))
+    pairs = all_near_rows(x, BOUND)
+    assert set(zip(*pairs.tolist(), strict=True)) == brute_force(x)

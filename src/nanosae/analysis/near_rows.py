@@ -1,18 +1,24 @@
-"""Pairs of near rows among many, by locality-sensitive hashing.
+"""Pairs of near rows: all of them, or most of those among many by locality-sensitive hashing.
 
-A row is hashed to 64 bits, the signs of its projections onto random directions. Two rows at the
-angle θ differ in each bit with probability θ ÷ π (Charikar, STOC 2002), so near rows differ in few
-bits. The rows are sorted several times by the bits, read as one number, in a random order of bits.
-Near rows often agree in the leading bits and are then close in the sorted order, however many other
-rows there are. Each row is compared with those that follow it, first by bits, and by the cosine
-only if few bits differ.
+To find all, rows are first compared by sketches: their coordinates along the first principal axes
+and the length of what is left. By the Cauchy–Schwarz inequality, the product of two sketches is at
+least that of the rows, so only few pairs are left to compare.
 
-Time is O(n log n) and memory O(n) in the number of rows: in each order a row is paired with at most
-MOST_NEAR following rows, so ten thousand copies of a form letter do not give a hundred million
-pairs, but are still connected.
+To find most, a row is hashed to 64 bits, the signs of its projections onto random directions. Two
+rows at the angle θ differ in each bit with probability θ ÷ π (Charikar, STOC 2002), so near rows
+differ in few bits. The rows are sorted several times by the bits, read as one number, in a random
+order of bits. Near rows often agree in the leading bits and are then close in the sorted order,
+however many other rows there are. Each row is compared with those that follow it, first by bits,
+and by the cosine only if few bits differ.
+
+With hashing, time is O(n log n) and memory O(n) in the number of rows: in each order a row is
+paired with at most MOST_NEAR following rows, so ten thousand copies of a form letter do not give a
+hundred million pairs, but are still connected.
 """
 
 from __future__ import annotations
+
+from itertools import combinations_with_replacement
 
 import numpy as np
 
@@ -25,6 +31,53 @@ MOST_NEAR = 4  # of these rows that a row is paired with
 SURE = 3.0  # standard deviations above the expected number of differing bits
 BLOCK = 2**16  # rows of an order that are processed together
 COMPARED = 2**14  # pairs whose cosines are computed together
+LEFT_OUT = 0.5  # share of the variance that sketches leave to one length
+TILE = 512  # rows whose sketches are compared with those of as many others at a time
+ROUNDING = 1e-4  # bound on the rounding error of a product of two sketches or rows
+MANY = 0.02  # share of the pairs of two tiles from which on all their rows are compared
+
+
+def all_near_rows(x: np.ndarray, bound: float) -> np.ndarray:
+    """Find all pairs of rows whose cosine exceeds a bound.
+
+    Args:
+        x: Rows of length 1 or 0, float32 (n_rows, width).
+        bound: The bound on the cosine.
+
+    Returns:
+        The distinct pairs of different rows, the smaller number first, int (2, n_pairs).
+    """
+    sketches = _sketches(x)
+    least = bound - ROUNDING
+    found = [np.zeros((2, 0), np.int64)]
+    starts = range(0, len(x), TILE)
+    for start, other_start in combinations_with_replacement(starts, 2):
+        tile = slice(start, start + TILE)
+        other_tile = slice(other_start, other_start + TILE)
+        may_be_near = sketches[tile] @ sketches[other_tile].T > least
+        n_candidates = np.count_nonzero(may_be_near)
+        if n_candidates == 0:
+            continue
+        if n_candidates > MANY * may_be_near.size:
+            may_be_near = x[tile] @ x[other_tile].T > least
+        one, other = np.nonzero(may_be_near)
+        one += start
+        other += other_start
+        is_near = _cosines(x, one, other) > bound
+        is_first = one < other
+        found.append(np.stack([one, other])[:, is_near & is_first])
+    return np.concatenate(found, axis=1)
+
+
+def _sketches(x: np.ndarray) -> np.ndarray:
+    """Return the first principal coordinates of rows and the length of what is left of each."""
+    variances, axes = np.linalg.eigh(x.T @ x)
+    is_left_out = np.cumsum(variances) <= LEFT_OUT * variances.sum()
+    coordinates = x @ axes[:, ~is_left_out]
+    squares = np.einsum("ij,ij->i", x, x)
+    squares_left = squares - np.einsum("ij,ij->i", coordinates, coordinates)
+    lengths_left = np.sqrt(np.maximum(squares_left, 0))
+    return np.column_stack([coordinates, lengths_left])
 
 
 def near_rows(x: np.ndarray, bound: float, rng: np.random.Generator) -> np.ndarray:
