@@ -5,8 +5,6 @@ import torch
 
 from nanosae.trainable.optimizer import AdamW
 
-pytestmark = pytest.mark.numeric
-
 DECAY = 0.1
 RATES = (0.01, 0.02, 0.005)
 
