@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import pandas as pd
 
+from nanosae.analysis.cards import card
+from nanosae.analysis.comparisons.contrast import contrast
+from nanosae.analysis.comparisons.explain import explain
+from nanosae.analysis.comparisons.over_time import over_time
 from nanosae.analysis.comparisons.overview import UNNAMED
 from nanosae.analysis.comparisons.sentences import percent
+from nanosae.analysis.evaluation.evaluate import Evaluation
+from nanosae.analysis.groups.families import Families
 from nanosae.analysis.groups.topic_rows import topic_name
+from nanosae.analysis.groups.topics import topics as cut_topics
+from nanosae.analysis.search.search import search
 from nanosae.codes import Codes
 from nanosae.runs.export import records
 from nanosae.runs.results import fresh_value, load_result, needed_value
 from nanosae.runs.tables import load_features
-
-if TYPE_CHECKING:
-    from nanosae.analysis.cards import Card
-    from nanosae.analysis.comparisons.findings import Contrast
-    from nanosae.analysis.evaluation.evaluate import Evaluation
-    from nanosae.analysis.groups.families import Families
-    from nanosae.analysis.groups.topics import Topics
-    from nanosae.analysis.search.results import Results
 
 BIGGEST_TOPICS = 4
 TABLES = ("findings", "topics")  # shown in a summary
@@ -31,6 +30,10 @@ TABLES = ("findings", "topics")  # shown in a summary
 
 class Analysis:
     """The results of `nanosae.run`, or of a run folder opened with `nanosae.open`.
+
+    The functions of a corpus are methods, too: `analysis.contrast(by="year")` is
+    `nanosae.contrast(analysis, by="year")`; likewise `card`, `search`, `explain`, `over_time`
+    and, as `cut_topics`, `topics`.
 
     Args:
         run: The run folder.
@@ -70,128 +73,21 @@ class Analysis:
     @property
     def families(self) -> Families:
         """Groups of features that are active together."""
-        from nanosae.analysis.groups.families import Families
-
         stored = needed_value(self.run, "families.json", self.codes)
         return Families.from_dict(stored)
 
     @property
     def evaluation(self) -> Evaluation:
         """The measures of the features beside those of baselines."""
-        from nanosae.analysis.evaluation.evaluate import Evaluation
-
         stored = needed_value(self.run, "evaluation.json", self.codes)
         return Evaluation.from_dict(stored)
 
-    def cut_topics(self, n: int) -> Topics:
-        """Return another number of topics, without changing the run."""
-        from nanosae.analysis.groups.topics import topics
-
-        return topics(self.codes, n)
-
-    def card(self, feature: int) -> Card:
-        """Return everything known about one feature."""
-        from nanosae.analysis.cards import card
-
-        return card(self.codes, feature)
-
-    def search(
-        self,
-        query: Any = None,
-        *,
-        row: int | None = None,
-        feature: Any = None,
-        edit: Mapping[int | str, float] | None = None,
-        steps: int = 0,
-        n: int = 10,
-        encoder: str | Callable[[list[str]], Any] | None = None,
-    ) -> Results:
-        """Find rows by words, by another row or by features; see `nanosae.search`."""
-        from nanosae.analysis.search.search import search
-
-        return search(
-            self.codes,
-            query,
-            row=row,
-            feature=feature,
-            edit=edit,
-            steps=steps,
-            n=n,
-            encoder=encoder,
-        )
-
-    def contrast(
-        self,
-        a: Any = None,
-        b: Any = None,
-        *,
-        by: Any = None,
-        covariates: Sequence[str] | None = None,
-        groups: str | None = None,
-        min_active: int = 10,
-        labels: Mapping[int, str] | None = None,
-        seed: int = 0,
-    ) -> Contrast:
-        """Find the features that tell two groups of rows apart; see `nanosae.contrast`."""
-        from nanosae.analysis.comparisons.contrast import contrast
-
-        return contrast(
-            self.codes,
-            a,
-            b,
-            by=by,
-            covariates=covariates,
-            groups=groups,
-            min_active=min_active,
-            labels=labels,
-            seed=seed,
-        )
-
-    def explain(
-        self,
-        y: Any,
-        *,
-        kind: Literal["classes", "numeric"] | None = None,
-        covariates: Sequence[str] | None = None,
-        groups: str | None = None,
-        min_active: int = 10,
-        labels: Mapping[int, str] | None = None,
-        seed: int = 0,
-    ) -> Contrast:
-        """Find the features associated with numbers or categories; see `nanosae.explain`."""
-        from nanosae.analysis.comparisons.explain import explain
-
-        return explain(
-            self.codes,
-            y,
-            kind=kind,
-            covariates=covariates,
-            groups=groups,
-            min_active=min_active,
-            labels=labels,
-            seed=seed,
-        )
-
-    def over_time(
-        self,
-        column: Any,
-        *,
-        covariates: Sequence[str] | None = None,
-        groups: str | None = None,
-        min_active: int = 10,
-        labels: Mapping[int, str] | None = None,
-    ) -> Contrast:
-        """Find the features that become more or less frequent; see `nanosae.over_time`."""
-        from nanosae.analysis.comparisons.over_time import over_time
-
-        return over_time(
-            self.codes,
-            column,
-            covariates=covariates,
-            groups=groups,
-            min_active=min_active,
-            labels=labels,
-        )
+    card = card
+    search = search
+    contrast = contrast
+    explain = explain
+    over_time = over_time
+    cut_topics = cut_topics
 
     def explore(self, *, open_browser: bool = True) -> None:
         """Show the run on a local page until interrupted."""
