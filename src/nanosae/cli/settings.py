@@ -7,8 +7,6 @@ defaults of TrainConfig.
 from __future__ import annotations
 
 import dataclasses
-import itertools
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import (
@@ -31,7 +29,6 @@ from nanosae.cli.parameters import (
     words,
 )
 from nanosae.config import TrainConfig
-from nanosae.errors import ConfigError, MissingError
 from nanosae.fields import without_none
 
 Converter = Callable[[Any, Sequence[Token]], Any]
@@ -44,40 +41,13 @@ def combinations(given: Settings, path: Path | None) -> list[TrainConfig]:
         given: Settings by name; each value in a list makes a separate config.
         path: JSON file of settings, or the config.json of a run.
     """
-    from_file = _read(path)
-    lists = list(given.values())
-    for i, value in enumerate(lists):
-        if not isinstance(value, list):
-            lists[i] = [value]
-    configs = []
-    for values in itertools.product(*lists):
-        flags = dict(zip(given, values, strict=True))
-        configs.append(TrainConfig.from_dict(from_file | flags))
-    return configs
+    from nanosae.sweep import grid
 
-
-def _read(path: Path | None) -> dict[str, Any]:
-    if path is None:
-        return {}
-    if not path.is_file():
-        raise MissingError(
-            f"{path} does not exist; --config needs a JSON file.", file=path
-        )
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ConfigError(f"{path} is not a JSON file: {error}.", file=path) from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path} must hold one JSON object of settings.", file=path)
-    settings = content.get("config", content)
-    known = sorted(field.name for field in dataclasses.fields(TrainConfig))
-    for name in settings:
-        if name not in known:
-            remedy = f"Known settings are {', '.join(known)}."
-            raise ConfigError(
-                f"{path} has an unknown setting {name!r}.", file=path, remedy=remedy
-            )
-    return settings
+    base = TrainConfig() if path is None else TrainConfig.load(path)
+    lists = {}
+    for name, value in given.items():
+        lists[name] = value if isinstance(value, list) else [value]
+    return grid(base, **lists)
 
 
 def _listed(hint: Any, tokens: Sequence[Token]) -> list:
