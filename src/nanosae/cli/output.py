@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import sys
 import warnings
 from collections.abc import Iterable, Iterator
@@ -87,16 +86,9 @@ def to_json(value: Any) -> str:
         >>> to_json({"low": float("nan"), "values": [1.5, float("inf")]})
         '{"low": null, "values": [1.5, null]}'
     """
-    return json.dumps(_finite(value), default=str, allow_nan=False)
+    from nanosae.runs.results import plain
 
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _finite(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    has_no_json = isinstance(value, float) and not math.isfinite(value)
-    return None if has_no_json else value
+    return json.dumps(plain(value), allow_nan=False)
 
 
 def show_facts(facts: dict[str, Any], words: Any) -> None:
