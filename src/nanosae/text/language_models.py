@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -164,11 +164,8 @@ def _keeping_outputs(
         if len(outputs) == len(layers):
             raise _AllLayersRan
 
-    hooks = []
-    for name, layer in layers.items():
-        hooks.append(layer.register_forward_hook(partial(keep, name=name)))
-    try:
+    with ExitStack() as hooks:
+        for name, layer in layers.items():
+            hook = layer.register_forward_hook(partial(keep, name=name))
+            hooks.enter_context(hook)
         yield
-    finally:
-        for hook in hooks:
-            hook.remove()

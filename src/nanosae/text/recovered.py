@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -122,15 +122,10 @@ def _losses(log_probabilities: Tensor, ids: Tensor) -> Tensor:
     return -log_probabilities.gather(1, next_tokens)[:, 0]
 
 
-@contextmanager
-def _zeroed(model: Any, layer: str) -> Iterator[None]:
-    """Replace a layer's output with zeros."""
+def _zeroed(model: Any, layer: str) -> AbstractContextManager:
+    """Replace a layer's output with zeros within a `with` block."""
 
     def zero(_module: Any, _inputs: Any, output: Any) -> Any:
         return with_first_output(output, torch.zeros_like(first_output(output)))
 
-    hook = find_layer(model, layer).register_forward_hook(zero)
-    try:
-        yield
-    finally:
-        hook.remove()
+    return find_layer(model, layer).register_forward_hook(zero)

@@ -8,7 +8,7 @@ evaluated on vectors that it never saw.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,11 +79,10 @@ def splice(
         is_edited = passes.trained_on(x, limit)[..., None]
         return with_first_output(output, torch.where(is_edited, edited, x))
 
-    with ExitStack() as hooks:
-        seeing = model.register_forward_pre_hook(passes.see, with_kwargs=True)
-        hooks.callback(seeing.remove)
-        changing = module.register_forward_hook(change)
-        hooks.callback(changing.remove)
+    with (
+        model.register_forward_pre_hook(passes.see, with_kwargs=True),
+        module.register_forward_hook(change),
+    ):
         yield model
 
 
@@ -118,14 +117,10 @@ def attribution(
         seen.append(x)
         return with_first_output(output, x)
 
-    hook = module.register_forward_hook(keep)
     batch = ids[None].to(model.device)
-    try:
-        with torch.enable_grad():
-            logit = model(input_ids=batch).logits[0, position, token]
-            (gradient,) = torch.autograd.grad(logit, seen[0])
-    finally:
-        hook.remove()
+    with module.register_forward_hook(keep), torch.enable_grad():
+        logit = model(input_ids=batch).logits[0, position, token]
+        (gradient,) = torch.autograd.grad(logit, seen[0])
     x = seen[0][0].detach().float()
     with torch.no_grad():
         acts = sae.encode(x)
