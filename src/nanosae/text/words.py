@@ -185,20 +185,14 @@ class _Counted:
 
 
 def _count_phrases(tokens: _Tokens) -> _Counted:
-    n_texts = len(tokens.n_words)
-    minimum = _least_texts(n_texts)
-    text_of_word = np.repeat(np.arange(n_texts), tokens.n_words)
-    n_words = len(text_of_word)
-    phrases = _Phrases(np.arange(n_words), tokens.words[:n_words], tokens.vocabulary)
+    minimum = _least_texts(len(tokens.n_words))
+    phrases = _single_words(tokens)
     terms: list[str] = []
     before: list[str] = []
     after: list[str] = []
     columns = []
     for length in range(1, LONGEST_PHRASE + 1):
-        occurrences = np.ones(len(phrases.starts), np.float32)
-        places = text_of_word[phrases.starts], phrases.numbers
-        shape = (n_texts, len(phrases.names))
-        counts = sp.csr_array((occurrences, places), shape=shape)
+        counts = _counts_in_texts(phrases, tokens)
         is_common = np.bincount(counts.indices, minlength=len(phrases.names)) >= minimum
         is_term = is_common & _are_whole(phrases, tokens, length)
         kept = [
@@ -223,6 +217,20 @@ def _count_phrases(tokens: _Tokens) -> _Counted:
     return _Counted(terms, before, after, counts)
 
 
+def _single_words(tokens: _Tokens) -> _Phrases:
+    n_words = tokens.n_words.sum()
+    return _Phrases(np.arange(n_words), tokens.words[:n_words], tokens.vocabulary)
+
+
+def _counts_in_texts(phrases: _Phrases, tokens: _Tokens) -> sp.csr_array:
+    """Count how often each text has each phrase, (n, phrases)."""
+    n_texts = len(tokens.n_words)
+    text_of_word = np.repeat(np.arange(n_texts), tokens.n_words)
+    occurrences = np.ones(len(phrases.starts), np.float32)
+    places = text_of_word[phrases.starts], phrases.numbers
+    return sp.csr_array((occurrences, places), shape=(n_texts, len(phrases.names)))
+
+
 def _least_texts(n_texts: int) -> int:
     """Return in how many texts a term must be."""
     if n_texts < MANY_TEXTS:
@@ -235,7 +243,7 @@ def _with_spellings(counted: _Counted, tokens: _Tokens) -> _Counted:
     words, spellings, names = _spellings_of_words(tokens.vocabulary)
     pairs = (np.ones(len(words), np.float32), (words, spellings))
     has_spelling = sp.csr_array(pairs, shape=(len(tokens.vocabulary), len(names)))
-    word_counts = _counts_of_words(tokens)
+    word_counts = sp.csc_array(_counts_in_texts(_single_words(tokens), tokens))
     counts = sp.csc_array(word_counts @ has_spelling)
     n_texts_of_word = np.diff(word_counts.indptr)
     n_texts_of_commonest = np.zeros(len(names))
@@ -253,16 +261,6 @@ def _with_spellings(counted: _Counted, tokens: _Tokens) -> _Counted:
         counted.after + nothing,
         sp.csr_array(sp.hstack([counted.counts, counts[:, kept]], format="csr")),
     )
-
-
-def _counts_of_words(tokens: _Tokens) -> sp.csc_array:
-    """Count how often each text has each word of the vocabulary, (n, words)."""
-    n_texts = len(tokens.n_words)
-    text_of_word = np.repeat(np.arange(n_texts), tokens.n_words)
-    n_words = len(text_of_word)
-    occurrences = np.ones(n_words, np.float32)
-    places = text_of_word, tokens.words[:n_words]
-    return sp.csc_array((occurrences, places), shape=(n_texts, len(tokens.vocabulary)))
 
 
 def _spellings_of_words(
