@@ -25,7 +25,6 @@ from nanosae.text.windows import TEXTS
 
 SHARD_BLOCKS = 4  # blocks per shard
 PROVENANCE = "provenance.json"  # the name that `sources` looks for
-DEFAULTS = asdict(TokenRules()) | {"batch_tokens": 4096, "concat": False}
 
 
 def cache_activations(
@@ -91,7 +90,9 @@ def cache_activations(
         if concat:
             names = [SIDE_BY_SIDE.join(names)]
         for name in names:
-            _write_provenance(folder / name / PROVENANCE, blocks.provenance[name])
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            known = json.dumps(blocks.provenance[name], indent=1)
+            write_text(folder / name / PROVENANCE, known)
         while shard := list(islice(blocks, SHARD_BLOCKS)):
             number = f"{len(shards):05d}"
             for name in names:
@@ -113,7 +114,7 @@ def _next_text(last_shard: Path, settings: dict, texts: Sequence[str]) -> int:
     last = table["text_index"][-1].as_py()
     text = table["text"][-1].as_py()
     is_same_text = last < len(texts) and texts[last] == text
-    if DEFAULTS | recorded != settings or not is_same_text:
+    if recorded != settings or not is_same_text:
         raise ConfigError(
             f"{last_shard.parents[1]} holds activations made with {json.dumps(recorded)}, where "
             f"text {last} is {text[:40]!r}; this call uses {json.dumps(settings)}.",
@@ -125,11 +126,6 @@ def _next_text(last_shard: Path, settings: dict, texts: Sequence[str]) -> int:
     return n_batches * TEXTS
 
 
-def _write_provenance(path: Path, known: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps(known, indent=1))
-
-
 def _write_rows(path: Path, shard: list[Block], layer: str, dtype: str) -> None:
     with np.errstate(over="ignore"):
         blocks = [_rows_of(block, layer) for block in shard]
@@ -139,7 +135,6 @@ def _write_rows(path: Path, shard: list[Block], layer: str, dtype: str) -> None:
             f"{layer} has values that are too large for {dtype}.",
             remedy="Use dtype='float32'.",
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_array(path, rows)
 
 
