@@ -195,13 +195,10 @@ def is_sealed(path: str | Path) -> bool:
 def _masked_checksum(data: mmap.mmap, start: int) -> int:
     """Return the checksum of a file with zeros in place of the digits at `start`."""
     stop = start + len(NO_DIGITS)
-    crc = 0
-    for begin in range(0, start, CHUNK):
-        crc = zlib.crc32(data[begin : min(begin + CHUNK, start)], crc)
-    crc = zlib.crc32(NO_DIGITS.encode(), crc)
-    for begin in range(stop, len(data), CHUNK):
-        crc = zlib.crc32(data[begin : begin + CHUNK], crc)
-    return crc
+    with memoryview(data) as view, view[:start] as before, view[stop:] as after:
+        crc = zlib.crc32(before)
+        crc = zlib.crc32(NO_DIGITS.encode(), crc)
+        return zlib.crc32(after, crc)
 
 
 def write_sealed_json(
