@@ -39,14 +39,12 @@ def write_file(path: str | Path, write: Callable[[IO[bytes]], object]) -> None:
     Raises:
         WriteError: If it cannot be written; the old file is unchanged.
     """
-    path = Path(path)
-    with _naming(path), _draft(path) as draft:
+
+    def make(draft: Path) -> None:
         with draft.open("xb") as stream:
             write(stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        draft.replace(path)
-        _synchronise(path.parent)
+
+    write_path(path, make)
 
 
 def write_path(path: str | Path, make: Callable[[Path], object]) -> None:
