@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
@@ -25,17 +26,13 @@ class Metadata:
     batches: Callable[[], Iterator[pa.RecordBatch]]
 
 
-def metadata_of_table(table: pa.Table) -> Metadata:
-    """Return the metadata of a table in memory."""
-    return Metadata(table.schema, table.num_rows, lambda: iter(table.to_batches()))
-
-
-def join_metadata(shards: Sequence[Metadata]) -> Metadata | None:
+def join_metadata(given: Sequence[Metadata | None]) -> Metadata | None:
     """Concatenate the metadata of shards; return None if no shard has any.
 
     Each column gets a type for all its values: integers and fractions become fractions, and
     incompatible types become text. Columns that a shard lacks are null.
     """
+    shards = [shard for shard in given if shard is not None]
     schema = common_schema([shard.schema for shard in shards])
     if not len(schema):
         return None
@@ -46,7 +43,8 @@ def join_metadata(shards: Sequence[Metadata]) -> Metadata | None:
                 yield _nulls(schema, shard.n_rows)
                 continue
             for batch in shard.batches():
-                yield _conform(batch, schema)
+                columns = conforming_columns(batch, schema)
+                yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
     return Metadata(schema, sum(shard.n_rows for shard in shards), batches)
 
@@ -71,18 +69,18 @@ def _common_type(types: list[pa.DataType]) -> pa.DataType:
         return pa.string()
 
 
-def _conform(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """Cast a batch to a schema that has all its columns."""
+def conforming_columns(table: pa.RecordBatch | pa.Table, schema: pa.Schema) -> list:
+    """Return columns of the types of a schema, which has all columns of the table."""
     columns = []
     for field in schema:
-        if field.name in batch.schema.names:
-            columns.append(_cast(batch.column(field.name), field))
+        if field.name in table.schema.names:
+            columns.append(_cast(table.column(field.name), field))
         else:
-            columns.append(pa.nulls(len(batch), field.type))
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
+            columns.append(pa.nulls(len(table), field.type))
+    return columns
 
 
-def _cast(column: pa.Array, field: pa.Field) -> pa.Array:
+def _cast(column: Any, field: pa.Field) -> Any:
     try:
         return column.cast(field.type)
     except pa.ArrowException as error:

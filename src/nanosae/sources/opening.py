@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,7 @@ from nanosae.sources.files import (
 )
 from nanosae.sources.frames import from_object
 from nanosae.sources.metadata import Metadata, join_metadata
-from nanosae.sources.rows import Part, Reader, Rows
+from nanosae.sources.rows import Part, Rows
 from nanosae.sources.tables import BatchReader, LazyTable
 
 
@@ -95,7 +95,7 @@ def open_rows(
             shard.parts,
             shard.width,
             columns=shard.columns,
-            metadata=_join_metadata([shard]),
+            metadata=join_metadata([shard.metadata]),
         )
     return rows if targets is None else rows.with_targets(open_rows(targets))
 
@@ -113,14 +113,13 @@ def _open_path(path: Path, columns: list[str] | None, width: int | None) -> Rows
             ) from error
         shards.append(shard)
         columns, width = shard.columns, shard.width
-    parts: list[Part] = []
-    for shard in shards:
-        parts += shard.parts
+    parts = [part for shard in shards for part in shard.parts]
+    metadata = [shard.metadata for shard in shards]
     return Rows(
         parts,
         shards[0].width,
         columns=columns,
-        metadata=_cached_metadata(path) or _join_metadata(shards),
+        metadata=_cached_metadata(path) or join_metadata(metadata),
         source=str(path),
         provenance=_provenance(path),
     )
@@ -151,9 +150,10 @@ def _open_table(
     first_row = 0
     for group, n_rows in enumerate(table.group_sizes):
         if n_rows:
+            open_batches = partial(table.read_group, group, chosen)
             part = Part(
                 n_rows,
-                _reader_of(table, group, chosen),
+                partial(BatchReader, open_batches, chosen),
                 indivisible=table.indivisible,
                 file=file,
                 first_row=first_row,
@@ -165,12 +165,6 @@ def _open_table(
     return _Shard(parts, vector_length(table, chosen), chosen, metadata)
 
 
-def _reader_of(
-    table: LazyTable, group: int, columns: list[str]
-) -> Callable[[], Reader]:
-    return partial(BatchReader, partial(table.read_group, group, columns), columns)
-
-
 def _metadata_of(table: LazyTable, columns: list[str], file: Path | None) -> Metadata:
     schema = pa.schema([table.schema.field(name) for name in columns])
 
@@ -180,12 +174,6 @@ def _metadata_of(table: LazyTable, columns: list[str], file: Path | None) -> Met
                 yield batch.cast(schema)
 
     return Metadata(schema, sum(table.group_sizes), batches)
-
-
-def _join_metadata(shards: list[_Shard]) -> Metadata | None:
-    return join_metadata(
-        [shard.metadata for shard in shards if shard.metadata is not None]
-    )
 
 
 def _cached_metadata(folder: Path) -> Metadata | None:

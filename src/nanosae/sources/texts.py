@@ -7,7 +7,7 @@ of files of one type is read as one table.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -26,7 +26,7 @@ from nanosae.sources.folders import (
 from nanosae.sources.json_files import read_json, read_json_lines, with_chats_as_text
 from nanosae.sources.kinds import is_list, is_text, pc, with_plain_types
 from nanosae.sources.line_files import read_lines, read_text_files
-from nanosae.sources.metadata import join_metadata, metadata_of_table
+from nanosae.sources.metadata import common_schema, conforming_columns
 from nanosae.sources.notes import notes_of, with_note
 from nanosae.sources.repeated_columns import with_own_names, with_repeated_as_lists
 
@@ -209,11 +209,13 @@ def _with_nulls(table: pa.Table, text_column: str | None) -> pa.Table:
     return table
 
 
-def _join(tables: Iterable[pa.Table]) -> pa.Table:
+def _join(tables: Sequence[pa.Table]) -> pa.Table:
     """Concatenate tables; each column gets a type for all its values."""
-    joined = join_metadata([metadata_of_table(table) for table in tables])
-    assert joined is not None
-    return pa.Table.from_batches(joined.batches(), joined.schema)
+    schema = common_schema([table.schema for table in tables])
+    return pa.concat_tables(
+        pa.Table.from_arrays(conforming_columns(table, schema), schema=schema)
+        for table in tables
+    )
 
 
 def without_structs(table: pa.Table) -> pa.Table:
