@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from itertools import islice
 from pathlib import Path
 from statistics import median
 
@@ -17,7 +16,7 @@ import pyarrow as pa
 
 from nanosae.errors import DataError
 from nanosae.sources.csv_files import open_stream, read_csv
-from nanosae.sources.dialects import decode_text
+from nanosae.sources.dialects import decode_text, first_lines
 from nanosae.sources.folders import folder_columns
 from nanosae.sources.front_matter import columns_of_fields, split_front_matter
 from nanosae.sources.logs import read_log
@@ -26,7 +25,6 @@ from nanosae.sources.paragraphs import split_paragraphs
 from nanosae.sources.transcripts import read_transcript
 
 DELIMITERS = "\t|;"  # not commas, which occur in texts
-SNIFFED_LINES = 200  # lines from which a table is recognised
 MIN_ROWS = 10
 NAME_WORDS = 3  # maximum words of a header cell above texts
 TEXT_WORDS = 4  # median words from which cells are texts
@@ -77,7 +75,7 @@ def read_lines(path: Path, name: str, encoding: str) -> pa.Table:
 
 def _delimiter(lines: Sequence[str]) -> str | None:
     """Return the delimiter if the lines are rows of a table, otherwise None."""
-    first = _first(lines)
+    first = first_lines(lines)
     if len(first) < MIN_ROWS:
         return None
     for delimiter in DELIMITERS:
@@ -87,16 +85,10 @@ def _delimiter(lines: Sequence[str]) -> str | None:
     return None
 
 
-def _first(lines: Sequence[str]) -> list[str]:
-    """Return the first non-empty lines."""
-    filled = (line for line in lines if line.strip())
-    return list(islice(filled, SNIFFED_LINES))
-
-
 def _read_table(
     path: Path, lines: Sequence[str], encoding: str, delimiter: str
 ) -> pa.Table:
-    header, *rows = csv.reader(_first(lines), delimiter=delimiter)
+    header, *rows = csv.reader(first_lines(lines), delimiter=delimiter)
     columns = zip(header, zip(*rows, strict=True), strict=True)
     has_text_first = any(_is_text_itself(cell, cells) for cell, cells in columns)
     table = read_csv(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from itertools import islice
 
 import pyarrow as pa
+
+from nanosae.sources.dialects import first_lines
 
 TIME = r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(?::\d{2})?(?:[.,]\d{1,9})?(?:Z|\s?[+-]\d{2}:?\d{2})?"
 ENTRY = re.compile(rf"^\[?({TIME})\]?\s*(?:[-–|:]\s+)?(\S.*)$")
@@ -14,8 +15,7 @@ LEVELS = "TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|SEVERE|FATAL|CRITICAL"
 LEVEL = re.compile(
     rf"^[\[(<]?({LEVELS})[\])>]?(?:\s*[-–|:])?\s+(.*)$", re.IGNORECASE | re.DOTALL
 )
-SNIFFED_LINES = 200  # lines from which a log is recognised
-ENTRY_SHARE = 0.5  # minimum share of these lines that begin an entry
+ENTRY_SHARE = 0.5  # minimum share of the first lines that begin an entry
 MIN_ENTRIES = 10
 LEVEL_SHARE = 0.5  # minimum share of entries with a level
 
@@ -37,8 +37,7 @@ def read_log(lines: Sequence[str], name: str) -> pa.Table | None:
         >>> read_log([*log, "  at line 3"], "text").to_pylist()[-1]
         {'text': 'disk is full\nat line 3', 'time': '2024-03-01 09:00:29.123', 'level': 'ERROR'}
     """
-    filled = (line for line in lines if line.strip())
-    first = list(islice(filled, SNIFFED_LINES))
+    first = first_lines(lines)
     n_entries = sum(ENTRY.match(line) is not None for line in first)
     if n_entries < max(MIN_ENTRIES, ENTRY_SHARE * len(first)):
         return None

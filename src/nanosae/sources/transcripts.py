@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from itertools import islice
 
 import pyarrow as pa
+
+from nanosae.sources.dialects import first_lines
 
 DATE = r"\d{1,4}[./-]\d{1,2}[./-]\d{2,4}"
 TIME = r"\d{1,2}:\d{2}(?::\d{2})?(?:\s?[AaPp]\.?[Mm]\b\.?)?"
@@ -25,8 +26,7 @@ TURN = re.compile(
 TURN_SHARE = 0.8  # minimum share of lines that begin a turn
 MAX_SPEAKERS = 30
 TURNS_PER_SPEAKER = 5  # minimum mean
-SNIFFED_LINES = 200  # lines from which a file is recognised
-CHAT_SHARE = 0.5  # minimum share of these lines that begin a message
+CHAT_SHARE = 0.5  # minimum share of the first lines that begin a message
 MIN_TEXTS = 5  # messages, captions or turns
 
 
@@ -46,8 +46,7 @@ def read_transcript(lines: Sequence[str], name: str) -> pa.Table | None:
         >>> read_transcript(chat, "text").to_pylist()[-1]
         {'text': 'Hello\nagain', 'author': 'Ann', 'sent': '01/02/2024, 09:08'}
     """
-    filled = (line for line in lines if line.strip())
-    first = list(islice(filled, SNIFFED_LINES))
+    first = first_lines(lines)
     n_captions = sum(CAPTION.match(line) is not None for line in first)
     if n_captions >= min(MIN_TEXTS, len(first)) > 0:
         return _table(_captions(lines), [name, "minute"])
