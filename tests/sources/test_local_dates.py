@@ -4,7 +4,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from nanosae.sources.dates import are_months, share_of_dates
+from nanosae.sources.dates import calendar_unit, share_of_dates
 from nanosae.sources.roles import column_roles
 from nanosae.sources.typed import with_types
 
@@ -96,8 +96,8 @@ def test_months_as_whole_numbers():
     months = [202012, 202101, 202112] * 20
     dates = dates_of(months)
     assert dates[0] == pd.Timestamp("2020-12-01")
-    assert not are_months(pa.array([202012, 202113]))
-    assert not are_months(pa.array([None], pa.int64()))
+    assert calendar_unit(pa.array([202012, 202113])) is None
+    assert calendar_unit(pa.array([None], pa.int64())) is None
 
 
 @pytest.mark.parametrize(

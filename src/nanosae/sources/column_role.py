@@ -21,7 +21,7 @@ from nanosae.sources.column_names import (
     words_of,
 )
 from nanosae.sources.dates import PARSED_SHARE, share_of_dates
-from nanosae.sources.kinds import is_list, is_text, kind_words, pc
+from nanosae.sources.kinds import is_list, is_text, kind_words, pc, share
 from nanosae.sources.number_roles import (
     are_times,
     fraction_role,
@@ -198,5 +198,4 @@ def _share_of_numbers(values: pa.Array) -> float:
     """Return the share of strings that are numbers, which codes such as 00501 are not."""
     if are_padded(values):
         return 0.0
-    is_number = pc.match_substring_regex(values, WRITTEN_NUMBER)
-    return pc.mean(is_number.cast(pa.float64())).as_py()
+    return share(pc.match_substring_regex(values, WRITTEN_NUMBER))

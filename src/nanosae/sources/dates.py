@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from nanosae.sources.kinds import is_text, pc
+from nanosae.sources.kinds import bounds, is_text, pc, share
 from nanosae.sources.local_dates import plain_dates
 
 PARSED_SHARE = 0.95  # minimum share of cells that are dates, or numbers
@@ -27,8 +26,8 @@ SINCE_1970 = (10**8, 5 * 10**12)  # seconds since 1973, milliseconds until 2128
 MILLISECONDS = 10**11  # from here, counts since 1970 are in milliseconds
 SERIAL_DAYS = (20_000, 80_000)  # Excel's day numbers from 1954 to 2119
 SERIAL_START = "1899-12-30"
-DAYS = (1900_01_01, 2100_12_31)
-MONTHS = (1900_01, 2100_12)
+CALENDAR_LIMITS = {"days": (1900_01_01, 2100_12_31), "months": (1900_01, 2100_12)}
+CALENDAR_FORMS = {"days": "%Y%m%d", "months": "%Y%m"}
 NO_YEAR = 1000  # pandas reads "Mar 21" as a day of the year 1
 
 
@@ -42,46 +41,34 @@ def share_of_dates(values: pa.Array) -> float:
 
 
 def _look_like_dates(values: pa.Array) -> bool:
-    looks_like_date = pc.match_substring_regex(values, DATE_SHAPE)
-    return pc.mean(looks_like_date.cast(pa.float64())).as_py() >= PARSED_SHARE
+    return share(pc.match_substring_regex(values, DATE_SHAPE)) >= PARSED_SHARE
 
 
-def are_days(values: pa.Array | pa.ChunkedArray) -> bool:
-    """Return whether all integers are calendar days such as 20240131."""
-    return _are_within(values, DAYS) and _are_parsed(values, parse_days)
+def calendar_unit(values: pa.Array | pa.ChunkedArray) -> str | None:
+    """Return "days" for integers such as 20240131, "months" for those such as 202401, or None.
+
+    Example:
+        >>> calendar_unit(pa.array([20240131])), calendar_unit(pa.array([202413]))
+        ('days', None)
+    """
+    distinct = pc.unique(values).drop_null()
+    for unit, limits in CALENDAR_LIMITS.items():
+        if _are_within(values, limits) and parse_calendar(distinct, unit).notna().all():
+            return unit
+    return None
 
 
-def parse_days(values: pa.Array | pa.ChunkedArray) -> pd.Series:
-    """Read integers such as 20240131 as days in UTC, with NaT for others."""
-    return _parse_digits(values, "%Y%m%d")
-
-
-def are_months(values: pa.Array | pa.ChunkedArray) -> bool:
-    """Return whether all integers are calendar months such as 202401."""
-    return _are_within(values, MONTHS) and _are_parsed(values, parse_months)
-
-
-def parse_months(values: pa.Array | pa.ChunkedArray) -> pd.Series:
-    """Read integers such as 202401 as the first days of months in UTC, with NaT for others."""
-    return _parse_digits(values, "%Y%m")
-
-
-def _are_within(values: pa.Array | pa.ChunkedArray, bounds: tuple[int, int]) -> bool:
-    """Return whether there are values and all are within inclusive bounds."""
-    low, high = (bound.as_py() for bound in pc.min_max(values).values())
-    return low is not None and bounds[0] <= low and high <= bounds[1]
-
-
-def _are_parsed(
-    values: pa.Array | pa.ChunkedArray,
-    parse: Callable[[pa.Array | pa.ChunkedArray], pd.Series],
-) -> bool:
-    return parse(pc.unique(values).drop_null()).notna().all()
-
-
-def _parse_digits(values: pa.Array | pa.ChunkedArray, form: str) -> pd.Series:
+def parse_calendar(values: pa.Array | pa.ChunkedArray, unit: str) -> pd.Series:
+    """Read integers that are days or months as days in UTC, with NaT for others."""
     digits = values.cast(pa.string()).to_pandas()
+    form = CALENDAR_FORMS[unit]
     return pd.to_datetime(digits, format=form, errors="coerce", utc=True)
+
+
+def _are_within(values: pa.Array | pa.ChunkedArray, limits: tuple[int, int]) -> bool:
+    """Return whether there are values and all are within inclusive limits."""
+    low, high = bounds(values)
+    return low is not None and limits[0] <= low and high <= limits[1]
 
 
 def are_serial_days(values: pa.Array | pa.ChunkedArray) -> bool:
@@ -103,11 +90,7 @@ def parse_serial_days(values: pa.Array | pa.ChunkedArray) -> pd.Series:
 def are_counts(values: pa.Array | pa.ChunkedArray) -> bool:
     """Return whether all numbers, also as text, may be seconds or milliseconds since 1970."""
     numbers = _as_numbers(values)
-    if numbers is None:
-        return False
-    low, high = (bound.as_py() for bound in pc.min_max(numbers).values())
-    first, last = SINCE_1970
-    return low is not None and first <= low and high <= last
+    return numbers is not None and _are_within(numbers, SINCE_1970)
 
 
 def unit_of_counts(values: pa.Array | pa.ChunkedArray) -> str:

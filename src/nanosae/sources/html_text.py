@@ -6,7 +6,7 @@ import html
 
 import pyarrow as pa
 
-from nanosae.sources.kinds import pc
+from nanosae.sources.kinds import pc, share
 
 HTML_SHARE = 0.2  # minimum share of texts with an element
 BREAKS = "p|div|br|hr|li|ul|ol|tr|table|blockquote|section|article|pre|h[1-6]"
@@ -29,8 +29,7 @@ def is_html(values: pa.Array | pa.ChunkedArray) -> bool:
         >>> is_html(pa.array(["<p>Hello</p>", "no tag"])), is_html(pa.array(["List<int>"]))
         (True, False)
     """
-    share = pc.mean(pc.match_substring_regex(values, ELEMENT).cast(pa.float64()))
-    return (share.as_py() or 0) >= HTML_SHARE
+    return share(pc.match_substring_regex(values, ELEMENT)) >= HTML_SHARE
 
 
 def plain_texts(values: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -60,6 +60,17 @@ def whole_numbers(values: pa.Array | pa.ChunkedArray) -> Any:
         return None
 
 
+def bounds(values: pa.Array | pa.ChunkedArray) -> tuple[Any, Any]:
+    """Return the smallest and the largest number; None and None if there are none."""
+    low, high = (bound.as_py() for bound in pc.min_max(values).values())
+    return low, high
+
+
+def share(holds: pa.Array | pa.ChunkedArray) -> float:
+    """Return the share of true values among those that are not null; 0 if there are none."""
+    return pc.mean(holds.cast(pa.float64())).as_py() or 0.0
+
+
 def with_plain_types(table: pa.Table) -> pa.Table:
     """Return a table whose strings have the type that all Arrow functions support.
 

@@ -21,12 +21,11 @@ from nanosae.sources.dates import (
     FIRST_YEAR,
     LAST_YEAR,
     are_counts,
-    are_days,
-    are_months,
     are_serial_days,
+    calendar_unit,
     unit_of_counts,
 )
-from nanosae.sources.kinds import pc, whole_numbers
+from nanosae.sources.kinds import bounds, pc, whole_numbers
 
 CONSECUTIVE = 2  # row numbers skip at most every second number
 
@@ -52,16 +51,15 @@ def integer_role(name: str, values: pa.Array) -> Column:
 
 def _years_or_days(name: str, values: pa.Array, n_distinct: int) -> Column | None:
     """Return the role of integers that are years, months, days or times."""
-    low, high = (bound.as_py() for bound in pc.min_max(values).values())
+    low, high = bounds(values)
     are_years = low >= FIRST_YEAR and high <= LAST_YEAR
     if are_years and BIRTH_NAMES.search(words_of(name)):
         return Column(name, "number", "years of birth")
     if are_years and (YEAR_NAMES.search(words_of(name)) or n_distinct > 2):
         return Column(name, "date", f"years from {low} to {high}")
-    if n_distinct > 2 and are_days(values):
-        return Column(name, "date", f"days written like {low}")
-    if n_distinct > 2 and are_months(values):
-        return Column(name, "date", f"months written like {low}")
+    unit = calendar_unit(values)
+    if n_distinct > 2 and unit is not None:
+        return Column(name, "date", f"{unit} written like {low}")
     if are_times(name, values):
         return times_role(name, values)
     if n_distinct > 2 and DAY_NAMES.search(words_of(name)) and are_serial_days(values):
@@ -104,5 +102,5 @@ def fraction_role(name: str, values: pa.Array) -> Column:
 
 def _are_consecutive(values: pa.Array) -> bool:
     """Return whether distinct integers are close to each other, like row numbers."""
-    low, high = (bound.as_py() for bound in pc.min_max(values).values())
+    low, high = bounds(values)
     return high - low < CONSECUTIVE * len(values)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pandas as pd
 import pyarrow as pa
 
-from nanosae.sources.kinds import pc
+from nanosae.sources.kinds import pc, share
 
 CURRENCY = "[$€£¥₹₩₽]|USD|EUR|GBP|CHF|JPY|CAD|AUD|INR|kr"
 UNIT = rf"(?:{CURRENCY}|[%‰])?"
@@ -108,8 +108,7 @@ def parse_numbers(values: pa.Array | pa.ChunkedArray) -> pa.Array:
 def are_ratings(values: pa.Array | pa.ChunkedArray) -> bool:
     """Return whether strings are ratings: stars, or numbers out of 5, 10 or 100."""
     is_rating = pc.match_substring_regex(values, rf"{STARS}|{OUT_OF}")
-    share = pc.mean(is_rating.cast(pa.float64())).as_py()
-    return share is not None and share >= RATING_SHARE
+    return share(is_rating) >= RATING_SHARE
 
 
 def parse_ratings(values: pa.Array | pa.ChunkedArray) -> pa.Array:
@@ -151,7 +150,7 @@ def measured_in(values: pa.Array | pa.ChunkedArray) -> str | None:
         'years'
     """
     is_measured = pc.match_substring_regex(values, MEASURED)
-    if not _is_nearly_all(is_measured):
+    if share(is_measured) < MEASURED_SHARE:
         return None
     measured = values.filter(pc.fill_null(is_measured, False))
     units = pc.utf8_trim_whitespace(_captured(measured, MEASURED, 2))
@@ -167,12 +166,12 @@ def are_ranges(values: pa.Array | pa.ChunkedArray) -> bool:
     """Return whether nearly all strings are ranges of numbers, such as "$50,000 - $65,000"."""
     is_range = pc.match_substring_regex(values, RANGE)
     is_code = pc.match_substring_regex(values, CODE)
-    return _is_nearly_all(pc.and_not(is_range, is_code))
+    return share(pc.and_not(is_range, is_code)) >= MEASURED_SHARE
 
 
 def are_durations(values: pa.Array | pa.ChunkedArray) -> bool:
     """Return whether nearly all strings are durations such as "1:30:00" or "2:30"."""
-    return _is_nearly_all(pc.match_substring_regex(values, DURATION))
+    return share(pc.match_substring_regex(values, DURATION)) >= MEASURED_SHARE
 
 
 def parse_measured(values: pa.Array | pa.ChunkedArray) -> pa.Array:
@@ -209,11 +208,6 @@ def parse_durations(values: pa.Array | pa.ChunkedArray) -> pa.Array:
     with_hours = pc.add(minutes, pc.divide(third, 60))
     without_hours = pc.add(first, pc.divide(second, 60))
     return pc.coalesce(with_hours, without_hours)
-
-
-def _is_nearly_all(holds: pa.Array | pa.ChunkedArray) -> bool:
-    share = pc.mean(holds.cast(pa.float64())).as_py()
-    return share is not None and share >= MEASURED_SHARE
 
 
 def _captured(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from nanosae.sources.kinds import pc
+from nanosae.sources.kinds import pc, share
 
 SEPARATORS = "|;,"
 TAGGED_SHARE = 0.1  # minimum share of cells with several tags
@@ -17,8 +17,7 @@ def tag_separator(values: pa.Array | pa.ChunkedArray) -> str | None:
     """Return the separator of tags in cells, or None if hardly any cell has several."""
     for separator in SEPARATORS:
         has_several = pc.match_substring(values, separator)
-        share = pc.mean(has_several.cast(pa.float64())).as_py()
-        if share is not None and share >= TAGGED_SHARE:  # None without cells
+        if share(has_several) >= TAGGED_SHARE:
             return separator
     return None
 
@@ -39,9 +38,7 @@ def are_spaced_tags(values: pa.Array | pa.ChunkedArray) -> bool:
     words = pc.unique(pc.list_flatten(pc.utf8_split_whitespace(distinct)))
     alone = distinct.filter(pc.invert(has_several))
     is_alone = pc.is_in(words, value_set=alone)
-    if not pc.any(has_several).as_py():
-        return False
-    return pc.mean(is_alone).as_py() >= ALONE
+    return bool(pc.any(has_several).as_py()) and share(is_alone) >= ALONE
 
 
 def split_tags(values: pa.Array | pa.ChunkedArray, separator: str | None = None) -> Any:

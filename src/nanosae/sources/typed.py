@@ -11,13 +11,11 @@ import pyarrow as pa
 from nanosae.sources.categories import Column, is_ticked
 from nanosae.sources.dates import (
     are_counts,
-    are_days,
-    are_months,
     are_serial_days,
+    calendar_unit,
+    parse_calendar,
     parse_counts,
     parse_dates,
-    parse_days,
-    parse_months,
     parse_serial_days,
 )
 from nanosae.sources.kinds import is_text, pc, whole_numbers
@@ -67,10 +65,9 @@ def _as_dates(values: pa.ChunkedArray) -> Any:
     whole = whole_numbers(values)
     if whole is None:
         return values
-    if are_days(whole):
-        return _naive(parse_days(whole))
-    if are_months(whole):
-        return _naive(parse_months(whole))
+    unit = calendar_unit(whole)
+    if unit is not None:
+        return _naive(parse_calendar(whole, unit))
     return _naive(parse_serial_days(whole)) if are_serial_days(whole) else whole
 
 
