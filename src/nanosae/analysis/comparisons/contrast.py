@@ -56,7 +56,7 @@ from nanosae.analysis.comparisons.findings import Contrast
 from nanosae.analysis.comparisons.hypotheses import Options, Question, answer
 from nanosae.analysis.reading import texts_of
 from nanosae.analysis.row_order import as_mask, in_row_order
-from nanosae.codes import Codes, Corpus, as_codes
+from nanosae.codes import Codes, Corpus, as_codes, indices
 from nanosae.errors import ConfigError, DataError, near_names
 
 CHOSEN = "the chosen rows"  # name of a group given by its rows
@@ -173,18 +173,8 @@ def _members(codes: Codes, group: Any, by: Any) -> tuple[np.ndarray, str]:
         name = f"rows of feature {group}"
         group = codes.feature(int(group))[0]
     rows = as_mask(in_row_order(codes, group))
-    if rows.dtype == bool and len(rows) != codes.n_rows:
-        raise DataError(
-            f"the mask has {len(rows)} rows, the corpus {codes.n_rows}.",
-            remedy="Give one bool per row, or row numbers.",
-        )
     member = np.zeros(codes.n_rows, dtype=bool)
-    try:
-        member[rows] = True
-    except IndexError as error:
-        raise DataError(
-            f"row numbers must be integers below n_rows={codes.n_rows}: {error}."
-        ) from None
+    member[indices(rows, codes.n_rows, "row")] = True
     return member, name
 
 
