@@ -7,6 +7,7 @@ a list, or joined by "|".
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from nanosae.errors import DataError
 GROUPS = (2, 50)  # minimum and maximum number of distinct values
 GROUP_ROWS = 10  # minimum mean number of rows per value
 SAMPLE_ROWS = 20_000  # in which they are counted
+DAY = r"^(\d{4}-\d\d-\d\d)"  # of a date in ISO 8601
 
 
 def is_missing_value(value: Any) -> bool:
@@ -164,6 +166,21 @@ def as_numbers(values: np.ndarray) -> np.ndarray | None:
     except (TypeError, ValueError):
         return None
     return np.where(np.isfinite(numbers), numbers, np.nan)
+
+
+def as_moments(values: np.ndarray | pd.Series) -> np.ndarray:
+    """Read dates in ISO 8601, or datetimes, as times in UTC, M8[s] (n,); other cells are NaT."""
+    cells = pd.Series(values)
+    dates = pd.to_datetime(cells, format="ISO8601", errors="coerce", utc=True)
+    moments = dates.dt.tz_localize(None).to_numpy().astype("M8[s]")
+    # pandas 2 counts nanoseconds, from 1677 to 2262: other dates are parsed one by one
+    unread = np.flatnonzero(np.isnat(moments))
+    days = cells.iloc[unread].astype(str).str.extract(DAY, expand=False)
+    for row, day in zip(unread.tolist(), days.tolist(), strict=True):
+        if isinstance(day, str):
+            with suppress(ValueError):  # such as a month 13
+                moments[row] = np.datetime64(day)
+    return moments
 
 
 def column_to_compare(codes: Codes) -> str | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from nanosae.analysis.columns import as_numbers, count_infinite, is_missing
+from nanosae.analysis.columns import as_moments, as_numbers, count_infinite, is_missing
 from nanosae.errors import DataError
 
 MAX_PERIODS = 36
@@ -110,11 +110,23 @@ def _is_date(values: np.ndarray) -> bool:
 
 
 def _numbers_or_dates(cells: np.ndarray, column: str) -> np.ndarray:
-    """Read cells as numbers, float64 (n,), or else as dates, M8[s] (n,)."""
+    """Read cells as numbers, float64 (n,), or else as dates, M8[s] (n,).
+
+    Raises:
+        DataError: If a cell is neither.
+    """
     numbers = None if _is_date(cells) else as_numbers(cells)
-    if numbers is None:
-        return _dates(cells, column)
-    return numbers
+    if numbers is not None:
+        return numbers
+    moments = as_moments(cells)
+    unread = cells[np.isnat(moments)]
+    if len(unread):
+        raise DataError(
+            f"column {column!r} holds neither numbers nor dates: {str(unread[0])!r:.60}.",
+            column=column,
+            remedy="Write dates as in 2024-05-31.",
+        )
+    return moments
 
 
 def outliers(times: np.ndarray, *, is_number: bool) -> np.ndarray:
@@ -193,30 +205,6 @@ def _seconds_since_1970(times: np.ndarray) -> np.ndarray | None:
         if seconds.min() >= earliest and seconds.max() <= latest:
             return np.floor(seconds).astype(np.int64)
     return None
-
-
-def _dates(values: np.ndarray, column: str) -> np.ndarray:
-    """Read dates, M8[s] (n,)."""
-    try:
-        return _iso_dates(values)
-    except (TypeError, ValueError) as error:
-        reason = str(error).partition(". ")[0].rstrip(".")  # without advice on pandas
-        raise DataError(
-            f"column {column!r} holds neither numbers nor dates: {reason}.",
-            column=column,
-            remedy="Write dates as in 2024-05-31.",
-        ) from error
-
-
-def _iso_dates(values: np.ndarray) -> np.ndarray:
-    try:
-        dates = pd.to_datetime(pd.Series(values), format="ISO8601", utc=True)
-    except pd.errors.OutOfBoundsDatetime:
-        # pandas 2 counts nanoseconds, which end in the year 2262
-        written = [str(value) for value in values.tolist()]
-        return np.array(written, dtype="M8[s]")
-    without_zone = dates.dt.tz_localize(None)
-    return without_zone.to_numpy().astype("M8[s]")
 
 
 def _calendar(dates: np.ndarray) -> tuple[np.ndarray, str, dict[float, str]]:

@@ -9,17 +9,18 @@ Answers must be fast on a million rows: nothing of size rows × features is ever
 from __future__ import annotations
 
 import threading
-from contextlib import suppress
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from nanosae.analysis.columns import as_moments
 from nanosae.analysis.groups.families import family_names
 from nanosae.analysis.groups.topic_rows import load_row_topics, topic_name
 from nanosae.analysis.reading import run_model
-from nanosae.codes import Codes, run_folder
+from nanosae.codes import Codes
 from nanosae.runs import annotations
 from nanosae.runs.results import fresh_value, load_result
 from nanosae.runs.tables import doubtful_labels, known_labels, load_features
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 SECONDS_PER_DAY = 86_400
 DAYS_PER_YEAR = 365.2425
 DAY_ERROR = 0.05  # days; rounding error of a year in float32
-DAY = r"^(\d{4}-\d\d-\d\d)"  # of a date in ISO 8601
 DATES_TRIED = 200  # values of a column that are tried as dates
 
 STALE_COLUMNS = {"n_active": "descriptions", "label": "labels", "llm_label": "labels"}
@@ -103,6 +103,7 @@ class OpenCorpus:
         self.model = run_model(self.codes)
         self.directions = None if self.model is None else self.model.directions()
         self._map_lock = threading.Lock()
+        self._loaded: dict[str, tuple[Any, Any]] = {}  # by name, with their versions
         self.map_is_asked = threading.Event()
         rng = np.random.default_rng(0)
         self.row_order = rng.permutation(self.codes.n_rows).astype(np.uint32)
@@ -112,17 +113,23 @@ class OpenCorpus:
     @property
     def table(self) -> pd.DataFrame:
         """The run's feature table by feature."""
-        return _feature_table(self.codes, changed(self.run / "features.parquet"))
+        version = changed(self.run / "features.parquet")
+        return self._kept("table", version, self._feature_table)
+
+    def _feature_table(self) -> pd.DataFrame:
+        return load_features(self.run, self.codes).set_index("feature")
 
     @property
     def names(self) -> dict[int, str]:
         """Names and labels of features."""
-        return _feature_names(self.codes, self.names_version())
+        version = self.names_version()
+        return self._kept("names", version, lambda: known_labels(self.codes))
 
     @property
     def doubtful(self) -> set[int]:
         """Features with doubtful labels."""
-        return _doubtful_features(self.codes, self.names_version())
+        version = self.names_version()
+        return self._kept("doubtful", version, lambda: doubtful_labels(self.codes))
 
     @property
     def map(self) -> dict[str, np.ndarray]:
@@ -131,12 +138,19 @@ class OpenCorpus:
         if stored is not None:
             return stored
         with self._map_lock:  # concurrent requests compute it only once
-            return _first_map(self.codes)
+            return self._kept("first map", 0, lambda: first_map(self.codes))
 
     @property
     def stored_map(self) -> dict[str, np.ndarray] | None:
         """The map of `make_map`, or None until it exists."""
-        return _stored_map(self.codes, self.map_version())
+        return self._kept("map", self.map_version(), lambda: load_map(self.codes))
+
+    def _kept(self, what: str, version: Any, load: Callable[[], Any]) -> Any:
+        """Return data that are loaded anew only when their version changes."""
+        known = self._loaded.get(what)
+        if known is None or known[0] != version:
+            known = self._loaded[what] = (version, load())
+        return known[1]
 
     def names_version(self) -> tuple[int, ...]:
         """Return a version that changes when features are labelled or renamed."""
@@ -179,31 +193,6 @@ class OpenCorpus:
         return _groups(self, kind)
 
 
-@lru_cache(1)
-def _feature_table(codes: Codes, version: int) -> pd.DataFrame:
-    return load_features(run_folder(codes), codes).set_index("feature")
-
-
-@lru_cache(1)
-def _feature_names(codes: Codes, version: tuple[int, ...]) -> dict[int, str]:
-    return known_labels(codes)
-
-
-@lru_cache(1)
-def _doubtful_features(codes: Codes, version: tuple[int, ...]) -> set[int]:
-    return doubtful_labels(codes)
-
-
-@lru_cache(1)
-def _stored_map(codes: Codes, version: int) -> dict[str, np.ndarray] | None:
-    return load_map(codes)
-
-
-@lru_cache(1)
-def _first_map(codes: Codes) -> dict[str, np.ndarray]:
-    return first_map(codes)
-
-
 @lru_cache(8)
 def _column(codes: Codes, name: str) -> Column:
     return read_column(codes.column(name))
@@ -216,10 +205,9 @@ def read_column(given: np.ndarray) -> Column:
     values = pd.Series(given)
     if pd.api.types.is_object_dtype(values):
         values = values.map(as_text)
-    if _holds_dates(values):
-        return Column(_years(_moments_of_texts(values)), [], is_date=True)
-    if pd.api.types.is_datetime64_any_dtype(values):
-        return Column(_years(_moments(values)), [], is_date=True)
+    is_datetime = pd.api.types.is_datetime64_any_dtype(values)
+    if is_datetime or _holds_dates(values):
+        return Column(_years(as_moments(values)), [], is_date=True)
     if pd.api.types.is_numeric_dtype(values) and values.nunique() > len(COLORS):
         return Column(values.to_numpy(np.float32), [])
     codes_by_value, names = pd.factorize(values.where(_is_known(values)))
@@ -228,28 +216,6 @@ def read_column(given: np.ndarray) -> Column:
     order, place = largest_first(codes_by_value)
     group_names = [str(names[i]) for i in order]
     return Column(place[codes_by_value].astype(np.int32), group_names)
-
-
-def _moments_of_texts(values: pd.Series) -> np.ndarray:
-    """Read texts as dates, M8[s]; other texts are missing values."""
-    import pandas as pd
-
-    dates = pd.to_datetime(values, format="ISO8601", errors="coerce", utc=True)
-    moments = _moments(dates)
-    # pandas 2 counts nanoseconds, from 1677 to 2262: other dates are parsed one by one
-    unread = np.flatnonzero(np.isnat(moments))
-    days = values.iloc[unread].astype(str).str.extract(DAY, expand=False)
-    for row, day in zip(unread.tolist(), days.tolist(), strict=True):
-        if isinstance(day, str):
-            with suppress(ValueError):  # such as a month 13
-                moments[row] = np.datetime64(day)
-    return moments
-
-
-def _moments(dates: pd.Series) -> np.ndarray:
-    """Return dates in UTC, M8[s]."""
-    in_utc = dates.dt.tz_convert(None) if dates.dt.tz is not None else dates
-    return in_utc.to_numpy().astype("M8[s]")
 
 
 def _years(moments: np.ndarray) -> np.ndarray:
