@@ -7,7 +7,7 @@ import files_of_users as files
 import nanosae
 from nanosae import TrainConfig
 from nanosae.errors import DataError
-from nanosae.pipeline.plan import PlanOptions, make_plan
+from nanosae.pipeline.plan import make_plan
 
 CONFIG = TrainConfig(hidden_size=64, k=4, steps=60, batch_size=128)
 UNUSED = ("id", "unused")
@@ -71,7 +71,7 @@ WITHOUT_COMPARISON = (files.lines,)
 
 @pytest.mark.parametrize("make", ROLES, ids=lambda make: make.__name__)
 def test_columns_are_taken_for_what_they_are(make, tmp_path):
-    plan = make_plan(make(tmp_path), PlanOptions(embedder=None))
+    plan = make_plan(make(tmp_path), embedder=None)
     used = {c.name: c.role for c in plan.columns if c.role not in UNUSED}
     assert used == ROLES[make]
     assert len(plan.table) >= 0.8 * files.N
@@ -81,7 +81,7 @@ def test_two_likely_texts_are_one_question(tmp_path):
     path = files.questions_and_answers(tmp_path)
     with pytest.raises(DataError, match=r"text='question' or text='answer' \(--text"):
         make_plan(path)
-    assert make_plan(path, PlanOptions(text="answer")).table["text"][0].as_py()
+    assert make_plan(path, text="answer").table["text"][0].as_py()
 
 
 OVERVIEW = ("topic", "repeated", "family", "together", "unusual")

@@ -22,7 +22,7 @@ from nanosae.errors import (
     StaleError,
 )
 from nanosae.pipeline import run as module
-from nanosae.pipeline.plan import PlanOptions, make_plan
+from nanosae.pipeline.plan import make_plan
 from nanosae.runs.signals import Stopped
 from nanosae.train import loop
 from reported import Page
@@ -163,10 +163,10 @@ def test_rows_can_be_found_again_in_the_frame(tmp_path):
         analysis.explain("stars").to_dict()
     )
     plain = frame.reset_index(drop=True)
-    plan = make_plan(plain, PlanOptions(embedder=Encoder()))
+    plan = make_plan(plain, embedder=Encoder())
     numbers = plan.table["index"].to_pylist()
     assert numbers == plain.index[plain["review"].fillna("").str.strip() != ""].tolist()
-    whole = make_plan(reviews(), PlanOptions(embedder=Encoder()))
+    whole = make_plan(reviews(), embedder=Encoder())
     assert "index" not in whole.table.column_names
 
 
@@ -220,7 +220,7 @@ def test_topics_are_cut_into_another_number(finished):
 def test_texts_written_as_html_are_planned_as_plain_ones():
     plain = reviews()["review"].tolist()
     texts = [f"<div>Dear,</div><p><b>{text}</b></p>" for text in plain]
-    plan = make_plan({"mail": texts}, PlanOptions(embedder=Encoder()))
+    plan = make_plan({"mail": texts}, embedder=Encoder())
     assert plan.table["text"].to_pylist() == [f"Dear,\n{text}" for text in plain]
     assert "The texts are HTML: tags and quoted replies were removed." in plan.notes
 
@@ -230,7 +230,7 @@ def test_encoders_for_english_are_noted_beside_other_languages():
     german = [f"Die Größe {chr(97 + i % 26)} passt gut dafür." for i in range(60)]
 
     def notes(texts, embedder):
-        return make_plan(texts, PlanOptions(embedder=embedder)).notes
+        return make_plan(texts, embedder=embedder).notes
 
     assert notes(english, "wordllama") == []
     assert notes(german, Encoder()) == []
@@ -254,9 +254,9 @@ def test_texts_that_are_all_the_same_are_refused_before_anything_is_done():
     with pytest.raises(
         DataError, match=r"only 1 of the .* texts are distinct; at least 10"
     ):
-        make_plan(texts, PlanOptions(embedder=Encoder()))
+        make_plan(texts, embedder=Encoder())
     kinds = [f"{text} {'x' * (i % 10 + 1)}" for i, text in enumerate(texts)]
-    assert make_plan(kinds, PlanOptions(embedder=Encoder())).has_texts
+    assert make_plan(kinds, embedder=Encoder()).has_texts
 
 
 @pytest.mark.parametrize("given", [5, [1, 2], object()])
@@ -267,10 +267,8 @@ def test_what_holds_no_texts_is_refused(given):
 
 def test_a_series_of_texts_and_single_names_are_taken():
     table = reviews()
-    assert make_plan(table["review"], PlanOptions(embedder=Encoder())).has_texts
-    plan = make_plan(
-        table, PlanOptions(by="place", time="day", target="stars", embedder=Encoder())
-    )
+    assert make_plan(table["review"], embedder=Encoder()).has_texts
+    plan = make_plan(table, by="place", time="day", target="stars", embedder=Encoder())
     assert (plan.groups, plan.times, plan.numbers) == (["place"], ["day"], ["stars"])
 
 
@@ -430,9 +428,9 @@ def test_given_vectors_need_no_embedder(tmp_path):
     assert analysis.codes.n_rows == 200
     assert not any(line.startswith("embed ") for line in lines)
     with pytest.raises(DataError, match="199 vectors for 200 rows"):
-        make_plan(table, PlanOptions(vectors=rows[:199]))
+        make_plan(table, vectors=rows[:199])
     with pytest.raises(ConfigError, match="vectors and embedder cannot both be given"):
-        make_plan(table, PlanOptions(vectors=rows, embedder="wordllama"))
+        make_plan(table, vectors=rows, embedder="wordllama")
 
 
 def test_the_prompts_are_kept_with_the_model(tmp_path):
@@ -455,7 +453,7 @@ def test_without_a_folder_nothing_is_left(monkeypatch):
 
 def test_a_users_mistake_is_named(tmp_path):
     with pytest.raises(ConfigError, match="by: there is no column 'nothing'"):
-        make_plan(reviews(), PlanOptions(by=["nothing"]))
+        make_plan(reviews(), by=["nothing"])
     with pytest.raises(DataError, match="No column looks like a text"):
         make_plan(pd.DataFrame({"a": [1, 2] * 50, "b": ["x", "y"] * 50}))
     with pytest.raises(DataError, match="20 rows have a text; at least 50"):

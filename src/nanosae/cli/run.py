@@ -102,11 +102,11 @@ def run(
     """
     from nanosae.analysis.comparisons.sentences import NUMBERS
     from nanosae.config import TrainConfig
-    from nanosae.pipeline.plan import PlanOptions, embedding_cost, make_plan
+    from nanosae.pipeline.plan import embedding_cost, make_plan
     from nanosae.pipeline.run import run_plan
 
     settings = None if config is None else TrainConfig.load(config)
-    plan = make_plan(file, PlanOptions(**asdict(columns), **asdict(embeddings)))
+    plan = make_plan(file, **asdict(columns), **asdict(embeddings))
     if dry_run:
         cost = embedding_cost(plan, output, price)
         sentences = "\n".join([*plan.lines(), cost])

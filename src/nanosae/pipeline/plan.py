@@ -5,7 +5,7 @@ The plan is printed before anything is computed, so that a wrong guess costs onl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -40,23 +40,6 @@ MIN_ROWS = 50  # rows needed to learn anything
 MAX_NAMES = 5  # columns of the same role that are listed by name
 CHARACTERS_PER_TOKEN = 4  # in English; other languages need more tokens
 MIN_DISTINCT = 10  # texts, so that both sides of a split have some
-
-
-@dataclass(frozen=True)
-class PlanOptions:
-    """Choices of the user that override the plan; see the keywords of `nanosae.run`."""
-
-    vectors: Any = None
-    text: str | None = None
-    by: str | Sequence[str] | None = None
-    time: str | Sequence[str] | None = None
-    target: str | Sequence[str] | None = None
-    labels: str | None = None
-    embedder: Any = None
-    base_url: str | None = None
-    prompt: str = ""
-    query_prompt: str | None = None
-    encoding: str = "utf-8"
 
 
 @dataclass(frozen=True)
@@ -114,55 +97,72 @@ def _lines_on_columns(columns: list[Column]) -> list[str]:
     return lines
 
 
-def make_plan(data: Any, options: PlanOptions | None = None) -> Plan:
+def make_plan(
+    data: Any,
+    *,
+    vectors: Any = None,
+    text: str | None = None,
+    by: str | Sequence[str] | None = None,
+    time: str | Sequence[str] | None = None,
+    target: str | Sequence[str] | None = None,
+    labels: str | None = None,
+    embedder: Any = None,
+    base_url: str | None = None,
+    prompt: str = "",
+    query_prompt: str | None = None,
+    encoding: str = "utf-8",
+) -> Plan:
     """Plan a run: find the roles of the columns, the vectors and the encoder.
 
-    Args:
-        data: As in `nanosae.run`.
-        options: Choices of the user.
+    The arguments are those of `nanosae.run`.
 
     Raises:
         DataError: If no column, or more than one, can be the text, or there are too few rows.
         ConfigError: If a named column does not exist, or both vectors and an embedder are given.
     """
-    options = PlanOptions() if options is None else options
-    if options.vectors is not None and options.embedder is not None:
+    if vectors is not None and embedder is not None:
         raise ConfigError("vectors and embedder cannot both be given.")
-    table, vectors_of_file = _read(data, options.text, options.encoding)
-    _check_names(table, options)
+    table, vectors_of_file = _read(data, text, encoding)
+    given = {"text": text, "by": by, "time": time, "target": target, "labels": labels}
+    _check_names(table, given)
     notes = notes_of(table)
-    given = vectors_of_file if options.vectors is None else options.vectors
-    table, vectors, vectors_column = _take_vectors(table, given, options.embedder)
-    columns = _columns(table, options)
-    text = _text_column(columns)
-    if text is None and vectors is None:
+    source = vectors_of_file if vectors is None else vectors
+    table, rows, vectors_column = _take_vectors(table, source, embedder)
+    roles: dict[str, Role] = dict.fromkeys(_names(by), "category")
+    roles |= dict.fromkeys(_names(time), "date")
+    roles |= dict.fromkeys(_names(target), "number")
+    columns = with_roles(_detected_columns(table, text), table, roles)
+    texts = [column.name for column in columns if column.role == "text"]
+    if not texts and rows is None:
         raise _no_text(columns, likely_text(table, columns))
 
     table = with_types(table, columns)
-    if text is not None:
-        table = _with_text(table, text)
+    if texts:
+        table = _with_text(table, texts[0])
         if is_html(table["text"].slice(0, SAMPLE_ROWS)):
             table = _set_text(table, plain_texts(table["text"]))
             notes.append("The texts are HTML: tags and quoted replies were removed.")
-    if vectors is None:
+    if rows is None:
         table, n_empty = _without_empty_texts(table)
         if n_empty:
-            rows = "row" if n_empty == 1 else "rows"
-            notes.append(f"Skipped {n_empty:,} {rows} without a text.")
+            noun = "row" if n_empty == 1 else "rows"
+            notes.append(f"Skipped {n_empty:,} {noun} without a text.")
     _check_rows(table)
     encoder = None
-    if vectors is None:
-        encoder = _encoder(options)
+    if rows is None:
+        encoder = find_encoder(
+            embedder, base_url=base_url, prompt=prompt, query_prompt=query_prompt
+        )
         notes += language_note(encoder.name, table["text"].to_pylist())
     return Plan(
         table=table,
-        vectors=vectors,
+        vectors=rows,
         encoder=encoder,
         columns=[*vectors_column, *columns],
-        groups=_compared(options.by, columns, "category", "tags"),
-        times=_compared(options.time, columns, "date"),
-        numbers=_compared(options.target, columns, "number"),
-        labels=options.labels,
+        groups=_compared(by, columns, "category", "tags"),
+        times=_compared(time, columns, "date"),
+        numbers=_compared(target, columns, "number"),
+        labels=labels,
         notes=notes,
     )
 
@@ -263,23 +263,16 @@ def _as_vectors(vectors: Any, n_rows: int) -> np.ndarray:
     return rows.read(0, rows.n_rows)
 
 
-def _check_names(table: pa.Table, options: PlanOptions) -> None:
+def _check_names(
+    table: pa.Table, given: Mapping[str, str | Sequence[str] | None]
+) -> None:
     known = table.column_names
-    for option in ("text", "by", "time", "target", "labels"):
-        for name in _names(getattr(options, option)):
+    for option, names in given.items():
+        for name in _names(names):
             if name not in known:
                 raise ConfigError(
                     f"{option}: there is no column {name!r}; {near_names(name, known)}."
                 )
-
-
-def _columns(table: pa.Table, options: PlanOptions) -> list[Column]:
-    """Return the role of every column, which is the given one for columns in the options."""
-    given: dict[str, Role] = dict.fromkeys(_names(options.by), "category")
-    given |= dict.fromkeys(_names(options.time), "date")
-    given |= dict.fromkeys(_names(options.target), "number")
-    columns = _detected_columns(table, options.text)
-    return with_roles(columns, table, given)
 
 
 def _detected_columns(table: pa.Table, text: str | None) -> list[Column]:
@@ -293,12 +286,6 @@ def _detected_columns(table: pa.Table, text: str | None) -> list[Column]:
     return columns
 
 
-def _text_column(columns: list[Column]) -> str | None:
-    """Return the name of the first text column."""
-    texts = [column.name for column in columns if column.role == "text"]
-    return texts[0] if texts else None
-
-
 def _compared(
     given: str | Sequence[str] | None, columns: list[Column], *roles: Role
 ) -> list[str]:
@@ -308,20 +295,11 @@ def _compared(
     return [column.name for column in columns if column.role in roles]
 
 
-def _encoder(options: PlanOptions) -> Encoder:
-    return find_encoder(
-        options.embedder,
-        base_url=options.base_url,
-        prompt=options.prompt,
-        query_prompt=options.query_prompt,
-    )
-
-
 def _with_text(table: pa.Table, text: str) -> pa.Table:
     """Rename the text column to `text`, and convert its values to strings."""
     if text != "text":
-        taken = "text" in table.column_names
-        names = [_renamed(name, text, taken) for name in table.column_names]
+        renamed = {text: "text", "text": "text_"}
+        names = [renamed.get(name, name) for name in table.column_names]
         table = table.rename_columns(names)
     return _set_text(table, table["text"].cast(pa.string()))
 
@@ -329,12 +307,6 @@ def _with_text(table: pa.Table, text: str) -> pa.Table:
 def _set_text(table: pa.Table, texts: pa.ChunkedArray) -> pa.Table:
     place = table.column_names.index("text")
     return table.set_column(place, "text", texts)
-
-
-def _renamed(name: str, text: str, taken: bool) -> str:
-    if name == text:
-        return "text"
-    return "text_" if taken and name == "text" else name
 
 
 def embedding_cost(plan: Plan, run: Path, price: float | None) -> str:

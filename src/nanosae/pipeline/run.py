@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from numbers import Integral
 from pathlib import Path
@@ -33,7 +33,7 @@ from nanosae.checked import table_checksum
 from nanosae.codes import Codes
 from nanosae.config import TrainConfig
 from nanosae.errors import ConfigError, DataError
-from nanosae.pipeline.plan import MIN_ROWS, Plan, PlanOptions, make_plan
+from nanosae.pipeline.plan import MIN_ROWS, Plan, make_plan
 from nanosae.pipeline.progress import Progress
 from nanosae.pipeline.stages import Stage, run_stages
 from nanosae.runs.embeddings import Embeddings
@@ -106,7 +106,8 @@ def run(
         DataError: If the data cannot be used; the message says what to do.
         ConfigError: If a named column does not exist, or `n_topics` is less than 1.
     """
-    options = PlanOptions(
+    plan = make_plan(
+        data,
         vectors=vectors,
         text=text,
         by=by,
@@ -119,7 +120,6 @@ def run(
         query_prompt=query_prompt,
         encoding=encoding,
     )
-    plan = make_plan(data, options)
     return run_plan(
         plan, output, config=config, n_topics=n_topics, say=say, progress=progress
     )
@@ -166,23 +166,15 @@ def run_plan(
     return analysis
 
 
+@dataclass(frozen=True)
 class Work:
     """The stages of a run, as methods that write their results to the run folder."""
 
-    def __init__(
-        self,
-        folder: Path,
-        plan: Plan,
-        config: TrainConfig,
-        n_topics: int,
-        progress: Progress,
-    ) -> None:
-        self.folder = folder
-        self.plan = plan
-        self.config = config
-        self.n_topics = n_topics
-        self.advance = progress.advance
-        self.say = progress.say
+    folder: Path
+    plan: Plan
+    config: TrainConfig
+    n_topics: int
+    progress: Progress
 
     def stages(self) -> list[Stage]:
         """Return the stages in order."""
@@ -243,7 +235,7 @@ class Work:
         texts = self.plan.table["text"].to_pylist()
         store = Embeddings(self.folder / "embeddings", encoder.identity)
         new = store.missing(texts)
-        store.add(new, encoder.encode, self.advance)
+        store.add(new, encoder.encode, self.progress.advance)
         rows = store.rows(texts)
         store.keep(texts)
         if encoder.count_cut is not None:
@@ -256,7 +248,7 @@ class Work:
     def _report_truncation(self, n_cut: int, n_tokens: int) -> None:
         if n_cut:
             verb = "was" if n_cut == 1 else "were"
-            self.say(
+            self.progress.say(
                 f"  {counted(n_cut, 'text')} {verb} cut to the encoder's limit of "
                 f"{n_tokens} tokens."
             )
@@ -277,8 +269,9 @@ class Work:
         trainer = SAETrainer(config, run=self.folder)
         rows = without_copies(self.vectors())
         try:
+            advance = self.progress.advance
             model = trainer.train(
-                rows, resume=resumes, force=not resumes, progress=self.advance
+                rows, resume=resumes, force=not resumes, progress=advance
             )
         except Stopped as stop:
             message = (
@@ -403,7 +396,7 @@ class Work:
 
     def _say_notes(self, notes: Sequence[str]) -> None:
         for note in notes:
-            self.say(f"  {note}")
+            self.progress.say(f"  {note}")
 
     def codes(self) -> Codes:
         """Open the codes that `encode` wrote."""
