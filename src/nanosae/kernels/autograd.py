@@ -91,14 +91,8 @@ class _Encode(torch.autograd.Function):
         grad_bias = ctx.kernels.encode_grads(
             grad_values.contiguous(), ctx.plan, ctx.x, grad_weight, accumulate
         )
-        return (
-            None,
-            _unless_in_place(ctx.weight, grad_weight),
-            grad_bias,
-            None,
-            None,
-            None,
-        )
+        returned = _unless_in_place(ctx.weight, grad_weight)
+        return None, returned, grad_bias, None, None, None
 
 
 class _Decode(torch.autograd.Function):
@@ -122,15 +116,8 @@ class _Decode(torch.autograd.Function):
         grad_values = ctx.kernels.decode_grads(
             grad, ctx.values, ctx.plan, weight, grad_weight, accumulate
         )
-        grad_bias = grad.sum(0)
-        return (
-            grad_values,
-            _unless_in_place(ctx.weight, grad_weight),
-            grad_bias,
-            None,
-            None,
-            None,
-        )
+        returned = _unless_in_place(ctx.weight, grad_weight)
+        return grad_values, returned, grad.sum(0), None, None, None
 
 
 class _ColumnSums(torch.autograd.Function):

@@ -5,6 +5,8 @@ Both kinds of batch have the same methods, so that each formula in `objectives` 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -20,23 +22,21 @@ from nanosae.kernels.prefixes import split_by_prefix
 from nanosae.trainable.sae import TrainableSAE
 
 
+@dataclass(eq=False)
 class Batch:
     """Rows of a step, with their targets.
 
-    Args:
+    Attributes:
         sae: The parameters.
         x: Centred and scaled rows, (rows, input_size).
         target: What to reconstruct, (rows, output_size): x itself, except for a transcoder.
         n_elements: Divisor of all sums: rows of the whole step × output_size.
     """
 
-    def __init__(
-        self, sae: TrainableSAE, x: Tensor, target: Tensor, n_elements: int
-    ) -> None:
-        self.sae = sae
-        self.x = x
-        self.target = target
-        self.n_elements = n_elements
+    sae: TrainableSAE
+    x: Tensor
+    target: Tensor
+    n_elements: int
 
     def target_squares(self) -> Tensor:
         """Return the sum of squares of the targets, divided by `n_elements`."""
