@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import mmap
 import re
 import struct
@@ -215,6 +216,21 @@ def write_sealed_json(
     sealed["checksum"] = BLANK
     text = json.dumps(sealed, indent=1, ensure_ascii=False, allow_nan=infinite)
     write_bytes(path, seal(text.encode()))
+
+
+def plain(value: Any) -> Any:
+    """Convert to JSON types: numbers that are not finite become None, other objects strings."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if hasattr(value, "tolist"):  # numpy arrays and scalars
+        return plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, str | int | float):
+        return value
+    return str(value)
 
 
 def read_json(path: str | Path, remedy: str) -> dict[str, Any]:

@@ -16,10 +16,10 @@ from nanosae.analysis.cards import card
 from nanosae.analysis.comparisons.contrast import contrast
 from nanosae.analysis.search.results import Results
 from nanosae.analysis.search.search import search
+from nanosae.checked import plain
 from nanosae.errors import DataError
 from nanosae.pipeline.result import Analysis
 from nanosae.runs.export import records
-from nanosae.runs.results import plain
 from nanosae.runs.tables import doubtful_labels, known_labels
 
 MAX_ENTRIES = 50  # per list

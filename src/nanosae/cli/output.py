@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import nanosae
+from nanosae.checked import plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,8 +87,6 @@ def to_json(value: Any) -> str:
         >>> to_json({"low": float("nan"), "values": [1.5, float("inf")]})
         '{"low": null, "values": [1.5, null]}'
     """
-    from nanosae.runs.results import plain
-
     return json.dumps(plain(value), allow_nan=False)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from nanosae.codes import Codes
 from nanosae.progress import tracked
@@ -47,8 +48,6 @@ def vectors(codes: Codes) -> Iterator[Vector]:
 
 def _payloads(codes: Codes, rows: np.ndarray) -> list[dict[str, Any]]:
     """Return texts and columns of rows as JSON types."""
-    import pandas as pd
-
     columns: dict[str, Any] = {}
     if codes.has_texts:
         columns["text"] = codes.texts(rows)

@@ -12,11 +12,14 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+from pyarrow import parquet
 
 from nanosae.atomic import write_bytes
 from nanosae.checked import (
@@ -24,6 +27,7 @@ from nanosae.checked import (
     check_format,
     damaged,
     naming,
+    plain,
     read_json,
     read_sealed,
     seal,
@@ -33,9 +37,6 @@ from nanosae.codes import Codes, run_folder
 from nanosae.errors import MissingError, StaleError
 from nanosae.lock import SHORT_CHANGE, Lock
 from nanosae.model.files import has_model, saved_checksum
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 LOCK = ".results.lock"
 COMMANDS = {  # that make each result
@@ -300,9 +301,6 @@ def remedy_for(run: Path, name: str) -> str:
 
 def write_table(path: Path, table: pd.DataFrame, facts: dict[str, Any]) -> None:
     """Write a Parquet file atomically, with facts and a checksum in its metadata."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
     arrow = pa.Table.from_pandas(table, preserve_index=False)
     ours = {FACTS: json.dumps(facts).encode(), CHECKSUM: BLANK.encode()}
     theirs = arrow.schema.metadata
@@ -324,9 +322,6 @@ def read_table(
         remedy: What to do if it is damaged.
         columns: Columns to read, as far as they exist; all by default.
     """
-    import pyarrow as pa
-    from pyarrow import parquet
-
     data = read_sealed(path, remedy)
     with naming(path, remedy):
         source = pa.BufferReader(data)
@@ -338,18 +333,3 @@ def read_table(
         if columns is not None:
             columns = [name for name in columns if name in schema.names]
         return parquet.read_table(source, columns=columns).to_pandas(), facts
-
-
-def plain(value: Any) -> Any:
-    """Convert to JSON types: numbers that are not finite become None, other objects strings."""
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if hasattr(value, "tolist"):  # numpy arrays and scalars
-        return plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if value is None or isinstance(value, str | int | float):
-        return value
-    return str(value)

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from nanosae import __version__
 from nanosae.atomic import sweep_drafts, write_bytes, write_file, write_folder
-from nanosae.checked import file_checksum, write_sealed_json
+from nanosae.checked import file_checksum, plain, write_sealed_json
 from nanosae.config import ResolvedConfig, TrainConfig
 from nanosae.errors import (
     DamagedFileError,
@@ -54,7 +54,6 @@ from nanosae.runs.folder import (
     current,
     is_finished,
 )
-from nanosae.runs.results import plain
 
 LOCK = ".training.lock"
 

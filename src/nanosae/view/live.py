@@ -13,15 +13,16 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
 
 from nanosae.errors import BusyError, NanoSAEError
 from nanosae.view import pages, web
 from nanosae.view.history import training_state
-
-if TYPE_CHECKING:
-    from starlette.requests import Request
-    from starlette.responses import Response
 
 HOST = "127.0.0.1"
 PORT = 8321
@@ -96,10 +97,6 @@ def serving_page(run: str | Path, port: int = 0) -> Iterator[str]:
 
 def make_app(run: str | Path) -> Any:
     """Return the ASGI application that serves the page of a run and its state."""
-    from starlette.applications import Starlette
-    from starlette.responses import HTMLResponse
-    from starlette.routing import Route
-
     page = _page(Path(run))
 
     def send_page(_: Request) -> Response:

@@ -17,15 +17,16 @@ import secrets
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import uvicorn
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.responses import Response
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from nanosae.errors import BusyError, ConfigError
 from nanosae.view.pages import to_json
-
-if TYPE_CHECKING:
-    import uvicorn
-    from starlette.requests import Request
-    from starlette.responses import Response
 
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -68,9 +69,6 @@ class Guard:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one request."""
-        from starlette.datastructures import MutableHeaders
-        from starlette.requests import Request
-
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -139,8 +137,6 @@ def refusal(sentence: str, status: int) -> Response:
 
 def json_response(value: Any, status: int = 200) -> Response:
     """Return a JSON response."""
-    from starlette.responses import Response
-
     return Response(to_json(value), status, media_type="application/json")
 
 
@@ -161,8 +157,6 @@ async def read_body(request: Request, most: int) -> bytes | None:
 
 def make_server(app: Any) -> uvicorn.Server:
     """Return a server; `run([listener])` serves until it is stopped."""
-    import uvicorn
-
     config = uvicorn.Config(
         app,
         http=_impatient_protocol(),
@@ -178,7 +172,6 @@ def make_server(app: Any) -> uvicorn.Server:
 
 def _impatient_protocol() -> type[asyncio.Protocol]:
     """Return uvicorn's protocol with a timeout for connections that send no request."""
-    from uvicorn.protocols.http.h11_impl import H11Protocol
 
     class ImpatientProtocol(H11Protocol):
         def connection_made(self, transport: Any) -> None:

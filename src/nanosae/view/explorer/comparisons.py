@@ -7,18 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nanosae.analysis.search.search import search
+from nanosae.analysis.comparisons.contrast import contrast
+from nanosae.analysis.search.search import Results, search
 from nanosae.errors import DataError
 from nanosae.view.explorer.corpus import Answer, OpenCorpus
 from nanosae.view.explorer.rows import MAX_TEXT, PAGE
 from nanosae.view.explorer.selections import Selection, select_rows
-
-if TYPE_CHECKING:
-    from nanosae.analysis.search.search import Results
 
 FIRST_HITS = 100  # whose position before the change is known
 MAX_COMPARED = 5_000  # rows on either side of a comparison
@@ -78,8 +75,6 @@ def contrast_selection(corpus: OpenCorpus, where: Selection | None = None) -> An
     Raises:
         DataError: If the selection or the rest has fewer than two rows.
     """
-    from nanosae.analysis.comparisons.contrast import contrast
-
     selected = select_rows(corpus, where)
     every_row = np.arange(corpus.codes.n_rows, dtype=np.int32)
     others = np.setdiff1d(every_row, selected)

@@ -12,9 +12,10 @@ import threading
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from nanosae.analysis.columns import as_moments
 from nanosae.analysis.groups.families import family_names
@@ -28,9 +29,6 @@ from nanosae.view.explorer.prepare import first_map, load_map
 from nanosae.view.files import changed
 from nanosae.view.maps import largest_first
 from nanosae.view.style import COLORS
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 SECONDS_PER_DAY = 86_400
 DAYS_PER_YEAR = 365.2425
@@ -200,8 +198,6 @@ def _column(codes: Codes, name: str) -> Column:
 
 def read_column(given: np.ndarray) -> Column:
     """Return values of a metadata column as numbers, times or groups."""
-    import pandas as pd
-
     values = pd.Series(given)
     if pd.api.types.is_object_dtype(values):
         values = values.map(as_text)
@@ -250,8 +246,6 @@ def _is_known(values: pd.Series) -> pd.Series:
 
 def _holds_dates(values: pd.Series) -> bool:
     """Return whether the first texts of a column begin with year and month."""
-    import pandas as pd
-
     if pd.api.types.is_numeric_dtype(values):
         return False
     first = values[_is_known(values)].head(DATES_TRIED).astype(str)

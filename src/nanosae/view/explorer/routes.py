@@ -13,8 +13,13 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from unicodedata import category
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
 
 from nanosae.errors import DataError, NanoSAEError
 from nanosae.view.explorer import (
@@ -31,11 +36,6 @@ from nanosae.view.explorer import (
 from nanosae.view.explorer.corpus import OpenCorpus
 from nanosae.view.explorer.prepare import Jobs
 from nanosae.view.web import json_response, read_body, refusal
-
-if TYPE_CHECKING:
-    from starlette.requests import Request
-    from starlette.responses import Response
-    from starlette.routing import Route
 
 MAX_NUMBER = 2**31 - 1  # rows and features are numbered in 32 bits
 MAX_DIGITS = 10  # of such a number in an address
@@ -295,8 +295,6 @@ CHANGES = {
 
 def make_routes(corpus: OpenCorpus, jobs: Jobs) -> list[Route]:
     """Return the routes below /api for a corpus."""
-    from starlette.routing import Route
-
     state = Endpoint(partial(overview.overview, jobs=jobs), {})
     turns = asyncio.Semaphore(SLOW_AT_ONCE)
     routes = []
@@ -314,7 +312,6 @@ def _question(
     corpus: OpenCorpus, endpoint: Endpoint, turn: AbstractAsyncContextManager
 ) -> Callable[[Request], Any]:
     """Answer a GET, in a thread of the server's pool, as soon as it is its turn."""
-    from starlette.concurrency import run_in_threadpool
 
     async def respond(request: Request) -> Response:
         try:
@@ -334,7 +331,6 @@ def _question(
 
 def _change(corpus: OpenCorpus, endpoint: Endpoint) -> Callable[[Request], Any]:
     """Carry out a POST of the explorer's own page."""
-    from starlette.concurrency import run_in_threadpool
 
     async def respond(request: Request) -> Response:
         origin = request.headers.get("origin", "")
@@ -364,8 +360,6 @@ def _respond(
     corpus: OpenCorpus, endpoint: Endpoint, given: Mapping[str, Any]
 ) -> Response:
     """Validate the parameters, call the function that answers, and return its response."""
-    from starlette.responses import Response, StreamingResponse
-
     try:
         parameters = checked(given, endpoint.checks)
         _require(endpoint.required, parameters)

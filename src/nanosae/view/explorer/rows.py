@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from nanosae.analysis.groups.topic_rows import load_row_topics
 from nanosae.errors import DataError
@@ -92,8 +93,6 @@ def show_row(corpus: OpenCorpus, row: int) -> Answer:
 
 def _known_values(corpus: OpenCorpus, row: int) -> dict[str, str]:
     """Return the metadata of a row as texts, without missing values."""
-    import pandas as pd
-
     known = {}
     for name in corpus.codes.columns:
         value = as_text(corpus.codes.column(name, [row])[0])

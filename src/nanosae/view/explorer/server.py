@@ -15,7 +15,13 @@ import threading
 import webbrowser
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import anyio.to_thread
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from nanosae.analysis.search.label_search import rank_labels
 from nanosae.codes import Corpus, run_folder
@@ -24,11 +30,6 @@ from nanosae.view.explorer.corpus import OpenCorpus
 from nanosae.view.explorer.prepare import Jobs
 from nanosae.view.explorer.routes import make_routes
 from nanosae.view.pages import static
-
-if TYPE_CHECKING:
-    from starlette.applications import Starlette
-    from starlette.requests import Request
-    from starlette.responses import Response
 
 PAGE = "explore.html"
 FILES = (
@@ -114,15 +115,10 @@ def make_app(
         host: The address to listen on.
         token: The token that every request must present; None: no token is required.
     """
-    from starlette.applications import Starlette
-    from starlette.routing import Route
-
     jobs = Jobs()
 
     @contextlib.asynccontextmanager
     async def prepare_meanwhile(_: Starlette) -> AsyncIterator[None]:
-        import anyio.to_thread
-
         anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
         jobs.plan(corpus.codes)
         threading.Thread(target=_prepare, args=(corpus, jobs), daemon=True).start()
@@ -156,8 +152,6 @@ def _prepare(corpus: OpenCorpus, jobs: Jobs) -> None:
 
 def _send_file(name: str, token: str | None) -> Response:
     """Return one of the page's files; the page itself sets the token as a cookie."""
-    from starlette.responses import Response
-
     if name not in FILES:
         return web.refusal("There is no such file.", 404)
     response = Response(static(name), media_type=MEDIA_TYPES[Path(name).suffix])

@@ -10,15 +10,14 @@ import html
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from nanosae.view.style import COLORS, MUTED, template
-
-if TYPE_CHECKING:
-    import pandas as pd
-    import plotly.graph_objects as go
 
 PANELS_PER_ROW = 3
 HOVER_WIDTH = 60  # characters
@@ -39,8 +38,6 @@ def dark(figure: go.Figure) -> go.Figure:
 
 def empty_figure() -> go.Figure:
     """Return a figure in the light theme."""
-    import plotly.graph_objects as go
-
     return go.Figure(layout={"template": template()})
 
 
@@ -48,8 +45,6 @@ def panel_figure(
     titles: Sequence[str], y_titles: Sequence[str], x_titles: Sequence[str]
 ) -> go.Figure:
     """Return a figure of empty panels, three per row, with titles and axis titles."""
-    from plotly.subplots import make_subplots
-
     n_rows = -(-len(titles) // PANELS_PER_ROW)
     figure = make_subplots(
         n_rows,

@@ -6,15 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+
+import pandas as pd
+import plotly.graph_objects as go
 
 from nanosae.view.plots.base import panel, panel_figure, run_of, run_suffix, titled
 from nanosae.view.plots.sources import Metrics, metrics
 from nanosae.view.style import COLORS
-
-if TYPE_CHECKING:
-    import pandas as pd
-    import plotly.graph_objects as go
 
 HOVER = "step %{x:,}: %{y:.4~g}"
 LEGEND_COLUMNS = ("loss", "heldout_fvu")  # one curve per name is listed in the legend
@@ -78,8 +77,6 @@ def training(run: Metrics) -> go.Figure:
 
 def _metrics_table(run: Metrics) -> pd.DataFrame:
     """Return the metrics of a training as a table, in the units of the panels."""
-    import pandas as pd
-
     table = pd.json_normalize([line for line in metrics(run) if "loss" in line])
     parts = _loss_parts(table)
     table[parts] = table[parts].fillna(0.0)

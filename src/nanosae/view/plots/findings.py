@@ -5,11 +5,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
 
+from nanosae.analysis.columns import name_of, one_per_row
 from nanosae.analysis.comparisons.findings import shares_of
+from nanosae.analysis.comparisons.periods import periods
 from nanosae.analysis.groups.topic_rows import topic_name
 from nanosae.errors import DataError
 from nanosae.view.plots.base import (
@@ -26,10 +30,6 @@ from nanosae.view.plots.base import (
 from nanosae.view.plots.sources import contrast_result, topics_of
 from nanosae.view.style import COLORS, MUTED
 
-if TYPE_CHECKING:
-    import pandas as pd
-    import plotly.graph_objects as go
-
 
 def contrast(found: Any, *, n: int = 20) -> go.Figure:
     """Draw the findings of a contrast as a forest plot: effects with 95 % intervals.
@@ -42,8 +42,6 @@ def contrast(found: Any, *, n: int = 20) -> go.Figure:
     Raises:
         DataError: If there are no findings.
     """
-    import pandas as pd
-
     found = run_of(found)
     result = contrast_result(found)
     about = result["about"]
@@ -163,8 +161,6 @@ def over_time(source: Any, column: Any = None, *, n: int = 6) -> go.Figure:
     Raises:
         DataError: If the column is missing, or has neither numbers nor dates.
     """
-    from nanosae.analysis.columns import name_of
-
     source = run_of(source)
     if column is None:
         result = contrast_result(source)
@@ -215,8 +211,6 @@ def _add_share(figure: go.Figure, i: int, shares: pd.DataFrame) -> None:
 
 def _feature_shares(result: dict[str, Any], n: int) -> list[tuple[str, Any]]:
     """Return the labels of the largest changes, and their shares of the rows in each period."""
-    import pandas as pd
-
     if result["kind"] != "trend":
         raise DataError(
             f"{result['kind']!r} findings have no time: give a column, or a result of over_time."
@@ -230,11 +224,6 @@ def _feature_shares(result: dict[str, Any], n: int) -> list[tuple[str, Any]]:
 
 def _topic_shares(topics: Any, column: Any, n: int) -> list[tuple[str, pd.DataFrame]]:
     """Return the names of the largest topics, and their shares of the rows in each period."""
-    import pandas as pd
-
-    from nanosae.analysis.columns import name_of, one_per_row
-    from nanosae.analysis.comparisons.periods import periods
-
     values = one_per_row(topics.codes, column)
     found = periods(values, name_of(column) or "time")
     starts, topic = found.start[found.kept], topics.row_topic[found.kept]

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import plotly.graph_objects as go
 
 from nanosae.analysis.reading import drawn_rows
 from nanosae.codes import as_codes
@@ -30,9 +31,6 @@ from nanosae.view.plots.sources import (
     weight_matrices,
 )
 from nanosae.view.style import COLORS
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
 
 BINS = 64
 HEIGHT = 420

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
 
 from nanosae.errors import DataError
 from nanosae.view.plots.base import INTERVAL, empty_figure, escape, estimates, titled
 from nanosae.view.plots.sources import evaluation_table, metrics, named_runs
 from nanosae.view.style import COLORS, MUTED
-
-if TYPE_CHECKING:
-    import pandas as pd
-    import plotly.graph_objects as go
 
 HEIGHT = 480
 
@@ -34,8 +33,6 @@ def frontier(runs: Any, measure: str = "fvu") -> go.Figure:
         MissingError: If a run has no metrics or was not evaluated.
         DataError: If a run is unfinished or does not have the measure.
     """
-    import pandas as pd
-
     points = []
     baselines: dict[str, float] = {}
     for name, run in named_runs(runs).items():

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import plotly.graph_objects as go
 
 from nanosae.codes import Codes, as_codes, has_corpus
 from nanosae.errors import DataError
@@ -24,9 +25,6 @@ from nanosae.view.plots.base import (
 )
 from nanosae.view.plots.sources import labels_of, weight_matrices
 from nanosae.view.style import COLORS, MUTED
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
 
 POINTS = 20_000  # drawn on a map; if there are more rows, a sample
 WIDTH, HEIGHT = 960, 600  # pixels in which labels are placed

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from nanosae.analysis.groups.topics import topics
 from nanosae.analysis.similarity import as_float32
 from nanosae.codes import Codes, as_codes
 from nanosae.codes.given import HoldsCodes
@@ -19,9 +21,6 @@ from nanosae.runs.results import fresh_value, load_contrasts, needed_value
 from nanosae.runs.tables import known_labels
 from nanosae.view.files import read_arrays, read_json
 from nanosae.view.plots.base import run_of
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 TOPICS = 20  # of a run without topics
 
@@ -110,8 +109,6 @@ def _run_name(run: Any, place: int) -> str:
 
 def evaluation_table(source: Any) -> pd.DataFrame:
     """Return the table of an Evaluation, or of a run's evaluation.json."""
-    import pandas as pd
-
     if not isinstance(source, str | Path):
         return source.table
     return pd.DataFrame(needed_value(source, "evaluation.json")["table"])
@@ -124,8 +121,6 @@ def family_tables(source: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
         MissingError: If the run has no families.json.
         DataError: If there is no family.
     """
-    import pandas as pd
-
     if isinstance(source, str | Path):
         result = needed_value(source, "families.json")
         table = pd.DataFrame(result["families"])
@@ -173,8 +168,6 @@ def topics_of(source: Any) -> Any:
     """Return Topics, or compute those of codes or a run folder, as many as it has stored."""
     if hasattr(source, "row_topic"):
         return source
-    from nanosae.analysis.groups.topics import topics
-
     codes = as_codes(source)
     n = TOPICS
     if codes.run is not None:

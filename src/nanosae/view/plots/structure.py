@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
 
 from nanosae.analysis.coactivation import cooccurrence as count_together
+from nanosae.analysis.matching import splitting
 from nanosae.codes import Codes, as_codes
 from nanosae.errors import DataError
 from nanosae.view.plots.base import (
@@ -30,10 +33,6 @@ from nanosae.view.plots.sources import (
     weight_matrices,
 )
 from nanosae.view.style import COLORS, MUTED
-
-if TYPE_CHECKING:
-    import pandas as pd
-    import plotly.graph_objects as go
 
 
 def cooccurrence(source: Any, families: Any = None, *, n: int = 60) -> go.Figure:
@@ -263,8 +262,6 @@ def splitting_flow(
     Raises:
         DataError: If no feature has two children.
     """
-    from nanosae.analysis.matching import splitting
-
     small = run_of(small)
     large = run_of(large)
     table = splitting(

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from nanosae.codes import Codes
 from nanosae.view import pages
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 CARDS_PER_BLOCK = 128
 MAX_CARDS = 20_000

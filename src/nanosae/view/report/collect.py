@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from nanosae.analysis.comparisons.summary import (
     findings,
@@ -25,9 +26,6 @@ from nanosae.view.files import read_json
 from nanosae.view.history import training_state
 from nanosae.view.report.cards import CARDS_PER_BLOCK, rounded
 from nanosae.view.report.commands import StoredResults, missing_steps, past_commands
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 MAX_FEATURES = 20_000  # in the table and on the map
 MAX_SENTENCES = 20  # of a contrast
@@ -117,8 +115,6 @@ def _facts(
 
 def feature_table(run: Path, codes: Codes | None) -> pd.DataFrame:
     """Return the feature table, ordered by the score of labels, then by rows; dead ones last."""
-    import pandas as pd
-
     table = load_features(run, codes)
     if codes is not None:
         counts = pd.DataFrame(
