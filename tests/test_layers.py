@@ -66,6 +66,7 @@ ROOMS = {
     "extras": set(),
     "fields": set(),
     "progress": set(),
+    "schemas": set(),
     "sources": set(),
     "data": {"config", "sources"},
     "kernels": set(),
@@ -158,6 +159,7 @@ EVERYWHERE = {
     "fields",
     "lock",
     "progress",
+    "schemas",
 }
 
 

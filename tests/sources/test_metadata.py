@@ -7,8 +7,8 @@ import pytest
 
 from containers import X
 from nanosae.errors import DataError
+from nanosae.schemas import common_schema
 from nanosae.sources import open_rows
-from nanosae.sources.metadata import common_schema
 
 VECTORS = pd.DataFrame(X).add_prefix("e")
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from nanosae.codes import format as files
 from nanosae.codes.format import Facts
 from nanosae.codes.reader import Codes
-from nanosae.codes.tables import common_schema
 from nanosae.errors import DataError, ExistsError
 from nanosae.lock import Lock
+from nanosae.schemas import common_schema
 
 EQUAL = ("n_features", "columns", "width", "info")
 WAIT = 5.0  # seconds to wait for another writer

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,22 +102,6 @@ def decoded(table: pa.Table) -> pa.Table:
                 i, field.name, table[i].cast(field.type.value_type)
             )
     return table.replace_schema_metadata(None)
-
-
-def common_schema(schemas: Sequence[pa.Schema]) -> pa.Schema:
-    """Return a schema to which all can be cast; columns without a common type become strings."""
-    try:
-        return pa.unify_schemas(list(schemas), promote_options="permissive")
-    except pa.ArrowException:
-        return pa.schema(_common_field(name, schemas) for name in schemas[0].names)
-
-
-def _common_field(name: str, schemas: Sequence[pa.Schema]) -> pa.Field:
-    single = [pa.schema([schema.field(name)]) for schema in schemas]
-    try:
-        return pa.unify_schemas(single, promote_options="permissive").field(0)
-    except pa.ArrowException:
-        return pa.field(name, pa.string())
 
 
 def extended_schema(known: pa.Schema | None, new: pa.Schema, path: Path) -> pa.Schema:

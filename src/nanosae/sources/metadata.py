@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from nanosae.errors import DataError
+from nanosae.schemas import common_schema
 
 
 @dataclass(frozen=True)
@@ -47,26 +48,6 @@ def join_metadata(given: Sequence[Metadata | None]) -> Metadata | None:
                 yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
     return Metadata(schema, sum(shard.n_rows for shard in shards), batches)
-
-
-def common_schema(schemas: Sequence[pa.Schema]) -> pa.Schema:
-    """Return the columns of all schemas, each with a type that its types can be cast to."""
-    types: dict[str, list[pa.DataType]] = {}
-    for schema in schemas:
-        for field in schema:
-            types.setdefault(field.name, []).append(field.type)
-    fields = [(name, _common_type(found)) for name, found in types.items()]
-    return pa.schema(fields)
-
-
-def _common_type(types: list[pa.DataType]) -> pa.DataType:
-    if all(kind == types[0] for kind in types):
-        return types[0]
-    single = [pa.schema([("column", kind)]) for kind in types]
-    try:
-        return pa.unify_schemas(single, promote_options="permissive").field(0).type
-    except pa.ArrowException:
-        return pa.string()
 
 
 def conforming_columns(table: pa.RecordBatch | pa.Table, schema: pa.Schema) -> list:
