@@ -159,14 +159,6 @@ def _write(run: str | Path) -> Iterator[sqlite3.Connection]:
         _verified[path.absolute()] = file_state(path)
 
 
-def _make(path: Path) -> None:
-    """Create an empty file of annotations."""
-    with closing(_connect(path)) as db:
-        db.execute("BEGIN")
-        _create(db)
-        db.execute("COMMIT")
-
-
 def _connect(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=WAIT, isolation_level=None)
     db.create_function("line_checksum", -1, _line_checksum, deterministic=True)
@@ -177,20 +169,24 @@ def _line_checksum(*values: object) -> int:
     return zlib.crc32(repr(values).encode("utf-8", "surrogatepass"))
 
 
-def _create(db: sqlite3.Connection) -> None:
-    """Create the tables, and the triggers that keep their checksum up to date."""
-    for statement in CREATE:
-        db.execute(statement)
-    db.execute("CREATE TABLE checksum (total INTEGER NOT NULL)")
-    db.execute("INSERT INTO checksum VALUES (0)")
-    for table, columns in COLUMNS.items():
-        for event, row, sign in (("INSERT", "NEW", "+"), ("DELETE", "OLD", "-")):
-            values = ", ".join(f"{row}.{column}" for column in columns)
-            db.execute(
-                f"CREATE TRIGGER {table}_{event} AFTER {event} ON {table} BEGIN UPDATE checksum "
-                f"SET total = (total {sign} line_checksum('{table}', {values})) % {MODULUS}; END"
-            )
-    db.execute(f"PRAGMA user_version = {VERSION}")
+def _make(path: Path) -> None:
+    """Create an empty file of annotations, with triggers that keep its checksum up to date."""
+    with closing(_connect(path)) as db:
+        db.execute("BEGIN")
+        for statement in CREATE:
+            db.execute(statement)
+        db.execute("CREATE TABLE checksum (total INTEGER NOT NULL)")
+        db.execute("INSERT INTO checksum VALUES (0)")
+        for table, columns in COLUMNS.items():
+            for event, row, sign in (("INSERT", "NEW", "+"), ("DELETE", "OLD", "-")):
+                values = ", ".join(f"{row}.{column}" for column in columns)
+                total = f"total {sign} line_checksum('{table}', {values})"
+                db.execute(
+                    f"CREATE TRIGGER {table}_{event} AFTER {event} ON {table} "
+                    f"BEGIN UPDATE checksum SET total = ({total}) % {MODULUS}; END"
+                )
+        db.execute(f"PRAGMA user_version = {VERSION}")
+        db.execute("COMMIT")
 
 
 def _verify(path: Path, db: sqlite3.Connection) -> None:

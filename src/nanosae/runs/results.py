@@ -286,9 +286,7 @@ def why_stale(run: Path, facts: dict[str, Any], codes: Codes | None = None) -> s
 
 def run_model(run: str | Path) -> str:
     """Return the checksum of a run's model; "" if it has none."""
-    if not has_model(run):
-        return ""
-    return saved_checksum(run)
+    return saved_checksum(run) if has_model(run) else ""
 
 
 def remedy_for(run: Path, name: str) -> str:

@@ -39,10 +39,8 @@ from nanosae.lock import Lock
 from nanosae.runs import earlier
 from nanosae.runs.checkpoints import (
     checkpoints,
-    last_checkpoint,
     prune,
     read_checkpoint,
-    save_checkpoint,
     step_of,
 )
 from nanosae.runs.folder import (
@@ -236,20 +234,6 @@ class TrainingRun:
             self._drop_metrics_after(step)
         return state
 
-    def newest_checkpoint(self) -> str | None:
-        """Return the name of the newest complete checkpoint."""
-        return last_checkpoint(self.files)
-
-    def save_checkpoint(
-        self, step: int, tensors: dict[str, Tensor], facts: Facts
-    ) -> None:
-        """Write `checkpoints/step-N`, then delete all but the newest two.
-
-        Raises:
-            WriteError: If it cannot be written; earlier checkpoints stay valid.
-        """
-        save_checkpoint(self.files, step, tensors, facts)
-
     def save_snapshot(self, step: int, arrays: dict[str, np.ndarray]) -> None:
         """Write `snapshots/N.npz`."""
         path = self.files / "snapshots" / f"{step:06d}.npz"
@@ -363,12 +347,8 @@ def _remove(path: Path) -> None:
 
 def _step_of_line(line: bytes) -> float:
     """Return the step of a line of metrics; infinity for the final line and a damaged one."""
-    if not line.endswith(b"\n"):
-        return float("inf")
-    try:
+    with contextlib.suppress(ValueError, KeyError, AttributeError):
         fields = json.loads(line)
-        if fields.get("final"):
-            return float("inf")
-        return fields["step"]
-    except (ValueError, KeyError, AttributeError):
-        return float("inf")
+        if line.endswith(b"\n") and not fields.get("final"):
+            return fields["step"]
+    return float("inf")

@@ -24,6 +24,7 @@ from nanosae.distributed import Ranks, join
 from nanosae.errors import DivergedError
 from nanosae.kernels import selection_path, training_state
 from nanosae.model.sae import SAEModel
+from nanosae.runs.checkpoints import last_checkpoint, save_checkpoint
 from nanosae.runs.folder import last_line
 from nanosae.runs.signals import Stopped, stop_signals
 from nanosae.runs.training import TrainingRun
@@ -164,7 +165,7 @@ class Training:
         try:
             self._advance(batch, stopping)
         except DivergedError as error:
-            newest = None if self.run is None else self.run.newest_checkpoint()
+            newest = None if self.run is None else last_checkpoint(self.run.files)
             if newest is None:
                 raise
             remedy = f"The last good checkpoint is {newest}."
@@ -205,7 +206,7 @@ class Training:
             return
         tensors, numbers = self.state.checkpoint()
         if self.is_main:
-            self.run.save_checkpoint(self.state.counters.step, tensors, numbers)
+            save_checkpoint(self.run.files, self.state.counters.step, tensors, numbers)
 
     def finish(self) -> Trained:
         """Export the model and measure it; write both to the run folder."""
