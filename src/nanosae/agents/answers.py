@@ -134,7 +134,7 @@ def compare(
     lines = found.findings.head(_bounded(n))
     return {
         "sentences": found.sentences(len(lines)),
-        "findings": records(found=lines)["found"],
+        "findings": records(lines),
         "of": len(found.findings),
         "tested": plain(found.about["n_tested"]),
         "notes": plain(found.about["notes"]),
@@ -152,7 +152,7 @@ def findings(analysis: Analysis, n: int = 20) -> Answer:
 
 
 def _stored(table: pd.DataFrame, n: int, what: str) -> Answer:
-    lines = records(lines=table.head(_bounded(n)))["lines"]
+    lines = records(table.head(_bounded(n)))
     return _short({what: lines, "of": len(table)})
 
 

@@ -56,4 +56,4 @@ def _payloads(codes: Codes, rows: np.ndarray) -> list[dict[str, Any]]:
     if not columns:
         return [{} for _ in rows]
     table = pd.DataFrame(columns)
-    return records(rows=table)["rows"]
+    return records(table)

@@ -112,7 +112,7 @@ class Analysis:
         found: dict[str, Any] = {"output": str(self.run), "rows": self.codes.n_rows}
         for name in TABLES:
             table = self._fresh_table(name)
-            found[name] = [] if table is None else records(rows=table)["rows"]
+            found[name] = [] if table is None else records(table)
         return found
 
     def summary(self, n: int = 10) -> list[str]:

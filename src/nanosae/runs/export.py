@@ -48,12 +48,9 @@ def write(table: pd.DataFrame, path: str | Path, *, formulas: bool = False) -> N
         )
 
 
-def records(**tables: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
-    """Return tables as JSON types, each a list of lines; missing values are None."""
-    found = {}
-    for name, table in tables.items():
-        found[name] = json.loads(str(table.to_json(orient="records")))
-    return found
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the lines of a table as JSON types; missing values are None."""
+    return json.loads(str(table.to_json(orient="records")))
 
 
 def tag(

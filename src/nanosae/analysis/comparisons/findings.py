@@ -134,19 +134,16 @@ class Contrast:
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON types (`RUN/contrasts/*.json`); of `table` only the findings."""
-        header = {
+        return {
             "kind": self.kind,
             "about": self.about,
             "sentences": self.sentences(),
             "model_sentences": self.model_sentences(),
+            "findings": records(self.findings),
+            "model": records(self.model),
+            "scores": records(self.scores),
+            "shares": records(self.shares),
         }
-        tables = records(
-            findings=self.findings,
-            model=self.model,
-            scores=self.scores,
-            shares=self.shares,
-        )
-        return header | tables
 
     def _head(self) -> str:
         n_found = len(self.findings)

@@ -71,7 +71,8 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the evaluation as JSON types."""
-        return {"about": self.about} | records(table=self.table, labels=self.labels)
+        table, labels = records(self.table), records(self.labels)
+        return {"about": self.about, "table": table, "labels": labels}
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Evaluation:

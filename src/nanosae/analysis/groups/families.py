@@ -93,15 +93,16 @@ class Families:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the families as JSON types (`RUN/families.json`)."""
-        content: dict[str, Any] = {
+        return {
             "format": FAMILIES_FORMAT,
             "parameters": self.parameters,
             "stats": self.stats,
             "feature_family": {
                 str(j): family for j, family in self.feature_family.items()
             },
+            "families": records(self.table),
+            "edges": records(self.edges),
         }
-        return content | records(families=self.table, edges=self.edges)
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Families:

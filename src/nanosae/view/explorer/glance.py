@@ -64,7 +64,7 @@ def _findings(corpus: OpenCorpus) -> list[Answer]:
         is_topic = found["side"] == "topic"  # these are listed above
         columns = ["sentence", "feature", "topic", "label"]
         first = found.loc[~is_topic, columns].head(FINDINGS)
-        return records(findings=first)["findings"]
+        return records(first)
     newest_first = sorted(
         load_contrasts(corpus.run, corpus.codes),
         key=lambda found: -(corpus.run / found.name).stat().st_mtime_ns,

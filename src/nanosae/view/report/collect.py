@@ -217,7 +217,7 @@ def _findings(results: StoredResults, contrasts: dict[str, Any]) -> pd.DataFrame
 def _sentences(found: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the first findings, each with the feature or topic that it is about, if any."""
     first = found.filter(items=SENTENCE_COLUMNS).head(MAX_FINDINGS_LISTED)
-    return records(findings=first)["findings"]
+    return records(first)
 
 
 def _evaluation(results: StoredResults) -> dict[str, Any] | None:
