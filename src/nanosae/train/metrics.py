@@ -79,9 +79,7 @@ def _defer(state: TrainingState, sums: Tensors) -> None:
     is_finite = total.isfinite()
     state.optimizer.found_inf = (~is_finite).float()
     counted = sums | {"steps": is_finite}
-    precise = {}
-    for name, value in counted.items():
-        precise[name] = value.to(state.sum_dtype)
+    precise = {name: value.to(state.sum_dtype) for name, value in counted.items()}
     add_to(state.unread, precise)
 
 
