@@ -103,10 +103,6 @@ def name_of(column: Any) -> str | None:
     return name if isinstance(name, str) and name else None
 
 
-def _hashable(cell: Any) -> Any:
-    return tuple(cell) if is_list(cell) else cell
-
-
 def label_matrix(values: np.ndarray) -> tuple[list[str], sp.csr_array]:
     """Turn cells of labels, joined by "|", into names and an indicator matrix.
 
@@ -122,7 +118,7 @@ def label_matrix(values: np.ndarray) -> tuple[list[str], sp.csr_array]:
     """
     from sklearn.preprocessing import MultiLabelBinarizer
 
-    hashable = [_hashable(cell) for cell in cells(values)]
+    hashable = [tuple(cell) if is_list(cell) else cell for cell in cells(values)]
     number, distinct = pd.Series(hashable, dtype=object).factorize(
         use_na_sentinel=False
     )

@@ -96,7 +96,8 @@ def find_dialect(
     is_whole = len(head) < SNIFFED_BYTES
     lines = decode(head, file, encoding, is_whole=is_whole)
     if not is_whole:
-        lines = _whole_lines(lines)
+        # the last line may be truncated
+        lines = lines[: lines.rfind("\n") + 1] or lines
     if not lines.strip():
         raise DataError(f"{file} is empty.", file=file)
     hint = EXCEL_HINT.match(lines.partition("\n")[0])
@@ -200,11 +201,6 @@ def _marked_encoding(head: bytes) -> str | None:
     if n_first > ZERO_SHARE * len(first) and not n_second:
         return "utf-16-be"
     return None
-
-
-def _whole_lines(text: str) -> str:
-    """Drop the last line, which may be truncated."""
-    return text[: text.rfind("\n") + 1] or text
 
 
 def _rows(lines: str, delimiter: str) -> Iterator[list[str]]:

@@ -138,11 +138,7 @@ def allowed_edits(word: str) -> int:
 def marks() -> str:
     """Return all combining marks, for a character class of a pattern."""
     candidates = map(chr, range(0x300, 0x10000))
-    return "".join(filter(_is_mark, candidates))
-
-
-def _is_mark(character: str) -> bool:
-    return unicodedata.category(character).startswith("M")
+    return "".join(c for c in candidates if unicodedata.category(c).startswith("M"))
 
 
 @cache

@@ -97,7 +97,15 @@ def serving_page(run: str | Path, port: int = 0) -> Iterator[str]:
 
 def make_app(run: str | Path) -> Any:
     """Return the ASGI application that serves the page of a run and its state."""
-    page = _page(Path(run))
+    run = Path(run)
+    page = pages.page(
+        f"{run.absolute().name} – nanoSAE training",
+        pages.static("live.html"),
+        data={"run": {"name": str(run)}},
+        scripts=("points.js", "map.js", "training.js", "live.js"),
+        plotly=True,
+        connect="'self'",
+    )
 
     def send_page(_: Request) -> Response:
         return HTMLResponse(page)
@@ -126,17 +134,6 @@ def _listen(port: int) -> socket.socket:
 
 def _address(listener: socket.socket) -> str:
     return f"http://{HOST}:{listener.getsockname()[1]}"
-
-
-def _page(run: Path) -> str:
-    return pages.page(
-        f"{run.absolute().name} – nanoSAE training",
-        pages.static("live.html"),
-        data={"run": {"name": str(run)}},
-        scripts=("points.js", "map.js", "training.js", "live.js"),
-        plotly=True,
-        connect="'self'",
-    )
 
 
 def _whole_number(request: Request, name: str) -> int | None:

@@ -155,11 +155,31 @@ async def read_body(request: Request, most: int) -> bytes | None:
     return body
 
 
+class ImpatientProtocol(H11Protocol):
+    """uvicorn's protocol with a timeout for connections that send no request."""
+
+    def connection_made(self, transport: Any) -> None:
+        """Accept a connection."""
+        super().connection_made(transport)
+        self._check_later()
+
+    def _check_later(self) -> None:
+        self.loop.call_later(REQUEST_SECONDS, self._close_if_silent, self.cycle)
+
+    def _close_if_silent(self, last_request: Any) -> None:
+        """Close if no request has come since the last check and none is being answered."""
+        is_answering = self.cycle is not None and not self.cycle.response_complete
+        if is_answering or self.cycle is not last_request:
+            self._check_later()
+        else:
+            self.transport.close()
+
+
 def make_server(app: Any) -> uvicorn.Server:
     """Return a server; `run([listener])` serves until it is stopped."""
     config = uvicorn.Config(
         app,
-        http=_impatient_protocol(),
+        http=ImpatientProtocol,
         ws="none",
         log_level="error",
         server_header=False,
@@ -168,28 +188,6 @@ def make_server(app: Any) -> uvicorn.Server:
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
     return uvicorn.Server(config)
-
-
-def _impatient_protocol() -> type[asyncio.Protocol]:
-    """Return uvicorn's protocol with a timeout for connections that send no request."""
-
-    class ImpatientProtocol(H11Protocol):
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            self._check_later()
-
-        def _check_later(self) -> None:
-            self.loop.call_later(REQUEST_SECONDS, self._close_if_silent, self.cycle)
-
-        def _close_if_silent(self, last_request: Any) -> None:
-            """Close if no request has come since the last check and none is being answered."""
-            is_answering = self.cycle is not None and not self.cycle.response_complete
-            if is_answering or self.cycle is not last_request:
-                self._check_later()
-            else:
-                self.transport.close()
-
-    return ImpatientProtocol
 
 
 @contextlib.contextmanager

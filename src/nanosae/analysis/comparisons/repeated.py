@@ -51,7 +51,10 @@ def repeated_texts(codes: Codes) -> RowTopics | None:
     if not codes.has_texts or codes.has_tokens:
         return None
     texts = texts_of(codes, np.arange(codes.n_rows))
-    hashes = np.fromiter(map(_form_hash, texts), np.int64, codes.n_rows)
+    # 64 bits stand for the form of a text, as `splits` tells texts apart
+    hashes = np.fromiter(
+        (hash(form_of(text)) for text in texts), np.int64, codes.n_rows
+    )
     _, first, form, n_copies = np.unique(
         hashes,
         return_index=True,
@@ -67,11 +70,6 @@ def repeated_texts(codes: Codes) -> RowTopics | None:
     examples = codes.texts(first[kept])
     names = [beginning(text, QUOTED_LETTERS) for text in examples]
     return RowTopics(names, number[form])
-
-
-def _form_hash(text: str) -> int:
-    """Return 64 bits that stand for the form of a text, as `splits` tells texts apart."""
-    return hash(form_of(text))
 
 
 def compare_repeated(

@@ -168,11 +168,8 @@ def make_map(codes: Codes, say: Say = lambda line: None) -> Path:
         "made_from": made_from(codes),
     }
 
-    def write(stream: IO[bytes]) -> None:
-        np.savez(stream, **arrays)
-
     path = codes.path / "map.npz"
-    write_file(path, write)
+    write_file(path, lambda stream: np.savez(stream, **arrays))
     return path
 
 

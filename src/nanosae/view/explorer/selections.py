@@ -58,17 +58,13 @@ def _select(corpus: OpenCorpus, key: str, version: tuple[int, ...]) -> np.ndarra
             row_sets.append(_rows_that_meet(corpus, kind, value))
     if not row_sets:  # `features` was an empty list
         return np.arange(corpus.codes.n_rows, dtype=np.int32)
-    rows = reduce(_common_rows, row_sets)
+    rows = reduce(np.intersect1d, row_sets)
     if columns:
         rows = _by_strength(rows, columns)
     elif where.keys() == {"words"} and len(rows):
         best, _ = find_texts(corpus.codes, where["words"], RANKED, every=True)
         rows = np.concatenate([best, np.setdiff1d(rows, best)])
     return rows.astype(np.int32)
-
-
-def _common_rows(some: np.ndarray, others: np.ndarray) -> np.ndarray:
-    return np.intersect1d(some, others, assume_unique=True)
 
 
 def _by_strength(
