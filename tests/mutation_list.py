@@ -1748,9 +1748,9 @@ add(
     "tests/train/test_sklearn.py",
     ("measures: score is FVU", "return 1.0 - pool.fvu", "return pool.fvu"),
     (
-        "measures: rows of merged pools",
-        "self.n_rows += other.n_rows",
-        "self.n_rows = other.n_rows",
+        "measures: rows of later blocks",
+        "self.n_rows += len(x)",
+        "self.n_rows = len(x)",
     ),
 )
 

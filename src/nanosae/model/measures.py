@@ -48,15 +48,6 @@ class Pool:
         self.l0s.append(torch.bincount(rows, minlength=len(x)))
         self.active_rows += torch.bincount(cols, minlength=len(self.active_rows))
 
-    def merge(self, other: Pool) -> None:
-        """Add the sums of another pool."""
-        self.n_rows += other.n_rows
-        self.squared_error += other.squared_error
-        self.squares += other.squares
-        self.column_sums = self.column_sums + other.column_sums
-        self.l0s += other.l0s
-        self.active_rows += other.active_rows
-
     @property
     def fvu(self) -> float:
         """Fraction of variance unexplained; NaN if the rows do not vary."""
@@ -88,7 +79,9 @@ class Pool:
 
 @own_defaults()
 @torch.no_grad()
-def measure(model: SAEModel, rows: np.ndarray, targets: np.ndarray) -> Pool:
+def measure(
+    model: SAEModel, rows: np.ndarray, targets: np.ndarray, pool: Pool | None = None
+) -> Pool:
     """Measure the reconstruction of raw rows.
 
     Args:
@@ -96,8 +89,9 @@ def measure(model: SAEModel, rows: np.ndarray, targets: np.ndarray) -> Pool:
         rows: (n_rows, input_size).
         targets: What to reconstruct, (n_rows, output_size): the rows themselves, except for a
             transcoder.
+        pool: Sums of earlier rows, to which these are added.
     """
-    pool = Pool(model.cfg["d_sae"])
+    pool = Pool(model.cfg["d_sae"]) if pool is None else pool
     kernels = backend(torch.device("cpu"))
     decoder, bias = model.W_dec.detach(), model.b_dec.detach()
     blocks = torch.from_numpy(rows).split(BLOCK_ROWS)
@@ -117,6 +111,5 @@ def explained_variance(model: SAEModel, data: Any) -> float:
     """Return 1 − FVU of raw rows, in any form that `features` takes."""
     pool = Pool(model.cfg["d_sae"])
     for block in model.open_rows(data).blocks(BLOCK_ROWS):
-        part = measure(model, block, block)
-        pool.merge(part)
+        measure(model, block, block, pool)
     return 1.0 - pool.fvu
