@@ -17,6 +17,7 @@ Not supported: images and audio, decoders of encoder-decoder models, tokenizers 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -52,6 +53,7 @@ class Block(NamedTuple):
     table: pa.Table
 
 
+@dataclass
 class Blocks(Iterator[Block]):
     """An iterator of blocks with their provenance.
 
@@ -60,14 +62,11 @@ class Blocks(Iterator[Block]):
         provenance: For each layer, the metadata of an SAE trained on it, as in `cfg.json`.
     """
 
-    def __init__(
-        self, blocks: Iterator[Block], provenance: dict[str, dict[str, Any]]
-    ) -> None:
-        self.provenance = provenance
-        self._blocks = blocks
+    blocks: Iterator[Block]
+    provenance: dict[str, dict[str, Any]]
 
     def __next__(self) -> Block:
-        return next(self._blocks)
+        return next(self.blocks)
 
 
 def activations(

@@ -21,6 +21,7 @@ from nanosae.analysis.llm.prompts import PROMPT_VERSION
 from nanosae.errors import ConfigError, ServerError
 from nanosae.extras import extra
 
+LEAST = {"max_calls": 0, "max_cost": 0, "concurrency": 1, "retries": 0}
 RESERVED = ("model", "messages", "stream")  # not allowed in `params`
 TOKEN_LIMITS = ("max_completion_tokens", "max_tokens")  # two names of one parameter
 UNSTORED = ("extra_headers", "extra_query")  # may contain a key
@@ -77,12 +78,7 @@ class Chat:
                 raise ConfigError(
                     f"price={self.price} must be two non-negative numbers."
                 )
-        for name, least in (
-            ("max_calls", 0),
-            ("max_cost", 0),
-            ("concurrency", 1),
-            ("retries", 0),
-        ):
+        for name, least in LEAST.items():
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ConfigError(f"{name}={value} must be at least {least}.")
