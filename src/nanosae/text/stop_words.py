@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from stop_words import LANGUAGE_MAPPING, get_stop_words
@@ -60,6 +60,7 @@ def languages_of(texts: Texts) -> list[str]:
     return found or [ENGLISH]
 
 
+@lru_cache(maxsize=2**16)
 def is_stop_word(word: str, stop_words: frozenset[str]) -> bool:
     """Return whether a word is a stop word, including contractions.
 

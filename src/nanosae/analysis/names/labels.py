@@ -327,7 +327,8 @@ class _Scorer:
 
     def query_auc(self, query: np.ndarray, rows: np.ndarray) -> float:
         """Return the area under the ROC curve of a query on held-out rows."""
-        answers = self.weights_of_sample @ query
+        terms = np.flatnonzero(query)
+        answers = self.weights_of_sample[:, terms] @ query[terms]
         return area(answers, self._active_in_sample(rows))[0]
 
     def typical_row(self, own: FeatureWords, query: np.ndarray) -> np.ndarray:
