@@ -95,7 +95,7 @@ def _info(run):
 
 
 def _checkpoint(run):
-    training = TrainingRun(run, config(), None)
+    training = TrainingRun(run, config(), None, None)
     return training.load_checkpoint()
 
 
