@@ -47,10 +47,11 @@ def match(run: Run, other: Other, /) -> None:
     import numpy as np
 
     matches = nanosae.match(_weights(run), _weights(other))
-    means = matches[["similarity", "partner_similarity"]].mean().tolist()
+    nearest, one_to_one = matches[["similarity", "partner_similarity"]].mean()
     n_mutual = np.count_nonzero(matches["mutual"])
     say(
-        f"mean similarity: {means[0]:.3f} to the most similar feature, {means[1]:.3f} one-to-one; "
+        f"mean similarity: {nearest:.3f} to the most similar feature, {one_to_one:.3f} "
+        "one-to-one; "
         f"{n_mutual:,} of {len(matches):,} features are each other's most similar one"
     )
     show(matches)
