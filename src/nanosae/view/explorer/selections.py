@@ -12,7 +12,7 @@ topic      rows with this main topic
 from __future__ import annotations
 
 import json
-from functools import lru_cache, reduce
+from functools import lru_cache, partial, reduce
 from typing import Any
 
 import numpy as np
@@ -58,7 +58,8 @@ def _select(corpus: OpenCorpus, key: str, version: tuple[int, ...]) -> np.ndarra
             row_sets.append(_rows_that_meet(corpus, kind, value))
     if not row_sets:  # `features` was an empty list
         return np.arange(corpus.codes.n_rows, dtype=np.int32)
-    rows = reduce(np.intersect1d, row_sets)
+    common_rows = partial(np.intersect1d, assume_unique=True)
+    rows = reduce(common_rows, row_sets)
     if columns:
         rows = _by_strength(rows, columns)
     elif where.keys() == {"words"} and len(rows):
