@@ -1,10 +1,13 @@
-"""Workbooks as people keep them: hidden sheets, merged cells."""
+"""Workbooks as people keep them: hidden sheets, merged cells, charts, other programs."""
+
+import zipfile
 
 import pandas as pd
 import pytest
 
 from nanosae.sources.excel_files import read_excel
 from nanosae.sources.notes import notes_of
+from nanosae.sources.texts import read_texts
 
 openpyxl = pytest.importorskip("openpyxl")
 
@@ -68,3 +71,58 @@ def test_cells_below_the_data_may_be_merged(tmp_path):
     pd.testing.assert_frame_equal(
         read_excel(path).to_pandas(), pd.DataFrame(ANSWERS[1:], columns=ANSWERS[0])
     )
+
+
+def test_charts_beside_the_rows_are_no_sheets(tmp_path):
+    path = tmp_path / "book.xlsx"
+    save(path, {"answers": ANSWERS})
+    book = openpyxl.load_workbook(path)
+    chart = openpyxl.chart.BarChart()
+    chart.add_data(
+        openpyxl.chart.Reference(book["answers"], min_col=1, min_row=1, max_row=3)
+    )
+    book.create_chartsheet("chart").add_chart(chart)
+    book.save(path)
+    table = read_texts(path, "comment")
+    assert table["comment"].to_pylist() == ["one", "two", "three", "four"]
+    assert notes_of(table) == []
+
+
+def test_line_breaks_that_excel_encodes_are_line_breaks(tmp_path):
+    path = tmp_path / "book.xlsx"
+    rows = [["team", "comment"], ["A", "one_x000D_\nline"], ["B", "a_b_c"]]
+    save(path, {"answers": rows})
+    assert read_excel(path)["comment"].to_pylist() == ["one\r\nline", "a_b_c"]
+
+
+NAMESPACE = "urn:oasis:names:tc:opendocument:xmlns"
+CONTENT = f"""<office:document-content xmlns:office="{NAMESPACE}:office:1.0"
+xmlns:table="{NAMESPACE}:table:1.0" xmlns:text="{NAMESPACE}:text:1.0">
+<office:body><office:spreadsheet><table:table table:name="answers">ROWS
+</table:table></office:spreadsheet></office:body></office:document-content>"""
+
+
+def open_document_cell(value):
+    if isinstance(value, str):
+        kind, text = 'office:value-type="string"', f"<text:p>{value}</text:p>"
+    else:
+        kind, text = f'office:value-type="float" office:value="{value}"', ""
+    return f"<table:table-cell {kind}>{text}</table:table-cell>"
+
+
+def save_open_document(path, rows):
+    written = ""
+    for row in rows:
+        cells = "".join(map(open_document_cell, row))
+        written += f"<table:table-row>{cells}</table:table-row>"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet")
+        archive.writestr("META-INF/manifest.xml", "<manifest/>")
+        archive.writestr("content.xml", CONTENT.replace("ROWS", written))
+
+
+def test_workbooks_of_open_office_are_read(tmp_path):
+    path = tmp_path / "book.ods"
+    save_open_document(path, [["comment", "stars"], ["007", 1], ["good", 2.5]])
+    table = read_texts(path)
+    assert table.to_pydict() == {"comment": ["007", "good"], "stars": [1.0, 2.5]}

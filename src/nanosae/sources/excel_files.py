@@ -1,4 +1,7 @@
-"""Tables from Excel files: the largest sheet from its header on, and sheets with its columns."""
+"""Tables from workbooks of Excel or OpenOffice.
+
+The largest sheet is read from its header on, with the sheets that have the same columns.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,6 @@ from nanosae.sources.notes import with_note
 SHEET = "sheet"  # name of the column with each row's sheet
 NAME_LETTERS = 40  # maximum length of a column name below a merged cell
 HEADER_ROWS = 20  # rows in which a header is looked for
-STREAMED = 2**25  # bytes from which files are read by rows, without merged cells
 
 
 def read_excel(path: Path) -> pa.Table:
@@ -30,11 +32,10 @@ def read_excel(path: Path) -> pa.Table:
     note lists skipped sheets; see `notes_of`.
 
     Raises:
-        ExtraError: If openpyxl is not installed.
+        ExtraError: If python-calamine is not installed.
         DataError: If all sheets are empty.
-        ValueError: If the file is not an Excel file, or is damaged.
+        ValueError: If the file is no workbook, or is damaged.
     """
-    extra("excel", "openpyxl", "reading .xlsx files")
     sheets, hidden = _visible_sheets(path)
     filled = {name: _without_empty(sheet) for name, sheet in sheets.items()}
     tables = {
@@ -65,32 +66,30 @@ def _visible_sheets(path: Path) -> tuple[dict[str, pd.DataFrame], list[str]]:
 
     If all sheets are hidden, all count as visible.
     """
-    is_streamed = path.stat().st_size > STREAMED
-    options = {"read_only": is_streamed}
+    calamine = extra("excel", "python_calamine", "reading Excel files")
     try:
-        with pd.ExcelFile(path, engine_kwargs=options) as file:
-            states = {sheet.title: sheet.sheet_state for sheet in file.book.worksheets}
-            hidden = [name for name, state in states.items() if state != "visible"]
-            if len(hidden) == len(states):
-                hidden = []
-            visible = [name for name in states if name not in hidden]
+        with pd.ExcelFile(path, engine="calamine") as file:
+            names = file.sheet_names  # of tables, not of charts
+            shown = [
+                sheet.name
+                for sheet in file.book.sheets_metadata
+                if sheet.visible == calamine.SheetVisibleEnum.Visible
+            ]
+            visible = [name for name in names if name in shown] or names
             sheets = pd.read_excel(file, sheet_name=visible, header=None)
-            if not is_streamed:
-                for name, cells in sheets.items():
-                    _fill_merged(cells, file.book[name])
+            for name, cells in sheets.items():
+                _fill_merged(cells, file.book.get_sheet_by_name(name))
     except Exception as error:  # damaged archives raise errors of many types
         raise ValueError(str(error) or type(error).__name__) from error
-    return sheets, hidden
+    return sheets, [name for name in names if name not in visible]
 
 
 def _fill_merged(cells: pd.DataFrame, sheet: Any) -> None:
     """Copy the value of a cell that is merged over several rows to each of them."""
-    for merged in sheet.merged_cells.ranges:
-        rows = slice(merged.min_row - 1, merged.max_row)
-        column = merged.min_col - 1
-        is_vertical = merged.min_row < merged.max_row and column < cells.shape[1]
-        if is_vertical and merged.min_row <= len(cells):
-            cells.iloc[rows, column] = cells.iat[merged.min_row - 1, column]
+    for (top, column), (bottom, _) in sheet.merged_cell_ranges or ():
+        is_vertical = top < bottom and column < cells.shape[1]
+        if is_vertical and top < len(cells):
+            cells.iloc[top : bottom + 1, column] = cells.iat[top, column]
 
 
 def _without_empty(sheet: pd.DataFrame) -> pd.DataFrame:

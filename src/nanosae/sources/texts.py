@@ -35,7 +35,8 @@ JSON_LINES = (".jsonl", ".ndjson")
 ARROW = (".feather", ".arrow")
 TEXT_FILE = ".txt"
 LINES = (TEXT_FILE, ".log", ".srt", ".vtt")
-TABLES = (*DELIMITED, *JSON_LINES, ".json", ".parquet", *ARROW, ".xlsx")
+WORKBOOKS = (".xlsx", ".ods")  # a damaged .xls can end calamine's process
+TABLES = (*DELIMITED, *JSON_LINES, ".json", ".parquet", *ARROW, *WORKBOOKS)
 SUFFIXES = (*TABLES, *LINES, MARKDOWN)
 MANY_FILES = 50  # .txt files from which each file is a text; otherwise each line is one
 ARCHIVES = (".zip", ".tar", ".7z", ".rar", ".xz")
@@ -60,9 +61,9 @@ def read_texts(
     `file` then has their names. Files in several folders get the columns `folder` and `subfolder`.
 
     Args:
-        path: A .csv .tsv .jsonl .ndjson .json .parquet .feather .arrow .xlsx .txt or .md file,
-            possibly compressed as .gz .bz2 or .zst; or a folder or glob of files of one type, which
-            are joined in the natural order of their names.
+        path: A .csv .tsv .jsonl .ndjson .json .parquet .feather .arrow .xlsx .ods .txt or .md
+            file, possibly compressed as .gz .bz2 or .zst; or a folder or glob of files of one type,
+            which are joined in the natural order of their names.
         column: The text column, which is read verbatim; also the name of the texts of a .txt file.
             None leaves the choice to `roles`.
         encoding: Encoding of CSV files, and of .txt files that are not UTF-8; UTF-16 is
@@ -191,7 +192,7 @@ def _read(file: Path, column: str | None, encoding: str) -> pa.Table:
         return read_json(file, column)
     if suffix in LINES:
         return read_lines(file, column or "text", encoding)
-    if suffix == ".xlsx":
+    if suffix in WORKBOOKS:
         return read_excel(file)
     if suffix == ".parquet":
         return with_plain_types(parquet.read_table(file))
