@@ -2,11 +2,14 @@
 
 import base64
 import logging
+import os
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -198,7 +201,7 @@ def test_the_key_goes_to_the_server_and_nowhere_else(codes, server, caplog, capf
     assert SECRET not in caplog.text + "".join(capfd.readouterr())
     for path in codes.run.rglob("*"):
         assert path.is_dir() or SECRET.encode() not in path.read_bytes(), path
-    with sqlite3.connect(codes.run / "llm.sqlite") as db:
+    with closing(sqlite3.connect(codes.run / "llm.sqlite")) as db:
         assert db.execute("SELECT COUNT(*) FROM answers").fetchone() == (15,)
     assert SECRET not in repr(Chat("able", server.url))
 
@@ -400,6 +403,9 @@ def test_a_store_that_is_none_is_named(server, tmp_path):
         DamagedFileError, match=r"answers\.sqlite is not an SQLite file"
     ):
         ChatSession(Chat("able", server.url), path)
+    if sys.platform == "linux":
+        opened = [os.path.realpath(f) for f in Path("/proc/self/fd").iterdir()]
+        assert str(path) not in opened
     (tmp_path / "file").write_text("")
     with pytest.raises(WriteError, match="cannot be created"):
         ChatSession(Chat("able", server.url), tmp_path / "file" / "answers.sqlite")

@@ -4,6 +4,7 @@ import inspect
 import json
 import re
 import sqlite3
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -150,7 +151,7 @@ def test_empty_answers_make_no_name_and_no_score(codes, server, content):
     assert frame.attrs["usage"][0]["failed"] == 3
     assert frame.attrs["usage"][0]["error"] == "empty answer"
     assert len(server.requests) == 3  # nothing is asked about no name
-    with sqlite3.connect(codes.run / "llm.sqlite") as db:
+    with closing(sqlite3.connect(codes.run / "llm.sqlite")) as db:
         assert db.execute("SELECT COUNT(*) FROM answers").fetchone() == (0,)
 
 

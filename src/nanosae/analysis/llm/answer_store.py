@@ -34,7 +34,11 @@ class AnswerStore:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, check_same_thread=False, timeout=WAIT)
             columns = "key PRIMARY KEY, request, answer, checksum"
-            self._db.execute(f"CREATE TABLE IF NOT EXISTS answers ({columns})")
+            try:
+                self._db.execute(f"CREATE TABLE IF NOT EXISTS answers ({columns})")
+            except sqlite3.Error:
+                self._db.close()
+                raise
 
     def close(self) -> None:
         """Close the file."""

@@ -15,7 +15,7 @@ everything that can change it: after an interruption only calls in flight are pa
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -116,11 +116,12 @@ def llm_label(
         folder = codes.path if codes.run is None else codes.run
         cache = folder / "llm.sqlite"
 
-    namer = ChatSession(chat, Path(cache), dry_run=dry_run)
-    judge = namer
-    if predictor is not None:
-        judge = ChatSession(predictor, Path(cache), dry_run=dry_run)
-    with closing(namer), closing(judge):
+    with ExitStack() as sessions:
+        namer = judge = ChatSession(chat, Path(cache), dry_run=dry_run)
+        sessions.callback(namer.close)
+        if predictor is not None:
+            judge = ChatSession(predictor, Path(cache), dry_run=dry_run)
+            sessions.callback(judge.close)
         lines = _label_all(features, source, namer, judge, scoring)
     usage = [asdict(namer.usage)]
     if predictor is not None:
