@@ -125,6 +125,16 @@ def test_the_delimiter_is_found(tmp_path):
         }
 
 
+@pytest.mark.parametrize("delimiter", "\t|;")
+@pytest.mark.parametrize("other", ",;")
+def test_a_sign_in_every_text_is_no_delimiter(delimiter, other, tmp_path):
+    texts = [f"it's late{other} as text {i} says" for i in range(20)]
+    path = tmp_path / "table.csv"
+    frame = pd.DataFrame({"n": range(20), "text": texts})
+    frame.to_csv(path, sep=delimiter, index=False)
+    assert read_texts(path).to_pydict() == frame.to_dict("list")
+
+
 def test_semicolons_come_with_decimal_commas(tmp_path):
     path = tmp_path / "excel.csv"
     path.write_text("Kommentar;Note\ngut;1,5\nschlecht;4,25\n", "utf-8-sig")

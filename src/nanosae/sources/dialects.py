@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 
 from nanosae.errors import DataError
@@ -217,17 +218,23 @@ def _rows(lines: str, delimiter: str) -> Iterator[list[str]]:
 
 
 def _delimiter(lines: str) -> str:
-    """Return the delimiter that splits the first rows into the same number of cells."""
-    best, most_cells = ",", 1
+    """Return the delimiter that splits the first rows into the same number of cells.
+
+    One that does so from the first row on is preferred: by another one, which every text has, the
+    header would be a title.
+    """
+    found = []
     for delimiter in DELIMITERS:
         rows = list(_rows(lines, delimiter))
-        rows = rows[_n_title_rows(rows) :]
-        complete = rows[:-1] or rows  # the last one may be truncated
+        n_titles = _n_title_rows(rows)
+        table = rows[n_titles:]
+        complete = table[:-1] or table  # the last one may be truncated
         widths = {len(row) for row in complete}
-        n_cells = len(rows[0])
-        if len(widths) == 1 and n_cells > most_cells:
-            best, most_cells = delimiter, n_cells
-    return best
+        n_cells = len(table[0])
+        if len(widths) == 1 and n_cells > 1:
+            found.append((n_titles, -n_cells, delimiter))
+    _, _, delimiter = min(found, default=(0, 0, ","), key=itemgetter(0, 1))
+    return delimiter
 
 
 def _n_title_rows(rows: Sequence[Sequence[str]]) -> int:
