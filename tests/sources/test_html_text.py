@@ -18,6 +18,8 @@ from nanosae.sources.html_text import is_html, plain_texts
         ("List<String> x; 1 < 2 > 0; a<b", "List<String> x; 1 < 2 > 0; a<b"),
         ("R&D at&t &nbsp;x", "R&D at&t x"),
         ("<P>&lt;p&gt; is a tag</P>", "<p> is a tag"),
+        ("<table><tr><td>a</td><td>b</td></tr><tr><th>c</th></tr></table>", "a b\nc"),
+        ('<a title="a > b" href=x>see</a> <a title=it\'s>it</a>', "see it"),
         (None, None),
         ("", ""),
     ],

@@ -10,12 +10,14 @@ from nanosae.sources.kinds import pc, share
 
 HTML_SHARE = 0.2  # minimum share of texts with an element
 BREAKS = "p|div|br|hr|li|ul|ol|tr|table|blockquote|section|article|pre|h[1-6]"
+CELLS = "td|th"
 INLINE = (
     "a|b|i|u|s|em|strong|span|font|img|code|small|sub|sup|del|center|o:p"
-    "|td|th|tbody|thead|html|head|body"
+    "|tbody|thead|html|head|body"
 )
-IN_TAG = r"(?:\s[^<>]*)?/?>"
-ELEMENT = rf"(?i)</?(?:{BREAKS}|{INLINE}){IN_TAG}"
+# attributes, whose values may contain ">"
+IN_TAG = r"""(?:\s(?:"[^"<]*"|'[^'<]*'|[^<>])*)?/?>"""
+ELEMENT = rf"(?i)</?(?:{BREAKS}|{CELLS}|{INLINE}){IN_TAG}"
 HIDDEN = r"(?is)<(?:script|style)\b.*?</(?:script|style)>|<!--.*?-->"
 # quoted replies as marked by mail programs
 QUOTED = r'(?is)<blockquote\b[^<>]*(?:type="?cite|gmail_quote).*?</blockquote>'
@@ -43,6 +45,7 @@ def plain_texts(values: pa.ChunkedArray) -> pa.ChunkedArray:
     texts = pc.replace_substring_regex(values, HIDDEN, " ")
     texts = pc.replace_substring_regex(texts, QUOTED, " ")
     texts = pc.replace_substring_regex(texts, rf"(?i)</?(?:{BREAKS}){IN_TAG}", "\n")
+    texts = pc.replace_substring_regex(texts, rf"(?i)</?(?:{CELLS}){IN_TAG}", " ")
     texts = pc.replace_substring_regex(texts, ELEMENT, "")
     has_entity = pc.match_substring_regex(texts, ENTITY)
     if pc.any(has_entity).as_py():
