@@ -44,6 +44,25 @@ def test_captions_have_minutes(sign, tmp_path):
     assert table["minute"].to_pylist() == [i + 0.5 for i in range(9)]
 
 
+@pytest.mark.parametrize(
+    ("caption", "text"),
+    [
+        ("{i}\n00:0{i}:30,000 --> 00:0{i}:31,000\nline {i}\nends\n", "line {i} ends"),
+        ("{i}\n00:0{i}:30,000 --> 00:0{i}:31,000\nline\n\nends\n\n", "line ends"),
+        ("{i}\n00:0{i}:30,000 --> 00:0{i}:31,000\n<i>1</i>\n{{\\an8}}2\n\n", "1 2"),
+        ("cue {i}\n0{i}:30.000 --> 0{i}:31.000 align:start\n<v Ann>a <3\n\n", "a <3"),
+        ("0{i}:30.000 --> 0{i}:31.000\na<00:01.000><c.red> b</c>\n\n", "a b"),
+        ("0{i}:30.000 --> 0{i}:31.000\na\n\nNOTE b\nc\n\n", "a"),
+        ("0{i}:30.000 --> 0{i}:31.000\n\n", ""),
+    ],
+)
+def test_captions_are_their_words(caption, text):
+    lines = "".join(caption.format(i=i) for i in range(1, 9)).split("\n")
+    table = read_transcript(lines, "text")
+    assert table["text"].to_pylist() == [text.format(i=i) for i in range(1, 9)]
+    assert table["minute"].to_pylist() == [i + 0.5 for i in range(1, 9)]
+
+
 def test_other_lines_are_lines():
     assert read_transcript(["12:30 lunch", "note: this", ""] * 9, "text") is None
     assert read_transcript(["2024-02-01 9:00 we met: all of us"], "text") is None

@@ -19,7 +19,10 @@ TIME = r"\d{1,2}:\d{2}(?::\d{2})?(?:\s?[AaPp]\.?[Mm]\b\.?)?"
 BEGIN = re.compile(rf"^[\u200e\ufeff]?\[?({DATE},?\s+{TIME})\]?(?:\s+[-–])?\s+(.*)$")
 MESSAGE = re.compile(r"^([^:]{1,60}):\s(.*)$")
 PLACEHOLDER = re.compile(r"^\u200e?<[^<>]*>$")  # "<Media omitted>", in any language
-CAPTION = re.compile(r"^(?:(\d+):)?(\d{2}):(\d{2})[.,]\d{3}\s+-->\s")
+CAPTION = re.compile(r"^((?:\d+:)?\d{2}:\d{2})[.,]\d{3}\s+-->\s")
+MARKUP = re.compile(
+    r"</?(?:[bciuv]|font|lang|ruby|rt)\b[^<>]*>|<\d[^<>]*>|\{\\[^{}]*\}"
+)
 TURN = re.compile(
     r"^(?:\[?((?:\d{1,2}:)?\d{1,2}:\d{2})\]?\s+)?([^\W\d][^:\[\]]{0,39}):\s+(\S.*)$"
 )
@@ -124,16 +127,15 @@ def _as_text(lines: list[str]) -> str:
 
 
 def _captions(lines: Sequence[str]) -> Iterator[tuple[str, float]]:
-    """Yield the text and the minute of each caption: the lines after a time, up to an empty one."""
-    minute = None
-    text: list[str] = []
-    for line in [*lines, ""]:
-        time = CAPTION.match(line)
-        if time is not None:
-            hours, minutes, seconds = (int(part or 0) for part in time.groups())
-            minute = 60 * hours + minutes + seconds / 60
-        elif minute is not None and line.strip():
-            text.append(line.strip())
-        elif minute is not None:
-            yield " ".join(text), minute
-            minute, text = None, []
+    """Yield the text and the minute of each caption: the lines up to the name of the next one."""
+    times = {i: time[1] for i, time in enumerate(map(CAPTION.match, lines)) if time}
+    ends = [*list(times)[1:], None]
+    for (place, time), end in zip(times.items(), ends, strict=True):
+        text = [line.strip() for line in lines[place + 1 : end]]
+        has_name = text[-2:-1] == [""] and text[-1] != ""
+        is_numbered = bool(text) and text[-1].isdecimal()
+        if end is not None and (has_name or is_numbered):
+            text.pop()
+        written, _, _ = "\n".join(text).partition("\n\nNOTE")
+        words = MARKUP.sub("", written).split()
+        yield " ".join(words), _minutes(time)
