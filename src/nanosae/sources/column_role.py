@@ -21,7 +21,7 @@ from nanosae.sources.column_names import (
     words_of,
 )
 from nanosae.sources.dates import PARSED_SHARE, share_of_dates
-from nanosae.sources.kinds import is_list, is_text, kind_words, pc, share
+from nanosae.sources.kinds import is_list, is_text, kind_words, most_frequent, pc, share
 from nanosae.sources.number_roles import (
     are_times,
     fraction_role,
@@ -152,12 +152,8 @@ def _are_texts(values: pa.Array) -> bool:
 
     The most frequent one is ignored: it may be "no comment", or an unchanged form.
     """
-    counted = pc.value_counts(values)
-    counts = counted.field("counts")
-    most_frequent = pc.index(counts, pc.max(counts))
-    value = counted.field("values")[most_frequent.as_py()]
-    others = values.filter(pc.not_equal(values, value))
-    n_distinct = len(counted) - 1
+    others = values.filter(pc.not_equal(values, most_frequent(values)))
+    n_distinct = pc.count_distinct(others).as_py()
     are_distinct = n_distinct >= TEXT_DISTINCT * len(others)
     return n_distinct > 0 and are_distinct and mean_words(others) >= TEXT_WORDS
 

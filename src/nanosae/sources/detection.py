@@ -8,6 +8,7 @@ integers with fractions. Ambiguous cases raise an error.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import replace
 from itertools import groupby, islice
 from typing import Any
@@ -96,8 +97,8 @@ def _describe(schema: pa.Schema) -> str:
 
 
 def _check_unique(schema: pa.Schema) -> None:
-    for name in schema.names:
-        if schema.names.count(name) > 1:
+    for name, n_columns in Counter(schema.names).items():
+        if n_columns > 1:
             raise DataError(
                 f"Several columns are named {name!r}.",
                 column=name,

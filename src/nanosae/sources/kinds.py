@@ -66,6 +66,13 @@ def bounds(values: pa.Array | pa.ChunkedArray) -> tuple[Any, Any]:
     return low, high
 
 
+def most_frequent(values: pa.Array | pa.ChunkedArray) -> Any:
+    """Return the most frequent value, the first of several."""
+    counted = pc.value_counts(values)
+    counts = counted.field("counts")
+    return counted.field("values")[pc.index(counts, pc.max(counts)).as_py()].as_py()
+
+
 def share(holds: pa.Array | pa.ChunkedArray) -> float:
     """Return the share of true values among those that are not null; 0 if there are none."""
     return pc.mean(holds.cast(pa.float64())).as_py() or 0.0

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pandas as pd
 import pyarrow as pa
 
-from nanosae.sources.kinds import pc, share
+from nanosae.sources.kinds import most_frequent, pc, share
 
 CURRENCY = "[$€£¥₹₩₽]|USD|EUR|GBP|CHF|JPY|CAD|AUD|INR|kr"
 UNIT = rf"(?:{CURRENCY}|[%‰])?"
@@ -27,11 +27,14 @@ WITH_SIGN = rf"{UNIT}\s*[-+−]?\s*{AMOUNT}\s*-?\s*{UNIT}"
 WRITTEN_NUMBER = rf"^\s*(?:{WITH_SIGN}|{IN_BRACKETS})\s*$"
 BELOW_ZERO = r"[(−]|-\s*\D*$|^\D*-"
 STARS = r"^\s*(?:★+☆*|(?:⭐\x{fe0f}?)+)\s*$"
-MEASURED = rf"^\s*({SIZE})\s*(?:-\s*)?(\p{{L}}[^\d,;]{{0,14}})$"
-RANGE = rf"^\s*(?:\p{{L}}{{2,7}}:?\s+)?({AMOUNT})\s*(?:-|–|—|to|bis|à|a)\s*({AMOUNT})[^\d]*$"
+MEASURED = rf"^\s*(?P<size>{SIZE})\s*(?:-\s*)?(?P<unit>\p{{L}}[^\d,;]{{0,14}})$"
+RANGE = (
+    rf"^\s*(?:\p{{L}}{{2,7}}:?\s+)?(?P<low>{AMOUNT})\s*(?:-|–|—|to|bis|à|a)\s*"
+    rf"(?P<high>{AMOUNT})[^\d]*$"
+)
 CODE = r"^\s*\d+\s*-\s*\d+\s*$"  # 555-1234 and 12345-6789 are not ranges
 MEASURED_VALUES = 3  # distinct values from which "12 months" is a number, not a class
-DURATION = r"^\s*(\d{1,3}):([0-5]\d)(?::([0-5]\d)(?:\.\d+)?)?\s*$"
+DURATION = r"^\s*(?P<time>\d{1,3}:[0-5]\d(?::[0-5]\d(?:\.\d+)?)?)\s*$"
 OUT_OF = r"^\s*\d{1,2}(?:[.,]\d)?\s*(?:/|out of|von|sur|de)\s*(?:5|10|100)\s*$"
 MEASURED_SHARE = 0.95  # minimum share of cells with a unit, or of ranges
 RATING_SHARE = 0.95  # minimum share of cells that are ratings
@@ -149,17 +152,17 @@ def measured_in(values: pa.Array | pa.ChunkedArray) -> str | None:
         >>> measured_in(pa.array(["1 year", "34 years", "70 years"]))
         'years'
     """
-    is_measured = pc.match_substring_regex(values, MEASURED)
-    if share(is_measured) < MEASURED_SHARE:
+    if share(pc.match_substring_regex(values, MEASURED)) < MEASURED_SHARE:
         return None
-    measured = values.filter(pc.fill_null(is_measured, False))
-    units = pc.utf8_trim_whitespace(_captured(measured, MEASURED, 2))
+    measured = pc.extract_regex(values, MEASURED)
+    sizes, units = (pc.struct_field(measured, name) for name in ("size", "unit"))
+    units = pc.utf8_trim_whitespace(units.drop_null())
     stems = pc.utf8_rtrim(pc.utf8_lower(units), "s.")
     is_one = pc.count_distinct(stems).as_py() == 1
-    has_several = pc.count_distinct(measured).as_py() >= MEASURED_VALUES
+    has_several = pc.count_distinct(sizes).as_py() >= MEASURED_VALUES
     if not is_one or not has_several:
         return None
-    return _most_frequent(units)
+    return most_frequent(units)
 
 
 def are_ranges(values: pa.Array | pa.ChunkedArray) -> bool:
@@ -181,7 +184,7 @@ def parse_measured(values: pa.Array | pa.ChunkedArray) -> pa.Array:
         >>> parse_measured(pa.array(["1 year", "34 years"])).to_pylist()
         [1.0, 34.0]
     """
-    return parse_numbers(_captured(values, MEASURED, 1))
+    return parse_numbers(pc.struct_field(pc.extract_regex(values, MEASURED), "size"))
 
 
 def parse_ranges(values: pa.Array | pa.ChunkedArray) -> pa.Array:
@@ -191,7 +194,8 @@ def parse_ranges(values: pa.Array | pa.ChunkedArray) -> pa.Array:
         >>> parse_ranges(pa.array(["$50,000 - $65,000 a year", "18-24"])).to_pylist()
         [57500.0, 21.0]
     """
-    low, high = (parse_numbers(_captured(values, RANGE, place)) for place in (1, 2))
+    ranges = pc.extract_regex(values, RANGE)
+    low, high = (parse_numbers(pc.struct_field(ranges, end)) for end in ("low", "high"))
     return pc.divide(pc.add(low, high), 2.0)
 
 
@@ -202,25 +206,7 @@ def parse_durations(values: pa.Array | pa.ChunkedArray) -> pa.Array:
         >>> parse_durations(pa.array(["1:30:00", "2:30"])).to_pylist()
         [90.0, 2.5]
     """
-    parts = [_captured(values, DURATION, place) for place in (1, 2, 3)]
-    first, second, third = (part.cast(pa.float64()) for part in parts)
-    minutes = pc.add(pc.multiply(first, 60), second)
-    with_hours = pc.add(minutes, pc.divide(third, 60))
-    without_hours = pc.add(first, pc.divide(second, 60))
-    return pc.coalesce(with_hours, without_hours)
-
-
-def _captured(
-    values: pa.Array | pa.ChunkedArray, pattern: str, place: int
-) -> pa.Array | pa.ChunkedArray:
-    """Return the text captured by a group of a pattern, null if it does not match or is empty."""
-    matches = pc.match_substring_regex(values, pattern)
-    group = pc.replace_substring_regex(values, pattern, rf"\{place}")
-    is_filled = pc.and_(matches, pc.not_equal(group, ""))
-    return pc.if_else(is_filled, group, pa.scalar(None, pa.string()))
-
-
-def _most_frequent(values: pa.Array | pa.ChunkedArray) -> str:
-    counted = pc.value_counts(values)
-    place = pc.index(counted.field("counts"), pc.max(counted.field("counts")))
-    return counted.field("values")[place.as_py()].as_py()
+    times = pc.struct_field(pc.extract_regex(values, DURATION), "time")
+    with_hours = pc.replace_substring_regex(times, r"^(\d+:\d+)$", r"0:\1")
+    minutes = pd.to_timedelta(with_hours.to_pandas()) / pd.Timedelta(minutes=1)
+    return pa.array(minutes, pa.float64(), from_pandas=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
+import pandas as pd
 import pyarrow as pa
 
 from nanosae.errors import DataError
@@ -77,13 +77,8 @@ def _without_repeated(sample: pa.Table, columns: list[Column]) -> list[Column]:
 
 def _grouping(values: pa.ChunkedArray) -> bytes:
     """Return the group number of each row, in order of first appearance, as bytes."""
-    encoded = values.combine_chunks()
-    if not pa.types.is_dictionary(encoded.type):
-        encoded = pc.dictionary_encode(encoded)
-    codes = pc.fill_null(encoded.indices.cast(pa.int32()), -1)
-    _, first, numbers = np.unique(codes, return_index=True, return_inverse=True)
-    order = np.argsort(np.argsort(first))
-    return order[numbers].astype(np.int32).tobytes()
+    numbers, _ = pd.factorize(values.to_pandas())
+    return numbers.tobytes()
 
 
 def likely_text(table: pa.Table, columns: Sequence[Column]) -> str | None:
