@@ -53,6 +53,7 @@ def test_captions_have_minutes(sign, tmp_path):
         ("cue {i}\n0{i}:30.000 --> 0{i}:31.000 align:start\n<v Ann>a <3\n\n", "a <3"),
         ("0{i}:30.000 --> 0{i}:31.000\na<00:01.000><c.red> b</c>\n\n", "a b"),
         ("0{i}:30.000 --> 0{i}:31.000\na\n\nNOTE b\nc\n\n", "a"),
+        ("0{i}:30.000 --> 0{i}:31.000\nline {i}\n", "line {i}"),
         ("0{i}:30.000 --> 0{i}:31.000\n\n", ""),
     ],
 )

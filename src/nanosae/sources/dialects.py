@@ -21,7 +21,6 @@ from nanosae.sources.header_rows import joined_names
 
 SNIFFED_BYTES = 2**17
 SNIFFED_ROWS = 50
-SNIFFED_LINES = 200  # from which a log, a transcript or a table is recognised
 DELIMITERS = ",;\t|"
 HEADER_WORDS = 8  # maximum number of words in a header cell
 HEADER_CHARACTERS = 80
@@ -61,12 +60,6 @@ class Dialect:
     skipped_lines: int
     n_title_rows: int
     as_written: list[str]
-
-
-def first_lines(lines: Sequence[str]) -> list[str]:
-    """Return the first non-empty lines, from which the kind of a file is recognised."""
-    filled = (line for line in lines if line.strip())
-    return list(islice(filled, SNIFFED_LINES))
 
 
 def find_dialect(

@@ -16,7 +16,8 @@ import pyarrow as pa
 
 from nanosae.errors import DataError
 from nanosae.sources.csv_files import open_stream, read_csv
-from nanosae.sources.dialects import decode_text, first_lines
+from nanosae.sources.dialects import decode_text
+from nanosae.sources.entries import first_lines
 from nanosae.sources.folders import folder_columns
 from nanosae.sources.front_matter import columns_of_fields, split_front_matter
 from nanosae.sources.logs import read_log

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from nanosae.sources.dialects import first_lines
+from nanosae.sources.entries import first_lines, joined, split_entries
 
 TIME = r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(?::\d{2})?(?:[.,]\d{1,9})?(?:Z|\s?[+-]\d{2}:?\d{2})?"
 ENTRY = re.compile(rf"^\[?({TIME})\]?\s*(?:[-–|:]\s+)?(\S.*)$")
@@ -42,13 +42,9 @@ def read_log(lines: Sequence[str], name: str) -> pa.Table | None:
     if n_entries < max(MIN_ENTRIES, ENTRY_SHARE * len(first)):
         return None
     times, texts = [], []
-    for line in lines:
-        entry = ENTRY.match(line)
-        if entry is not None:
-            times.append(entry[1].replace(",", "."))
-            texts.append(entry[2].strip())
-        elif texts and line.strip():
-            texts[-1] += f"\n{line.strip()}"
+    for entry, more in split_entries(lines, ENTRY):
+        times.append(entry[1].replace(",", "."))
+        texts.append(joined(entry[2], more))
     levels = [LEVEL.match(text) for text in texts]
     if sum(level is not None for level in levels) < LEVEL_SHARE * len(texts):
         return pa.table({name: texts, "time": times})

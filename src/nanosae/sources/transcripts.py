@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
-from nanosae.sources.dialects import first_lines
+from nanosae.sources.entries import first_lines, joined, split_entries
 
 DATE = r"\d{1,4}[./-]\d{1,2}[./-]\d{2,4}"
 TIME = r"\d{1,2}:\d{2}(?::\d{2})?(?:\s?[AaPp]\.?[Mm]\b\.?)?"
@@ -76,15 +76,11 @@ def _turns(lines: Sequence[str], name: str) -> pa.Table:
     texts: list[str] = []
     speakers: list[str] = []
     minutes: list[float | None] = []
-    for line in lines:
-        turn = TURN.match(line)
-        if turn is not None:
-            time, speaker, text = turn.groups()
-            texts.append(text.strip())
-            speakers.append(speaker.strip())
-            minutes.append(_minutes(time) if time else None)
-        elif texts and line.strip():
-            texts[-1] += f"\n{line.strip()}"
+    for turn, more in split_entries(lines, TURN):
+        time, speaker, text = turn.groups()
+        texts.append(joined(text, more))
+        speakers.append(speaker.strip())
+        minutes.append(_minutes(time) if time else None)
     columns: dict[str, list] = {name: texts, "speaker": speakers}
     if any(minute is not None for minute in minutes):
         columns["minute"] = minutes
@@ -104,21 +100,12 @@ def _table(rows: Iterator[tuple], names: list[str]) -> pa.Table:
 
 def _messages(lines: Sequence[str]) -> Iterator[tuple[str, str, str]]:
     """Yield the text, author and time of each message, skipping system messages."""
-    text: list[str] = []
-    author = sent = ""
-    for line in lines:
-        begin = BEGIN.match(line)
-        if begin is None:
-            text.append(line)
-            continue
-        if author:
-            yield _as_text(text), author, sent
-        message = MESSAGE.match(begin[2])
-        author, first = ("", "") if message is None else message.groups()
-        sent = begin[1]
-        text = [first]
-    if author:
-        yield _as_text(text), author, sent
+    for begin, more in split_entries(lines, BEGIN):
+        sent, content = begin.groups()
+        message = MESSAGE.match(content)
+        if message is not None:
+            author, first = message.groups()
+            yield _as_text([first, *more]), author, sent
 
 
 def _as_text(lines: list[str]) -> str:
@@ -127,15 +114,19 @@ def _as_text(lines: list[str]) -> str:
 
 
 def _captions(lines: Sequence[str]) -> Iterator[tuple[str, float]]:
-    """Yield the text and the minute of each caption: the lines up to the name of the next one."""
-    times = {i: time[1] for i, time in enumerate(map(CAPTION.match, lines)) if time}
-    ends = [*list(times)[1:], None]
-    for (place, time), end in zip(times.items(), ends, strict=True):
-        text = [line.strip() for line in lines[place + 1 : end]]
-        has_name = text[-2:-1] == [""] and text[-1] != ""
-        is_numbered = bool(text) and text[-1].isdecimal()
-        if end is not None and (has_name or is_numbered):
-            text.pop()
-        written, _, _ = "\n".join(text).partition("\n\nNOTE")
-        words = MARKUP.sub("", written).split()
-        yield " ".join(words), _minutes(time)
+    """Yield the text and the minute of each caption, without the name of the next one."""
+    *earlier, last = split_entries(lines, CAPTION)
+    captions = [(time, _without_name(more)) for time, more in earlier]
+    for time, text in [*captions, last]:
+        written = "\n".join(line.strip() for line in text)
+        caption, _, _ = written.partition("\n\nNOTE")
+        words = MARKUP.sub("", caption).split()
+        yield " ".join(words), _minutes(time[1])
+
+
+def _without_name(lines: Sequence[str]) -> Sequence[str]:
+    """Return the lines before a caption without its number, or its name after an empty line."""
+    *others, last = lines or [""]
+    follows_empty = bool(others) and not others[-1].strip()
+    is_named = bool(last.strip()) and follows_empty
+    return others if is_named or last.strip().isdecimal() else lines
