@@ -47,11 +47,8 @@ def read_vectors(table: pa.Table, columns: list[str]) -> np.ndarray:
 def _is_embedding(table: pa.Table, field: pa.Field) -> bool:
     if not is_vector(field.type) or not pa.types.is_floating(field.type.value_type):
         return False
-    for cell in table[field.name]:
-        vector = cell.as_py()
-        if vector is not None:
-            return len(vector) >= MIN_LIST
-    return False
+    first_length = pc.first(pc.list_value_length(table[field.name])).as_py()
+    return first_length is not None and first_length >= MIN_LIST
 
 
 def _are_fractions(table: pa.Table, names: list[str]) -> bool:

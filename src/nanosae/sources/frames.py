@@ -237,24 +237,16 @@ def _with_index(vectors: pa.Table, index: Any) -> LazyTable:
 
 def _levels(index: Any) -> dict[str, Any]:
     """Return the levels of an index by the names of their columns, except row numbers."""
-    levels = {}
-    for level, name in enumerate(_names_of_levels(index)):
-        if name is not None:
-            levels[name] = index.get_level_values(level)
-    return levels
-
-
-def _names_of_levels(index: Any) -> list[str | None]:
-    """Return the names of the columns for the levels of an index; None for row numbers."""
     import pandas as pd
 
-    names = [None if name is None else str(name) for name in index.names]
-    if len(names) > 1:
-        return [name or f"level_{level}" for level, name in enumerate(names)]
-    are_row_numbers = index.equals(pd.RangeIndex(len(index)))
-    if names == [None] and not are_row_numbers:
-        return [INDEX]
-    return names
+    if index.name is None and index.equals(pd.RangeIndex(len(index))):
+        return {}
+    levels = {}
+    for level, name in enumerate(index.names):
+        default = INDEX if index.nlevels == 1 else f"level_{level}"
+        column = default if name is None else str(name)
+        levels[column] = index.get_level_values(level)
+    return levels
 
 
 def _name(name: Any) -> str:
