@@ -162,5 +162,22 @@ def test_notes_have_fields_and_folders(tmp_path):
     assert len(read_texts(tmp_path)) == 9  # with those of the folders in it
 
 
+@pytest.mark.parametrize("sign", [">", ">-", "|"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_values_of_several_lines_are_joined(sign, end):
+    lines = [
+        "---",
+        f"about: {sign}",
+        "  a note:",
+        "",
+        "  of two",
+        "k: v",
+        "---",
+        "text",
+    ]
+    fields = {"about": "a note: of two", "k": "v"}
+    assert split_front_matter(end.join(lines)) == (fields, "text")
+
+
 def test_a_rule_in_a_text_is_no_front_matter():
     assert split_front_matter("a\n---\nb: c\n---\n") == ({}, "a\n---\nb: c\n---")

@@ -7,6 +7,8 @@ from typing import Any
 
 MATTER = re.compile(r"\A---\r?\n(.*?)^---\s*$", re.DOTALL | re.MULTILINE)
 FIELD = re.compile(r"^([A-Za-z][\w -]{0,39}):(?:\s+(.*))?$")
+# a value of several lines, "description: >" and indented lines
+BLOCK = re.compile(r":[ ]+[|>][+-]?\r?\n((?:[ \t]+.*\n|\r?\n)+)")
 ITEM = re.compile(r"^\s*-\s+(.*)$")
 
 
@@ -24,7 +26,10 @@ def split_front_matter(content: str) -> tuple[dict[str, Any], str]:
         return {}, content.strip()
     fields: dict[str, Any] = {}
     name = None
-    for line in matter[1].splitlines():
+    on_one_line = BLOCK.sub(
+        lambda block: f": {' '.join(block[1].split())}\n", matter[1]
+    )
+    for line in on_one_line.splitlines():
         field, item = FIELD.match(line), ITEM.match(line)
         if field is not None:
             name = field[1].strip()
