@@ -241,6 +241,21 @@ def test_titles_above_a_header_are_no_rows(title, tmp_path):
     assert "above the header" in notes_of(table)[0]
 
 
+def test_a_header_above_sparse_rows_is_no_title(tmp_path):
+    path = tmp_path / "rows.csv"
+    flags = ["", "", "", "x", "", "x", "", "", "x"]
+    rows = "".join(f"text {i},{flag}\n" for i, flag in enumerate(flags))
+    path.write_text(f"comment,\n{rows}")
+    table = read_texts(path)
+    assert table["comment"].to_pylist() == [f"text {i}" for i in range(9)]
+    assert notes_of(table) == []
+    path.write_text(rows)
+    assert len(read_texts(path)) >= 8  # the first text may be taken for a name
+    title = "Monthly report,,\n,,\n"
+    path.write_text(title + "comment,n,m\n" + "a,1,2\n" * 9 + ",,\n,,\n")
+    assert read_texts(path).column_names == ["comment", "n", "m"]
+
+
 def test_sparse_rows_and_texts_of_lines_are_no_titles(tmp_path):
     path = tmp_path / "rows.csv"
     path.write_text(",text,n,m\n" + "".join(f"{i},,,\n" for i in range(9)))

@@ -233,7 +233,8 @@ def _delimiter(lines: str) -> str:
 def _n_title_rows(rows: Sequence[Sequence[str]]) -> int:
     """Return the number of rows above the header, which are shorter or mostly empty.
 
-    They are followed by a table that begins with a header and whose rows have the same length.
+    They are followed by a table that begins with a header and whose rows have the same length. If
+    there are mostly empty rows in it, only shorter ones above it are titles.
     """
     if len(rows) < MIN_TABLE_ROWS:
         return 0
@@ -245,10 +246,14 @@ def _n_title_rows(rows: Sequence[Sequence[str]]) -> int:
         if len(row) == width and 2 * n_cells > most_filled:
             break
         n_titles += 1
-    table = rows[n_titles:]
+    titles, table = rows[:n_titles], rows[n_titles:]
     widths = {len(row) for row in table[:-1]}
     is_table = len(table) >= MIN_TABLE_ROWS and len(widths) == 1
-    return n_titles if is_table and _has_header(table) else 0
+    if not is_table or not _has_header(table):
+        return 0
+    are_padded = any(len(row) == width for row in titles)
+    has_sparse = any(2 * n <= most_filled for n in n_filled[n_titles:-1] if n)
+    return 0 if are_padded and has_sparse else n_titles
 
 
 def _lines_of(lines: str, delimiter: str, n_rows: int) -> int:
