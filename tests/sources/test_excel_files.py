@@ -65,6 +65,17 @@ def test_merged_names_above_the_columns_stay_names(tmp_path):
     assert table["after"].to_pylist() == [2, 3]
 
 
+def test_a_header_above_sparse_rows_is_no_title(tmp_path):
+    path = tmp_path / "book.xlsx"
+    flags = [None, None, "x", None, "x"]
+    rows = [[f"text {i}", flag] for i, flag in enumerate(flags)]
+    save(path, {"answers": [["comment", None], *rows]})
+    table = read_excel(path)
+    assert table["comment"].to_pylist() == [f"text {i}" for i in range(5)]
+    save(path, {"answers": [["Report", None], ["comment", "flag"], *rows]})
+    assert read_excel(path).column_names == ["comment", "flag"]
+
+
 def test_cells_below_the_data_may_be_merged(tmp_path):
     path = tmp_path / "book.xlsx"
     save(path, {"answers": ANSWERS}, merged=["A9:A12", "D2:D3"])

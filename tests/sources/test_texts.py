@@ -252,7 +252,7 @@ def test_a_header_above_sparse_rows_is_no_title(tmp_path):
     path.write_text(rows)
     assert len(read_texts(path)) >= 8  # the first text may be taken for a name
     title = "Monthly report,,\n,,\n"
-    path.write_text(title + "comment,n,m\n" + "a,1,2\n" * 9 + ",,\n,,\n")
+    path.write_text(title + "comment,n,m\n" + "a,1,2\nb,,\n,,\n" * 9)
     assert read_texts(path).column_names == ["comment", "n", "m"]
 
 

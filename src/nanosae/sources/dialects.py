@@ -17,7 +17,7 @@ from pathlib import Path
 
 from nanosae.errors import DataError
 from nanosae.sources.column_names import numbered_names
-from nanosae.sources.header_rows import joined_names
+from nanosae.sources.header_rows import joined_names, recurs_below
 
 SNIFFED_BYTES = 2**17
 SNIFFED_ROWS = 50
@@ -233,8 +233,8 @@ def _delimiter(lines: str) -> str:
 def _n_title_rows(rows: Sequence[Sequence[str]]) -> int:
     """Return the number of rows above the header, which are shorter or mostly empty.
 
-    They are followed by a table that begins with a header and whose rows have the same length. If
-    there are mostly empty rows in it, only shorter ones above it are titles.
+    They are followed by a table that begins with a header and whose rows have the same length. Rows
+    of that length are no titles if a cell of the supposed header recurs below, as names do not.
     """
     if len(rows) < MIN_TABLE_ROWS:
         return 0
@@ -247,13 +247,12 @@ def _n_title_rows(rows: Sequence[Sequence[str]]) -> int:
             break
         n_titles += 1
     titles, table = rows[:n_titles], rows[n_titles:]
+    are_padded = any(len(row) == width for row in titles)
     widths = {len(row) for row in table[:-1]}
     is_table = len(table) >= MIN_TABLE_ROWS and len(widths) == 1
-    if not is_table or not _has_header(table):
+    if not is_table or not _has_header(table) or (are_padded and recurs_below(table)):
         return 0
-    are_padded = any(len(row) == width for row in titles)
-    has_sparse = any(2 * n <= most_filled for n in n_filled[n_titles:-1] if n)
-    return 0 if are_padded and has_sparse else n_titles
+    return n_titles
 
 
 def _lines_of(lines: str, delimiter: str, n_rows: int) -> int:

@@ -16,7 +16,7 @@ from nanosae.errors import DataError
 from nanosae.extras import extra
 from nanosae.sources.column_names import numbered_names
 from nanosae.sources.frames import table_of_frame
-from nanosae.sources.header_rows import joined_names
+from nanosae.sources.header_rows import joined_names, recurs_below
 from nanosae.sources.notes import with_note
 
 SHEET = "sheet"  # name of the column with each row's sheet
@@ -97,11 +97,15 @@ def _without_empty(sheet: pd.DataFrame) -> pd.DataFrame:
 
 
 def _with_header(cells: pd.DataFrame) -> pd.DataFrame:
-    """Use the first mostly filled row, or names below it, as the header."""
+    """Use the first mostly filled row, or names below it, as the header.
+
+    If a cell of that row recurs below, it is no header, and the rows above are no titles.
+    """
     n_filled = cells.notna().sum(axis="columns")
     header = int((n_filled > n_filled.max() / 2).to_numpy().argmax())
-    first_rows = cells.iloc[header : header + HEADER_ROWS]
-    joined = joined_names(first_rows.fillna("").astype(str).to_numpy().tolist())
+    if header > 0 and recurs_below(_strings(cells, header)):
+        header = 0
+    joined = joined_names(_strings(cells, header))
     if joined is not None:
         names, n_header_rows = joined
         rows = cells.iloc[header + n_header_rows :].astype(object)
@@ -114,6 +118,12 @@ def _with_header(cells: pd.DataFrame) -> pd.DataFrame:
     given = names.reset_index(drop=True)
     rows.columns = given.where(given.notna(), numbered).astype(str)
     return rows.reset_index(drop=True)
+
+
+def _strings(cells: pd.DataFrame, first: int) -> list[list[str]]:
+    """Return some rows as strings, "" for empty cells."""
+    rows = cells.iloc[first : first + HEADER_ROWS]
+    return rows.fillna("").astype(str).to_numpy().tolist()
 
 
 def _has_names_below(cells: pd.DataFrame, header: int) -> bool:

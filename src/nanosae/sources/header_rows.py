@@ -84,3 +84,16 @@ def _are_ticked(
         if not cells <= {"", below.strip()}:
             return False
     return True
+
+
+def recurs_below(rows: Sequence[Sequence[str]]) -> bool:
+    """Return whether a cell of the first row recurs in its column, as names do not.
+
+    Example:
+        >>> recurs_below([["a", "x"], ["b", ""], ["c", "x"]]), recurs_below([["a"], ["b"]])
+        (True, False)
+    """
+    first, *others = rows
+    columns = zip(*others, strict=False)
+    pairs = zip(first, columns, strict=False)
+    return any(cell.strip() and cell in column for cell, column in pairs)
