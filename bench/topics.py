@@ -16,7 +16,7 @@ methods get in the same order, and is the random state of the others. Methods:
   topics, which it advises before merging, and `reduce_outliers`.
 
 Without BERTopic (pip install bertopic), its lines are left out. UMAP runs once per seed for all
-that use it; its time is in the seconds of each.
+that use it; its time is in the seconds of each, and in the first the compilation of its code.
 
 Scores: normalised mutual information and adjusted Rand index of all labelled rows, unassigned ones
 as one more group, and of those with a topic; mean NPMI of the pairs of each topic's ten words in
