@@ -2,6 +2,7 @@
 
 import inspect
 import json
+from statistics import mean, stdev
 
 import pytest
 
@@ -32,6 +33,14 @@ LIBRARIES = (
     "dictionary_learning",
 )
 CORPORA = {"CLINC150": "clinc150", "Debian packages": "debian", "WordNet": "wordnet"}
+TOPIC_METHODS = {
+    "nanoSAE": "nanosae",
+    "k-means on the embeddings": "k-means",
+    "BERTopic with k-means": "BERTopic, k-means",
+    "BERTopic, topics merged to 20": "BERTopic, HDBSCAN merged",
+    "the same, outliers reduced": "BERTopic, HDBSCAN merged, outliers reduced",
+}
+TOPIC_CORPORA = ("clinc150", "debian", "stackoverflow", "wordnet")
 
 
 def result(name):
@@ -45,6 +54,21 @@ def table(page, header):
     assert found, header
     lines = below.partition("\n\n")[0].splitlines()[2:]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_the_table_of_topics_is_that_of_the_benchmark():
+    measured = result("topics-20261130T014756Z.json")["results"]
+    shown = table("comparison.md", "| NMI | CLINC150 domain |")
+    assert [method for method, *_ in shown] == list(TOPIC_METHODS)
+    for method, *cells in shown:
+        for corpus, cell in zip(TOPIC_CORPORA, cells, strict=True):
+            nmi = [
+                one["nmi"]
+                for one in measured
+                if one["method"] == TOPIC_METHODS[method] and one["corpus"] == corpus
+            ]
+            assert len(nmi) == 3
+            assert cell == f"{mean(nmi):.3f} ± {stdev(nmi):.3f}", (method, corpus)
 
 
 def test_the_table_of_sizes_is_that_of_the_benchmark():
