@@ -1,10 +1,12 @@
 """Words and phrases of texts: counts against scikit-learn, weights against BM25's definition."""
 
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.feature_extraction.text import CountVectorizer
 
 from nanosae.text import unspaced
-from nanosae.text.words import Words
+from nanosae.text.words import ASCII_TOKEN, Words, _token_pattern, _tokenise
 from oracles import saturated
 
 
@@ -171,3 +173,24 @@ def test_pictures_are_words():
     terms = Words(three, np.ones(len(three), bool)).terms
     assert {"🔋", "😡", "fine"} <= set(terms)
     assert not {"★", "✓"} & set(terms)
+
+
+@given(
+    st.text(st.characters(max_codepoint=127) | st.sampled_from("ab'_,. 1"), max_size=30)
+)
+def test_ascii_texts_are_divided_as_texts_in_all_scripts_are(text):
+    lower = text.lower()
+    assert ASCII_TOKEN.findall(lower) == _token_pattern().findall(lower)
+
+
+def test_tokens_are_numbered_by_first_occurrence_and_clauses_end_at_punctuation():
+    texts = ["red car, red bus", "", "é car", "東京 bus"]
+    tokens = _tokenise(np.array(texts, dtype=object))
+    assert tokens.vocabulary == ["red", "car", "bus", "é", "東", "京"]
+    assert tokens.words.tolist() == [0, 1, 0, 2, 3, 1, 4, 5, 2] + [0] * 6
+    assert tokens.n_words.tolist() == [4, 0, 2, 3]
+    assert tokens.begins.tolist() == [*[True] * 7, False, *[True] * 7]
+    clauses = [[0, 1], [2, 3], [4, 5], [6, 7, 8], range(9, 15)]
+    assert len(set(tokens.clauses.tolist())) == len(clauses)
+    for of_clause in clauses:
+        assert len(set(tokens.clauses[list(of_clause)].tolist())) == 1
