@@ -1,8 +1,12 @@
 """Duplicate groups and held-out rows."""
 
+import re
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.stats import beta
 
 from nanosae.analysis.splits import (
@@ -12,6 +16,7 @@ from nanosae.analysis.splits import (
     held_out,
     merge_near,
     near_pairs,
+    normalised,
     split_notes,
 )
 from nanosae.codes import write_codes
@@ -380,3 +385,13 @@ def test_a_share_that_is_not_reached_is_said():
     assert "15 % of the rows" in note
     assert "instead of 50 %" in note
     assert split_notes(held_out(np.arange(100), 0.5, 0), 0.5) == []
+
+
+@given(
+    st.text(st.sampled_from("aZ 1_.\té東\u0301"), max_size=12) | st.text(max_size=12)
+)
+def test_texts_are_reduced_to_their_letters(text):
+    lower = text.lower()
+    is_letter = [re.match(r"[^\W\d_]", character) for character in lower]
+    spaced = [c if letter else " " for c, letter in zip(lower, is_letter, strict=True)]
+    assert normalised(text) == (" ".join("".join(spaced).split()) or lower)

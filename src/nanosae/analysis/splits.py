@@ -40,6 +40,8 @@ MAX_GROUP_SHARE = 0.05  # share of the rows that a chain of near rows may tie to
 MIN_CUT = 20  # chains of up to this many rows are never cut
 SHARE_TOLERANCE = 0.05  # smaller deviations from the requested share get no note
 EXACT_ROWS = 50_000  # up to this many rows all pairs are compared
+# the lower-case letters of ASCII, and a space for each other byte
+ASCII_LETTERS = bytes(byte if 97 <= byte <= 122 else 32 for byte in range(256))
 READ_BLOCK = 16384  # rows whose vectors are read at a time
 
 
@@ -368,7 +370,11 @@ def normalised(text: str) -> str:
         ('call', '2024')
     """
     lower = text.lower()
-    letters = re.sub(r"[\W\d_]+", " ", lower).strip()
+    if lower.isascii():  # many times as fast as by a pattern
+        words = lower.encode().translate(ASCII_LETTERS).split()
+        letters = b" ".join(words).decode()
+    else:
+        letters = re.sub(r"[\W\d_]+", " ", lower).strip()
     return letters or lower
 
 

@@ -1,9 +1,13 @@
 """Texts that occur many times: their shares against pandas, their tests against SciPy."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.stats import chi2_contingency
 
 from nanosae.analysis.comparisons import repeated
@@ -59,6 +63,12 @@ def test_forms_do_not_depend_on_numbers_and_case():
     assert form_of("cache miss 7f3a9") != form_of("cache hit 7f3a9")
     assert form_of("-") != form_of("?")
     assert form_of("n/a") == form_of("N.A")
+
+
+@given(st.text(st.sampled_from("ab1_- \t٣²é"), max_size=12))
+def test_a_form_has_a_zero_for_each_word_with_a_digit(text):
+    with_zeros = re.sub(r"\w*\d\w*", "0", text.lower())
+    assert form_of(text) == (" ".join(re.findall(r"\w+", with_zeros)) or text.strip())
 
 
 def test_repeated_texts_are_the_frequent_forms(frame, tmp_path):

@@ -28,7 +28,7 @@ from nanosae.errors import DataError
 MIN_COPIES = 20  # of a text that is compared
 MAX_TEXTS = 200  # that are compared, the most frequent
 QUOTED_LETTERS = 90  # of a text
-WITH_DIGITS = re.compile(r"\w*\d\w*")  # numbers, dates, ids
+DIGIT = re.compile(r"\d")  # in numbers, dates and ids
 
 
 def form_of(text: str) -> str:
@@ -38,8 +38,11 @@ def form_of(text: str) -> str:
         >>> form_of("Invoice 1203 of 5 May is paid.") == form_of("invoice 77 of 12 May is paid")
         True
     """
-    words = re.findall(r"\w+", WITH_DIGITS.sub("0", text.lower()))
-    return " ".join(words) or text.strip()
+    words = re.findall(r"\w+", text.lower())
+    without_numbers = [
+        "0" if not word.isalpha() and DIGIT.search(word) else word for word in words
+    ]
+    return " ".join(without_numbers) or text.strip()
 
 
 def repeated_texts(codes: Codes) -> RowTopics | None:
