@@ -54,8 +54,22 @@ def test_places_count_from_sixty_and_not_from_more():
     assert fuse_rankings([np.array(one), np.array(other)], 1).tolist() == [2]
 
 
-@given(st.lists(st.sampled_from([0.0, 0.5, 1.0, 2.0]), max_size=30), st.integers(0, 40))
+@given(
+    st.lists(st.sampled_from([0.0, 0.5, 1.0, 2.0, -np.inf]), max_size=60),
+    st.integers(0, 6) | st.integers(0, 70),
+)
 def test_the_largest_places_are_those_of_a_stable_sort(values, n):
     got = largest_places(np.array(values), n).tolist()
     want = sorted(range(len(values)), key=lambda place: (-values[place], place))
     assert got == want[:n]
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 3, 100])
+@pytest.mark.parametrize("n_missing", [1, 97, 98, 99, 100])
+def test_missing_numbers_are_the_last_of_the_largest(n, n_missing):
+    values = np.zeros(100)
+    missing = np.random.default_rng(0).permutation(100)[:n_missing]
+    values[missing] = np.nan
+    known = sorted(set(range(100)) - set(missing.tolist()))
+    want = [*known, *sorted(missing.tolist())]
+    assert largest_places(values, n).tolist() == want[:n]

@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 FUSION_OFFSET = 60  # constant of reciprocal rank fusion
+SORTED_SHARE = 0.1  # of the values: if more are wanted, all are sorted
 
 
 def largest_places(values: np.ndarray, n: int) -> np.ndarray:
@@ -17,7 +18,13 @@ def largest_places(values: np.ndarray, n: int) -> np.ndarray:
         >>> largest_places(np.array([1.0, 3.0, 2.0, 3.0]), 3).tolist()
         [1, 3, 2]
     """
-    return np.argsort(-values, kind="stable")[:n]
+    descending = -values
+    if SORTED_SHARE * len(values) <= n:
+        return np.argsort(descending, kind="stable")[:n]
+    nth = np.partition(descending, n - 1)[n - 1]
+    candidates = np.flatnonzero(~(descending > nth))  # NaN is last, as in a sort
+    order = np.argsort(descending[candidates], kind="stable")
+    return candidates[order[:n]]
 
 
 def largest_in_segments(
