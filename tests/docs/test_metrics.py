@@ -98,7 +98,7 @@ def checks(page, acts, codes, rows):
     for i in range(M - 1):
         yield "auc", page["auc"](acts[:, i], truth), scores.auc[i, 0]
         yield "best_f1", page["best_f1"](acts[:, i], truth), scores.f1[i, 0]
-    yield "auc", page["auc"](acts[:, 0], truth), area(acts[:, 0], truth)[0]
+    yield "auc", page["auc"](acts[:, 0], truth), area(acts[:, 0], truth)
 
     predicted = acts[:, 0] > 0
     everywhere = np.ones(N, dtype=bool)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -61,12 +62,23 @@ class InactiveRows:
             vectors = self._codes.take(rows) @ self._projection
         return unit(vectors - self._centre).astype(np.float32)
 
-    def mean_directions(self, row_lists: list[np.ndarray]) -> np.ndarray:
-        """Return the unit mean direction of each list of rows, zero for an empty list."""
+    def of_lists(
+        self, row_lists: list[np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the unit vectors of lists of rows, each row read once.
+
+        Returns:
+            The vectors of the distinct rows; the place among them of each row, list by list; and
+            the end of each list in these places, after a first 0.
+        """
         all_rows = np.concatenate([*row_lists, self.rows[:0]])
         distinct, place = np.unique(all_rows, return_inverse=True)
-        vectors = self.unit_vectors(distinct)
-        ends = np.cumsum([0, *(len(rows) for rows in row_lists)])
+        ends = np.cumsum([0, *map(len, row_lists)])
+        return self.unit_vectors(distinct), place, ends
+
+    def mean_directions(self, row_lists: list[np.ndarray]) -> np.ndarray:
+        """Return the unit mean direction of each list of rows, zero for an empty list."""
+        vectors, place, ends = self.of_lists(row_lists)
         ones = np.ones(len(place), np.float32)
         membership = sp.csr_array(
             (ones, place, ends), shape=(len(row_lists), len(vectors))
@@ -115,11 +127,15 @@ def hard_inactive(
     is_given = np.isin(np.arange(codes.n_rows), rows)
     found = []
     for block in np.split(features, range(COLUMNS_WIDTH, len(features), COLUMNS_WIDTH)):
-        directions = []
+        strongest_rows, weights_of_rows = [], []
         for active_rows, activations in feature_columns(codes, block):
             weights = activations * is_given[active_rows]
             strongest = largest_places(weights, TOP_ROWS)
-            vectors = pool.unit_vectors(active_rows[strongest])
-            directions.append(weights[strongest] @ vectors)
+            strongest_rows.append(active_rows[strongest])
+            weights_of_rows.append(weights[strongest])
+        vectors, place, ends = pool.of_lists(strongest_rows)
+        directions = []
+        for weights, (start, stop) in zip(weights_of_rows, pairwise(ends), strict=True):
+            directions.append(weights @ vectors[place[start:stop]])
         found += pool.nearest(block, np.array(directions), n)
     return found

@@ -9,6 +9,7 @@ from sklearn.metrics import f1_score, precision_score, recall_score, roc_auc_sco
 
 from nanosae.analysis.names.scoring import (
     area,
+    area_with_interval,
     auc_interval,
     can_be_scored,
     wilson_interval,
@@ -119,7 +120,9 @@ def test_the_area_takes_any_numbers():
     rng = np.random.default_rng(0)
     scores, is_active = rng.normal(size=80), rng.random(80) < 0.3
     expected = roc_auc_score(is_active, scores)
-    assert area(scores, is_active)[0] == pytest.approx(expected)
-    assert area(scores - 7, is_active) == pytest.approx(area(scores, is_active))
+    with_interval = area_with_interval(scores, is_active)
+    assert with_interval[0] == area(scores, is_active) == pytest.approx(expected)
+    assert area_with_interval(scores - 7, is_active) == pytest.approx(with_interval)
     for nobody in (np.zeros(80, bool), np.ones(80, bool)):
-        assert np.isnan(area(scores, nobody)).all()
+        assert np.isnan(area(scores, nobody))
+        assert np.isnan(area_with_interval(scores, nobody)).all()

@@ -115,16 +115,13 @@ def feature_words(
     row_weights = weights_of_rows(activations)[order]
     n_texts = row_weights.sum()
     count, weighted_count = _counts(words, rows[order], row_weights)
-    count_of_all = words.n * words.share
     n_other = max(words.n - len(rows), 1)
-    # shares are clipped away from 0 and 1, so for a word in all texts too many would remain
-    other_count = np.clip(count_of_all - count, 0, n_other)
 
     min_count = min(MIN_COUNT, max(len(rows), 1))
     common = np.flatnonzero((count >= min_count) & ~words.spelling)
     share = words.share[common]
     here = weighted_count[common]
-    elsewhere = other_count[common]
+    elsewhere = _count_elsewhere(words, common, count, n_other)
     _, z_all = log_odds(here, n_texts, elsewhere, n_other, share)
     hard_count = texts_with_terms(words, hard_inactive)[common]
     _, z_hard = log_odds(here, n_texts, hard_count, len(hard_inactive), share)
@@ -132,9 +129,7 @@ def feature_words(
     best = largest_places(z, N_TERMS)
     best = best[z[best] > 0]
 
-    keywords, keyword_weights = _keywords(
-        words, count, len(rows), other_count, n_other, n_keywords
-    )
+    keywords, keyword_weights = _keywords(words, count, len(rows), n_other, n_keywords)
     return FeatureWords(
         rows=rows[order],
         activations=activations[order],
@@ -146,6 +141,15 @@ def feature_words(
         keywords=keywords,
         keyword_weights=keyword_weights,
     )
+
+
+def _count_elsewhere(
+    words: Words, terms: np.ndarray, count: np.ndarray, n_other: int
+) -> np.ndarray:
+    """Return the number of other texts with each of some terms; `count` is of a feature's texts."""
+    count_of_all = words.n * words.share[terms]
+    # shares are clipped away from 0 and 1, so for a word in all texts too many would remain
+    return np.clip(count_of_all - count[terms], 0, n_other)
 
 
 def _forms(
@@ -194,7 +198,6 @@ def _keywords(
     words: Words,
     count: np.ndarray,
     n: int,
-    other_count: np.ndarray,
     n_other: int,
     n_keywords: int,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -206,7 +209,7 @@ def _keywords(
     is_candidate = words.single & (count > 0)
     candidates = np.flatnonzero(is_candidate)
     here = count[candidates]
-    elsewhere = other_count[candidates]
+    elsewhere = _count_elsewhere(words, candidates, count, n_other)
     share = words.share[candidates]
     delta, _ = log_odds(here, n, elsewhere, n_other, share)
     share_here = here / max(n, 1)

@@ -31,6 +31,7 @@ from nanosae.analysis.names.naming import candidate_terms, choose_names
 from nanosae.analysis.names.scoring import (
     SCORES,
     area,
+    area_with_interval,
     can_be_scored,
     is_doubtful,
     word_scores,
@@ -301,7 +302,8 @@ class _Scorer:
             along = self.directions @ name.direction
         else:
             along = self.weights_of_sample[:, name.matching].sum(axis=1)
-        auc, low, high = area(along, self._active_in_sample(rows))
+        is_active = self._active_in_sample(rows)
+        auc, low, high = area_with_interval(along, is_active)
         areas = {"label_auc": auc, "label_auc_low": low, "label_auc_high": high}
         by_words = word_scores(has_word, rows, self.held)
         doubtful = is_doubtful(
@@ -329,7 +331,7 @@ class _Scorer:
         """Return the area under the ROC curve of a query on held-out rows."""
         terms = np.flatnonzero(query)
         answers = self.weights_of_sample[:, terms] @ query[terms]
-        return area(answers, self._active_in_sample(rows))[0]
+        return area(answers, self._active_in_sample(rows))
 
     def typical_row(self, own: FeatureWords, query: np.ndarray) -> np.ndarray:
         """Return the row among the strongest with the best product of activation and keywords."""

@@ -21,6 +21,7 @@ contains if it has two thirds of the term's texts and is not much worse ("Wells 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -57,18 +58,32 @@ class Name:
     direction: np.ndarray | None
 
 
+@dataclass(frozen=True)
+class _CandidateMeanings:
+    """What the candidates for one name mean, and what its feature means.
+
+    Attributes:
+        directions: Direction of each candidate, (candidates, width).
+        variances: Variance of all rows along each, (candidates,).
+        target: Mean direction of the feature's rows minus that of all rows, (width,).
+        means_the_strongest: Whether the strongest texts without each candidate lie along its
+            meaning, bool (candidates,).
+    """
+
+    directions: np.ndarray
+    variances: np.ndarray
+    target: np.ndarray
+    means_the_strongest: np.ndarray
+
+
 class NameSearch:
     """A greedy search for the terms of one name.
 
     Attributes:
-        means_the_strongest: Whether the strongest texts without each candidate lie along its
-            meaning, bool (candidates,); only with embeddings.
         shared: The first term of the name, if other names begin with it as well.
         chosen: Further terms so far, as positions in `candidates`.
         strengths: Weight of each training row for the feature, (n_train,).
-        is_strongest: Which training rows are the feature's strongest, bool (n_train,).
         rows: Training rows with each candidate or an inflection of it.
-        n_found: Total weight of these rows, (candidates,).
         covered: Training rows with a chosen term or an inflection of it, bool (n_train,).
         found: Total weight of the covered rows, minus the discount of each chosen term.
         f1: F1 of the covered rows, after the discount.
@@ -82,13 +97,11 @@ class NameSearch:
         candidates: list[int],
     ) -> None:
         self.corpus = corpus
+        self.own = own
         self.candidates = candidates
         self.terms = corpus.words.terms[candidates].tolist()
         self.strengths = strengths
         self.n_active = float(strengths.sum())
-        strongest = largest_places(strengths, N_STRONGEST)
-        least_strength = strengths[strongest].min(initial=np.inf)
-        self.is_strongest = (strengths > 0) & (strengths >= least_strength)
         self.inflections = inflections(self.terms)
         own_rows = [corpus.rows_with(term) for term in candidates]
         self.rows: list[np.ndarray] = []
@@ -101,42 +114,64 @@ class NameSearch:
         n_rows = [len(rows) for rows in self.rows]
         self.candidate_of_pair = np.repeat(np.arange(len(candidates)), n_rows)
         self.row_of_pair = np.concatenate([*self.rows, np.zeros(0, np.intp)])
-        self.n_found = self._count(strengths)
         self.covered = np.zeros(len(strengths), dtype=bool)
         self.open = np.ones(len(candidates), dtype=bool)  # which may still be added
         self.shared: list[int] = []
         self.chosen: list[int] = []
         self.found = 0.0
         self.f1 = 0.0
-        self._begin_meaning(own)
 
-    def _begin_meaning(self, own: FeatureWords) -> None:
+    @cached_property
+    def is_strongest(self) -> np.ndarray:
+        """Which training rows are the feature's strongest, bool (n_train,)."""
+        strongest = largest_places(self.strengths, N_STRONGEST)
+        least_strength = self.strengths[strongest].min(initial=np.inf)
+        return (self.strengths > 0) & (self.strengths >= least_strength)
+
+    @cached_property
+    def n_found(self) -> np.ndarray:
+        """Total weight of the training rows with each candidate, (candidates,)."""
+        return self._count(self.strengths)
+
+    @cached_property
+    def meanings(self) -> _CandidateMeanings | None:
+        """What the candidates and the feature mean; None without embeddings of its texts."""
+        own = self.own
         meaning = self.corpus.meaning
-        self.direction = None
         term_meaning = self.corpus.term_meaning
         if meaning is None or term_meaning is None:
-            return
+            return None
         is_sampled = meaning.has_rows(own.rows)
         if not is_sampled.any():
-            return
-        self.target = meaning.of_rows(own.rows[is_sampled], own.activations[is_sampled])
-        width = len(meaning.centre)
-        self.direction = np.zeros(width, np.float32)
-        self.directions = term_meaning.of(self.candidates)
-        moments = self.directions @ meaning.second_moments
-        self.variances = np.einsum("ij,ij->i", moments, self.directions)
+            return None
+        directions = term_meaning.of(self.candidates)
+        moments = directions @ meaning.second_moments
+        variances = np.einsum("ij,ij->i", moments, directions)
         strongest = own.rows[is_sampled][:N_STRONGEST]
-        self.means_the_strongest = self._means_others(meaning, strongest)
+        return _CandidateMeanings(
+            directions=directions,
+            variances=variances,
+            target=meaning.of_rows(own.rows[is_sampled], own.activations[is_sampled]),
+            means_the_strongest=self._means_others(
+                meaning, strongest, directions, variances
+            ),
+        )
 
-    def _means_others(self, meaning: Meaning, rows: np.ndarray) -> np.ndarray:
+    def _means_others(
+        self,
+        meaning: Meaning,
+        rows: np.ndarray,
+        directions: np.ndarray,
+        variances: np.ndarray,
+    ) -> np.ndarray:
         """Return along which candidates' meanings the rows without the candidate lie."""
         presence = self.corpus.words.presence[rows][:, self.candidates]
         is_without = ~presence.toarray().astype(bool)
         n_without = is_without.sum(axis=0)
-        along = meaning.of_each(rows) @ self.directions.T
+        along = meaning.of_each(rows) @ directions.T
         mean_along = (along * is_without).sum(axis=0) / np.maximum(n_without, 1)
-        difference = mean_along - self.directions @ meaning.mean_direction
-        auc = normal_auc(difference, self.variances)
+        difference = mean_along - directions @ meaning.mean_direction
+        auc = normal_auc(difference, variances)
         return (auc >= STRONGEST_AUC) | (n_without == 0)
 
     def begin_with(self, term: int) -> None:
@@ -149,7 +184,7 @@ class NameSearch:
         """Add terms while they improve the name, or until no other feature has the same name."""
         score = 0.0
         while self.open.any() and len(self.chosen) <= most:
-            is_new = frozenset(self.name().terms) not in taken
+            is_new = frozenset(self._terms()) not in taken
             is_in_strongest = self.open & self._is_in_strongest()
             is_allowed = is_in_strongest & self._means_them()
             if not is_allowed.any():
@@ -170,6 +205,10 @@ class NameSearch:
             score = scores[best]
             self.f1 = float(f1[best])
             self._add(best)
+
+    def highest_f1(self) -> float:
+        """Return the highest F1 of a name of one candidate, after the discount."""
+        return float(self._f1_with_each().max(initial=0))
 
     def _whole_phrase(self, place: int, scores: np.ndarray) -> int:
         """Return the longest candidate that contains a term and is not much worse."""
@@ -205,9 +244,9 @@ class NameSearch:
     def _means_them(self) -> np.ndarray:
         """Return which candidates fit the strongest texts without them; for the first, all."""
         is_first = not self.shared and not self.chosen
-        if is_first or self.direction is None:
+        if is_first or self.meanings is None:
             return np.ones(len(self.candidates), dtype=bool)
-        return self.means_the_strongest
+        return self.meanings.means_the_strongest
 
     def _count(self, counts: np.ndarray) -> np.ndarray:
         """Sum `counts` over the training rows with each candidate, (candidates,)."""
@@ -223,15 +262,17 @@ class NameSearch:
 
     def _auc_with_each(self) -> np.ndarray:
         """Return the area under the ROC curve along the name's direction with each candidate."""
-        if self.direction is None:
+        meanings = self.meanings
+        if meanings is None:
             return np.zeros(len(self.candidates))
         assert self.corpus.meaning is not None
-        moments = self.corpus.meaning.second_moments @ self.direction
-        sums = self.directions + self.direction
-        difference = sums @ self.target
-        covariances = self.directions @ moments
-        own_variance = self.direction @ moments
-        variance = self.variances + 2 * covariances + own_variance
+        directions = meanings.directions
+        direction = directions[self.chosen].sum(axis=0)
+        moments = self.corpus.meaning.second_moments @ direction
+        difference = (directions + direction) @ meanings.target
+        covariances = directions @ moments
+        own_variance = direction @ moments
+        variance = meanings.variances + 2 * covariances + own_variance
         return normal_auc(difference, variance)
 
     def _add(self, place: int) -> None:
@@ -240,8 +281,6 @@ class NameSearch:
         self.chosen.append(place)
         self.covered[self.rows[place]] = True
         self._close(place)
-        if self.direction is not None:
-            self.direction = self.direction + self.directions[place]
 
     def _close(self, place: int) -> None:
         """Exclude all terms that repeat one of the name."""
@@ -252,13 +291,17 @@ class NameSearch:
 
     def name(self) -> Name:
         """Return the current name."""
-        places = [*self.shared, *self.chosen]
-        terms = [self.candidates[place] for place in places]
+        terms = self._terms()
         forms = []
-        for place in places:
+        for place in [*self.shared, *self.chosen]:
             others = self.inflections[place]
             forms += [self.candidates[other] for other in others]
-        direction = self.direction
-        if direction is not None:
-            direction = direction + self.directions[self.shared].sum(axis=0)
+        direction = None
+        if self.meanings is not None:
+            in_order = [*self.chosen, *self.shared]
+            direction = self.meanings.directions[in_order].sum(axis=0)
         return Name(terms, terms + forms, direction)
+
+    def _terms(self) -> list[int]:
+        """Return the terms of the current name, the first selected one first."""
+        return [self.candidates[place] for place in [*self.shared, *self.chosen]]

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,25 @@ MIN_STOP_WORDS = 3  # in a phrase of stop words only
 
 
 @dataclass(frozen=True)
+class TermKinds:
+    """Terms by what they can be used for.
+
+    Attributes:
+        with_content: See `has_content`.
+        whole: See `is_whole`.
+        common: See `is_common`.
+        of_form: See `is_of_form`.
+        loose: See `is_loose_phrase`.
+    """
+
+    with_content: set[int]
+    whole: set[int]
+    common: set[int]
+    of_form: set[int]
+    loose: set[int]
+
+
+@dataclass(frozen=True)
 class TermCorpus:
     """The data from which names are selected: the terms of training texts, and their meanings.
 
@@ -43,6 +62,7 @@ class TermCorpus:
         place_of_row: Position of each row among the training rows, -1 for others, (n_rows,).
         meaning: The space of the embeddings, if there are any.
         term_meaning: Meanings of the candidate terms, if there are embeddings.
+        candidates: Terms from which names are selected, each once.
         place_of: Position of each term in `words.terms`.
     """
 
@@ -52,7 +72,19 @@ class TermCorpus:
     place_of_row: np.ndarray
     meaning: Meaning | None
     term_meaning: TermMeaning | None
+    candidates: list[int]
     place_of: dict[str, int]
+
+    @cached_property
+    def kinds(self) -> TermKinds:
+        """What the candidates can be used for."""
+        return TermKinds(
+            with_content={term for term in self.candidates if has_content(self, term)},
+            whole={term for term in self.candidates if is_whole(self, term)},
+            common={term for term in self.candidates if is_common(self, term)},
+            of_form={term for term in self.candidates if is_of_form(self, term)},
+            loose={term for term in self.candidates if is_loose_phrase(self, term)},
+        )
 
     def rows_with(self, term: int) -> np.ndarray:
         """Return the positions of the training rows with a term."""

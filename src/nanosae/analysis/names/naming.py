@@ -26,14 +26,7 @@ import scipy.sparse as sp
 from nanosae.analysis.names.keywords import FeatureWords, weights_of_rows
 from nanosae.analysis.names.meaning import Meaning, TermMeaning
 from nanosae.analysis.names.name_search import MAX_TERMS, Name, NameSearch
-from nanosae.analysis.names.name_terms import (
-    TermCorpus,
-    has_content,
-    is_common,
-    is_loose_phrase,
-    is_of_form,
-    is_whole,
-)
+from nanosae.analysis.names.name_terms import TermCorpus
 from nanosae.analysis.ranking import largest_places
 from nanosae.progress import tracked
 from nanosae.text.words import Words
@@ -79,6 +72,7 @@ def choose_names(
         place_of_row=place_of_row,
         meaning=meaning,
         term_meaning=term_meaning,
+        candidates=candidate_terms(features).tolist(),
         place_of={term: place for place, term in enumerate(words.terms)},
     )
     own_names = [
@@ -153,9 +147,10 @@ def _name_apart(
 def _search_by_content(corpus: TermCorpus, own: FeatureWords) -> NameSearch:
     """Return a search among the terms with content that are typical of a feature."""
     typical = own.terms[:CANDIDATES].tolist()
-    with_content = [term for term in typical if has_content(corpus, term)]
-    whole = [term for term in with_content if is_whole(corpus, term)] or with_content
-    common = [term for term in whole if is_common(corpus, term)]
+    kinds = corpus.kinds
+    with_content = [term for term in typical if term in kinds.with_content]
+    whole = [term for term in with_content if term in kinds.whole] or with_content
+    common = [term for term in whole if term in kinds.common]
     return NameSearch(corpus, own, _strengths(corpus, own), common or whole)
 
 
@@ -166,15 +161,18 @@ def _choose_name(
     by_content = _search_by_content(corpus, own)
     by_content.add_terms(taken)
     typical = own.terms[:CANDIDATES].tolist()
-    of_form = [term for term in typical if is_of_form(corpus, term)]
+    kinds = corpus.kinds
+    of_form = [term for term in typical if term in kinds.of_form]
     of_form += [term for term in own.forms.tolist() if term not in of_form]
-    loose = [term for term in of_form if is_loose_phrase(corpus, term)]
+    loose = [term for term in of_form if term in kinds.loose]
     tidy = [term for term in of_form if term not in loose]
     best = by_content
     for candidates in (tidy, loose):
         if not candidates:
             continue
         by_form = NameSearch(corpus, own, by_content.strengths, candidates)
+        if by_form.highest_f1() <= FORM_ADVANTAGE * best.f1:
+            continue
         by_form.add_terms(taken, most=1)
         if by_form.f1 > FORM_ADVANTAGE * best.f1:
             best = by_form

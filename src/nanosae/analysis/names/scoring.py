@@ -88,16 +88,29 @@ def word_scores(
     return {"label_f1": f1, "label_precision": precision, "label_recall": recall}
 
 
-def area(scores: np.ndarray, is_active: np.ndarray) -> tuple[float, float, float]:
+def area(scores: np.ndarray, is_active: np.ndarray) -> float:
+    """Return the area under the ROC curve, NaN if a group is empty."""
+    if is_active.all() or not is_active.any():
+        return np.nan
+    active, inactive = _scores_by_group(scores, is_active)
+    return float(_shares_won(active, inactive).mean())
+
+
+def area_with_interval(
+    scores: np.ndarray, is_active: np.ndarray
+) -> tuple[float, float, float]:
     """Return the area under the ROC curve and its interval, NaN if a group is empty."""
-    has_active = is_active.any()
-    has_inactive = not is_active.all()
-    if not has_active or not has_inactive:
+    if is_active.all() or not is_active.any():
         return np.nan, np.nan, np.nan
+    return auc_interval(*_scores_by_group(scores, is_active))
+
+
+def _scores_by_group(
+    scores: np.ndarray, is_active: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the scores of active and of inactive texts, shifted to be non-negative."""
     not_negative = scores - scores.min()
-    active = not_negative[is_active]
-    inactive = not_negative[~is_active]
-    return auc_interval(active, inactive)
+    return not_negative[is_active], not_negative[~is_active]
 
 
 def auc_interval(
@@ -119,10 +132,7 @@ def auc_interval(
     """
     n_active = len(active)
     n_inactive = len(inactive) + zeros
-    # the share of inactive texts below each active one; ties count half
-    twice_zeros_below = zeros * (1 + np.sign(active))
-    twice_inactive_below = _twice_rank(inactive, active) + twice_zeros_below
-    won = twice_inactive_below / 2 / n_inactive
+    won = _shares_won(active, inactive, zeros)
     # the share of active texts below each inactive one; the last entry stands for all zeros
     with_zero = np.append(inactive, 0)
     twice_active_below = _twice_rank(active, with_zero)
@@ -140,6 +150,13 @@ def auc_interval(
     size = auc * (1 - auc) / variance if variance > 0 else n_rarer
     low, high = wilson_interval(auc, size)
     return auc, low, high
+
+
+def _shares_won(active: Any, inactive: Any, zeros: int = 0) -> np.ndarray:
+    """Return the share of inactive texts below each active one; ties count half."""
+    twice_zeros_below = zeros * (1 + np.sign(active))
+    twice_inactive_below = _twice_rank(inactive, active) + twice_zeros_below
+    return twice_inactive_below / 2 / (len(inactive) + zeros)
 
 
 def _twice_rank(scores: np.ndarray, given: np.ndarray) -> np.ndarray:
