@@ -1012,13 +1012,13 @@ add(
     ),
     (
         "joint model: strata ignored",
-        "products = weighted_x.T @ data.target - x_sum.T @ (y_sum / n_rows)",
-        "products = weighted_x.T @ data.target",
+        "products = x @ (weight * data.target) - x_sum @ (y_sum / n_rows)",
+        "products = x @ (weight * data.target)",
     ),
     (
         "joint model: chosen ones are not taken out",
-        "residual_gram -= np.outer(coefficient, residual_gram[best])",
-        "residual_gram -= 0 * np.outer(coefficient, residual_gram[best])",
+        "residual = covariances(best) - explained",
+        "residual = covariances(best)",
     ),
     (
         "joint model: sides not balanced",

@@ -27,11 +27,13 @@ DAY = r"^(\d{4}-\d\d-\d\d)"  # of a date in ISO 8601
 
 def is_missing_value(value: Any) -> bool:
     """Return whether a cell is empty: None, "", NaN, an infinite number or an empty list."""
+    if isinstance(value, str):
+        return value == ""
     if is_list(value):
         return len(value) == 0
     if isinstance(value, float):
         return not math.isfinite(value)
-    return value is None or value is pd.NA or value != value or value == ""
+    return value is None or value is pd.NA or value != value
 
 
 def is_list(value: Any) -> bool:

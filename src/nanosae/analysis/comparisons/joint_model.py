@@ -14,7 +14,9 @@ including the screening, runs on the training part and is evaluated on the held-
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -23,7 +25,7 @@ import scipy.sparse as sp
 
 from nanosae.analysis.statistics import Z95, regress
 
-MAX_CANDIDATES = 200  # their Gram matrix is dense
+MAX_CANDIDATES = 200  # among which features are selected
 N_PAIRS = 5  # of complementary halves
 MAX_ROWS = 200_000  # for the models of all targets together
 MIN_ROWS = 10_000  # for each model, if there are as many
@@ -77,6 +79,16 @@ class _Data:
     strata: Any
     numeric: bool
 
+    @cached_property
+    def columns(self) -> Any:
+        """The features as the rows of a matrix, csr_array (K, n) float64."""
+        return sp.csr_array(self.strengths.T, dtype=np.float64)
+
+    @cached_property
+    def squares(self) -> Any:
+        """The squares of `columns`."""
+        return self.columns.power(2)
+
     def part(self, rows: np.ndarray) -> _Data:
         """Return the rows selected by a bool mask, (n,)."""
         return _Data(
@@ -87,21 +99,24 @@ class _Data:
             self.numeric,
         )
 
+    def weighted_by(self, factor: Any) -> _Data:
+        """Return the rows with their weights multiplied."""
+        return replace(self, weight=self.weight * factor)
+
     def of_columns(self, columns: np.ndarray) -> _Data:
         """Return some of the features."""
         return replace(self, strengths=self.strengths[:, columns])
 
     def balanced(self) -> _Data:
         """Weight rows so that a class and the rest have the same total; numbers are unchanged."""
-        if self.numeric or not len(self.target):
+        if self.numeric or not self.weight.any():
             return self
         share = np.average(self.target, weights=self.weight)
         if not 0 < share < 1:
             return self
         of_class = 0.5 / share
         of_rest = 0.5 / (1 - share)
-        factor = np.where(self.target > 0, of_class, of_rest)
-        return replace(self, weight=self.weight * factor)
+        return self.weighted_by(np.where(self.target > 0, of_class, of_rest))
 
 
 def joint_model(
@@ -127,8 +142,9 @@ def joint_model(
         features as well), `n_features`. There are no intervals because features were selected on
         the same rows.
     """
-    scale = sp.diags_array(1 / _deviations(strengths))
-    scaled = (strengths @ scale).tocsr()
+    scale = 1 / _deviations(strengths)
+    scaled = strengths.copy()
+    scaled.data *= scale[strengths.indices]
     data = _Data(scaled, target, rows.weight, rows.strata, numeric)
     candidates = _screen(data.balanced())
     of_candidates = data.of_columns(candidates)
@@ -155,10 +171,27 @@ def _deviations(strengths: Any) -> np.ndarray:
     return np.sqrt(np.where(varies, variance, 1))
 
 
-def _choose(data: _Data, n_select: int) -> np.ndarray:
-    """Select columns, within strata; return them in the order of selection."""
-    gram, products = _moments_within_strata(data.balanced())
-    return _forward(gram, products, n_select)
+def _choose(data: _Data, n_select: int, is_used: Any = 1) -> np.ndarray:
+    """Select columns, within strata, on all rows or some; return them in the order of selection.
+
+    All sums are of deviations from the stratum means.
+    """
+    x, strata = data.columns, data.strata
+    weight = data.weighted_by(is_used).balanced().weight
+    n_rows = np.maximum(strata.T @ weight, TINY)
+    x_sum = (x @ _weighted(strata, weight)).toarray()
+    y_sum = strata.T @ (weight * data.target)
+    products = x @ (weight * data.target) - x_sum @ (y_sum / n_rows)
+    variance = data.squares @ weight - x_sum**2 @ (1 / n_rows)
+
+    def covariances(column: int) -> np.ndarray:
+        entries = slice(*x.indptr[column : column + 2])
+        weighted_column = np.zeros_like(weight)
+        weighted_column[x.indices[entries]] = x.data[entries]
+        weighted_column *= weight
+        return x @ weighted_column - x_sum @ (x_sum[column] / n_rows)
+
+    return _forward(variance, products, covariances, n_select)
 
 
 def _stability(
@@ -172,32 +205,39 @@ def _stability(
         is_group_in_first = rng.random(n_groups) < 0.5
         first_half = is_group_in_first[group]
         for half in (first_half, ~first_half):
-            chosen_on_half = _choose(data.part(half), n_select)
+            chosen_on_half = _choose(data, n_select, half)
             n_selected += np.isin(chosen, chosen_on_half)
     return n_selected / (2 * N_PAIRS)
 
 
-def _forward(gram: np.ndarray, products: np.ndarray, n_select: int) -> np.ndarray:
+def _forward(
+    variance: np.ndarray,
+    products: np.ndarray,
+    covariances: Callable[[int], np.ndarray],
+    n_select: int,
+) -> np.ndarray:
     """Select columns by forward selection; each step reduces the squared error most.
 
-    Each step orthogonalises the remaining columns to the selected one (Gram-Schmidt). Columns that
-    nearly depend on the selected ones, or do not reduce the error, are skipped.
+    Each step orthogonalises the remaining columns to the selected one, as in a Cholesky
+    factorisation with pivots, which needs the covariances of the selected columns alone. Columns
+    that nearly depend on the selected ones, or do not reduce the error, are skipped.
 
     Args:
-        gram: Σ x xᵀ, (K, K).
+        variance: Σ x², (K,).
         products: Σ x y, (K,).
+        covariances: Returns Σ x x_j for a column j, (K,).
         n_select: Maximum number of columns.
 
     Returns:
         The selected columns, in the order of selection.
     """
-    residual_gram = gram.copy()
+    residual_variance = variance.copy()
     products = products.copy()
-    variance = np.diag(gram).copy()
     n_most = min(n_select, len(products))
     chosen: list[int] = []
+    # of each column along each selected one, after those before it
+    components = np.zeros((n_most, len(products)))
     while len(chosen) < n_most:
-        residual_variance = np.diag(residual_gram)
         is_independent = residual_variance > MIN_NEW * variance
         reduction = products**2 / np.maximum(residual_variance, TINY)
         gain = np.where(is_independent, reduction, 0)
@@ -205,11 +245,13 @@ def _forward(gram: np.ndarray, products: np.ndarray, n_select: int) -> np.ndarra
         best = int(gain.argmax())
         if gain[best] <= TINY:
             break
+        explained = components.T @ components[:, best]
+        residual = covariances(best) - explained
+        component = residual / np.sqrt(residual[best])
+        products -= component * (products[best] / component[best])
+        residual_variance -= component**2
+        components[len(chosen)] = component
         chosen.append(best)
-        best_variance = residual_gram[best, best]
-        coefficient = residual_gram[:, best] / best_variance
-        products -= coefficient * products[best]
-        residual_gram -= np.outer(coefficient, residual_gram[best])
     return np.array(chosen, dtype=np.int64)
 
 
@@ -235,24 +277,11 @@ def _screen(data: _Data) -> np.ndarray:
     return strongest[z >= Z95]
 
 
-def _moments_within_strata(data: _Data) -> tuple[np.ndarray, np.ndarray]:
-    """Return the weighted Σ x xᵀ and Σ x y over rows, of deviations from the stratum means."""
-    x, weight, strata = data.strengths, data.weight, data.strata
-    weighted_x = _weighted(x, weight)
-    n_rows = np.maximum(strata.T @ weight, TINY)
-    x_sum = (strata.T @ weighted_x).toarray()
-    y_sum = strata.T @ (weight * data.target)
-    between_strata = x_sum.T @ (x_sum / n_rows[:, None])
-    x_products = (x.T @ weighted_x).toarray()
-    gram = x_products - between_strata
-    products = weighted_x.T @ data.target - x_sum.T @ (y_sum / n_rows)
-    return gram, products
-
-
 def _weighted(x: Any, weight: np.ndarray) -> Any:
-    """Return each row multiplied by its weight, csr_array."""
-    weighted = x.multiply(weight[:, None])
-    return weighted.tocsr()
+    """Return each row multiplied by its weight, csr_array float64."""
+    weighted = x.astype(np.float64)
+    weighted.data *= np.repeat(weight, np.diff(x.indptr))
+    return weighted
 
 
 def _fit(data: _Data, chosen: np.ndarray) -> np.ndarray:
