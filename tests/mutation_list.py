@@ -885,6 +885,11 @@ add(
     ("overview: every text repeats", "(sizes - 1).sum()", "sizes.sum()"),
     ("overview: the nearest instead of the sixth", "np.min(cosines", "np.max(cosines"),
     (
+        "overview: rows near enough in a part are furthest",
+        "candidates = np.flatnonzero(at_least <= nth + ROUNDING)",
+        "candidates = likely",
+    ),
+    (
         "overview: shares of all instead of the others",
         "share - other_share,\n    }",
         "share + other_share,\n    }",
@@ -945,7 +950,11 @@ add(
     "analysis/comparisons/repeated.py",
     "tests/analysis/comparisons/test_repeated.py",
     ("repeated: copies count once", "{}, copies=True", "{}, copies=False"),
-    ("repeated: words with digits are words", r'r"\w*\d\w*"', r'r"\d+"'),
+    (
+        "repeated: words with digits are words",
+        '"0" if not word.isalpha() and DIGIT.search(word) else word',
+        'DIGIT.sub("0", word)',
+    ),
     (
         "repeated: the rarest",
         "np.lexsort((first, -n_copies))",

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import beta
 
+from nanosae.analysis import splits
 from nanosae.analysis.splits import (
     chance_cosine,
     duplicate_groups,
@@ -19,7 +20,7 @@ from nanosae.analysis.splits import (
     normalised,
     split_notes,
 )
-from nanosae.codes import write_codes
+from nanosae.codes import Codes, write_codes
 from nanosae.errors import DataError
 from planted import planted_corpus
 
@@ -395,3 +396,23 @@ def test_texts_are_reduced_to_their_letters(text):
     is_letter = [re.match(r"[^\W\d_]", character) for character in lower]
     spaced = [c if letter else " " for c, letter in zip(lower, is_letter, strict=True)]
     assert normalised(text) == (" ".join("".join(spaced).split()) or lower)
+
+
+def test_all_rows_are_compared_once(codes, monkeypatch):
+    calls = []
+
+    def counted(codes, rows):
+        calls.append(len(rows))
+        return near_pairs(codes, rows)
+
+    monkeypatch.setattr(splits, "near_pairs", counted)
+    opened = Codes(codes.path)
+    first = duplicate_groups(opened)
+    assert np.array_equal(duplicate_groups(opened), first)
+    assert np.array_equal(duplicate_groups(opened, rows=np.arange(codes.n_rows)), first)
+    assert calls == [codes.n_rows]
+    backwards = np.arange(codes.n_rows)[::-1]
+    own = duplicate_groups(opened, rows=backwards)[::-1]
+    assert np.array_equal(own[:, None] == own, first[:, None] == first)
+    duplicate_groups(opened, rows=np.arange(10))
+    assert calls == [codes.n_rows, codes.n_rows, 10]

@@ -42,6 +42,7 @@ SHARE_TOLERANCE = 0.05  # smaller deviations from the requested share get no not
 EXACT_ROWS = 50_000  # up to this many rows all pairs are compared
 # the lower-case letters of ASCII, and a space for each other byte
 ASCII_LETTERS = bytes(byte if 97 <= byte <= 122 else 32 for byte in range(256))
+NEAR_PAIRS = "near pairs of all rows"
 READ_BLOCK = 16384  # rows whose vectors are read at a time
 
 
@@ -178,7 +179,8 @@ def duplicate_groups(
     Returns:
         Group numbers, int (len(rows),), from 0 without gaps.
     """
-    rows = np.arange(codes.n_rows) if rows is None else np.asarray(rows)
+    all_rows = np.arange(codes.n_rows)
+    rows = all_rows if rows is None else np.asarray(rows)
     n_rows = len(rows)
     equal = [np.zeros((2, 0), np.int64)]
     if groups is not None:
@@ -193,7 +195,13 @@ def duplicate_groups(
     group = _components(equal_pairs, n_rows)
     if codes.has_tokens or not codes.has_vectors:
         return group
-    return merge_near(group, near_pairs(codes, rows))
+    if not np.array_equal(rows, all_rows):
+        return merge_near(group, near_pairs(codes, rows))
+    if (
+        NEAR_PAIRS not in codes.kept
+    ):  # `label` and each comparison of all rows need them
+        codes.kept[NEAR_PAIRS] = near_pairs(codes, rows)
+    return merge_near(group, codes.kept[NEAR_PAIRS])
 
 
 def same_texts(codes: Codes, rows: np.ndarray) -> np.ndarray:

@@ -53,6 +53,8 @@ class Codes:
         has_tokens: Whether its rows are tokens of texts.
         has_vectors: Whether it has embeddings (a copy, or the path of the original file).
         manifest: Content of manifest.json.
+        kept: Results about all rows that are kept in memory while the corpus is open, by name. An
+            open corpus never changes.
 
     Raises:
         MissingError: If there is no corpus, or it is incomplete.
@@ -68,6 +70,7 @@ class Codes:
         if manifest is None:
             manifest = files.read_manifest(self.path)
         self.manifest: Facts = manifest
+        self.kept: dict[str, Any] = {}
         if not files.is_complete(manifest):
             raise files.unfinished(self.path)
         self.n_rows: int = manifest["n_rows"]

@@ -8,7 +8,7 @@ import tempfile
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -297,14 +297,14 @@ class Work:
 
     def describe(self) -> str:
         """Describe every feature."""
-        codes = self.codes()
+        codes = self.codes
         table = describe(codes)
         save_features(self.folder, table, codes)
         return f"{(table['n_active'] > 0).sum():,} active features"
 
     def label(self) -> str:
         """Label every feature."""
-        codes = self.codes()
+        codes = self.codes
         table = label(codes)
         save_features(self.folder, table, codes)
         self._say_notes(table.attrs["notes"])
@@ -312,14 +312,14 @@ class Work:
 
     def families(self) -> str:
         """Group features into families."""
-        codes = self.codes()
+        codes = self.codes
         found = families(codes)
         save_families(codes, found)
         return f"{len(found.table):,} families"
 
     def topics(self) -> str:
         """Group rows and features into topics."""
-        codes = self.codes()
+        codes = self.codes
         n_active = int((codes.counts > 0).sum())
         tree = topics(codes, 1)
         n = min(self.n_topics, max(1, n_active // 4), len(tree.sample))
@@ -329,7 +329,7 @@ class Work:
 
     def compare(self) -> str:
         """Compare groups, follow features over time, and explain numbers."""
-        codes = self.codes()
+        codes = self.codes
         questions = [("contrast", "by", column) for column in self.plan.groups]
         questions += [("over-time", "column", column) for column in self.plan.times]
         questions += [("explain", "target", column) for column in self.plan.numbers]
@@ -364,7 +364,7 @@ class Work:
 
     def evaluate(self) -> str:
         """Evaluate the features on known labels; unsuitable labels do not stop the run."""
-        codes = self.codes()
+        codes = self.codes
         try:
             result = evaluate(codes, self.plan.labels)
         except DataError as error:
@@ -384,7 +384,7 @@ class Work:
 
     def _add_overview(self) -> None:
         """Append descriptive counts of the corpus to the tested findings."""
-        codes = self.codes()
+        codes = self.codes
         topics = needed_value(self.folder, "topics.parquet", codes)
         families = needed_value(self.folder, "families.json", codes)
         counts = overview(codes, topics, families["families"])
@@ -398,8 +398,9 @@ class Work:
         for note in notes:
             self.progress.say(f"  {note}")
 
+    @cached_property
     def codes(self) -> Codes:
-        """Open the codes that `encode` wrote."""
+        """The codes that `encode` wrote, opened once: what is kept of them serves all stages."""
         return Codes.open(self.folder, CORPUS)
 
     def vectors(self) -> Any:

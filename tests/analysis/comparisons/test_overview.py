@@ -7,6 +7,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from nanosae.analysis.comparisons import overview as module
 from nanosae.analysis.comparisons.overview import NEAREST, closeness, overview
+from nanosae.analysis.statistics import unit
 from nanosae.codes import write_codes
 from nanosae.runs.tables import save_features
 
@@ -134,13 +135,33 @@ def test_the_unusual_text_is_quoted_and_cut_at_a_word(codes):
     assert "word …”" in sentence
 
 
-def test_closeness_is_the_cosine_of_the_sixth_nearest(monkeypatch):
+def test_closeness_is_the_cosine_of_the_sixth_nearest():
     rng = np.random.default_rng(1)
     vectors = rng.normal(size=(200, 5)) + 3
     search = NearestNeighbors(n_neighbors=NEAREST, metric="cosine").fit(vectors)
     distance, _ = search.kneighbors(vectors)
-    np.testing.assert_allclose(closeness(vectors), 1 - distance[:, -1], atol=1e-9)
-    assert np.abs(closeness(vectors) - 1 + distance[:, -2]).max() > 1e-3  # the fifth
+    found = closeness(unit(vectors), unit(vectors))
+    np.testing.assert_allclose(found, 1 - distance[:, -1], atol=1e-9)
+    assert np.abs(found - 1 + distance[:, -2]).max() > 1e-3  # the fifth
+
+
+@pytest.mark.parametrize("n_rows", [7, 40, 600])
+@pytest.mark.parametrize("seed", range(10))
+def test_rows_that_are_not_compared_with_all_are_not_furthest(
+    n_rows, seed, monkeypatch
+):
+    monkeypatch.setattr(module, "FIRST_ROWS", 20)
+    monkeypatch.setattr(module, "LIKELY_ROWS", 5)
+    rng = np.random.default_rng(seed)
+    middles = rng.normal(size=(30, 4))
+    vectors = middles[rng.integers(0, 30, n_rows)] + 0.3 * rng.normal(size=(n_rows, 4))
+    search = NearestNeighbors(n_neighbors=NEAREST, metric="cosine").fit(vectors)
+    distance, _ = search.kneighbors(vectors)
+    furthest = module.furthest_rows(vectors, 3)
+    assert len(set(furthest)) == 3
+    # two rows may be the sixth-nearest of each other
+    largest = np.sort(distance[:, -1])[::-1][:3]
+    np.testing.assert_allclose(distance[furthest, -1], largest, atol=1e-9)
 
 
 def test_nothing_is_made_up_without_texts_and_topics(tmp_path):

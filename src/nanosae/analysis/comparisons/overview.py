@@ -40,6 +40,9 @@ UNUSUAL = 3  # texts that are quoted
 NEAREST = 6  # unusual texts are far from their sixth-nearest neighbour
 SAMPLE_ROWS = 2**17
 REFERENCE_ROWS = 2**13  # sample in which nearest neighbours are searched
+FIRST_ROWS = 2**10  # of these, with which all rows are compared first
+LIKELY_ROWS = 64  # that are then compared with all of these
+ROUNDING = 1e-5  # of a cosine
 MAX_DENSITY = 0.2  # features that are active more often are not mentioned
 QUOTED_LETTERS = 70  # of a text
 TAG = re.compile(r"</?[a-zA-Z][^<>]*>")  # HTML
@@ -283,22 +286,39 @@ def _unusual_line(codes: Codes, rows: np.ndarray) -> Iterator[Line]:
     """Quote the texts that are furthest from all others."""
     if not codes.has_vectors or len(rows) <= NEAREST:
         return
-    closest_last = np.argsort(closeness(codes.vectors(rows)), kind="stable")
-    furthest = rows[closest_last[:UNUSUAL]]
+    furthest = rows[furthest_rows(codes.vectors(rows), UNUSUAL)]
     texts = _listed(_quotes(codes, furthest))
     share = UNUSUAL / codes.n_rows
     yield _line("unusual", f"The most unusual texts are {texts}.", share)
 
 
-def closeness(vectors: np.ndarray) -> np.ndarray:
-    """Return the cosine of each row with its sixth-nearest row in a sample, (n,).
+def furthest_rows(vectors: np.ndarray, n: int) -> np.ndarray:
+    """Return the n rows whose sixth-nearest row in a sample is furthest, the furthest first.
 
-    A row that is in the sample counts as its own nearest. Rows are not centred: centring a row
-    near the mean would leave only noise.
+    A row's sixth-nearest in a part of the sample is no nearer than that in all of it, so only rows
+    that are not near enough in the part are compared with all (cf. Bay and Schwabacher, KDD 2003).
+    Rows are not centred: centring a row near the mean would leave only noise.
     """
     directions = unit(vectors)
     sample = np.random.default_rng(0).permutation(len(directions))[:REFERENCE_ROWS]
     reference = directions[sample]
+    at_least = closeness(directions, reference[:FIRST_ROWS])
+    likely = np.argsort(at_least, kind="stable")[:LIKELY_ROWS]
+    nth = np.sort(closeness(directions[likely], reference))[:n].max(initial=-1)
+    candidates = np.flatnonzero(at_least <= nth + ROUNDING)
+    found = closeness(directions[candidates], reference)
+    return candidates[np.argsort(found, kind="stable")[:n]]
+
+
+def closeness(directions: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Return the cosine of each row with its sixth-nearest row among others, (n,).
+
+    A row that is among the others counts as its own nearest.
+
+    Args:
+        directions: Unit rows, (n, width).
+        reference: The unit rows to compare them with, (m, width).
+    """
     nearest = nearest_rows(directions, reference, NEAREST)
     cosines = [
         np.einsum("ij,ij->i", directions, reference[places]) for places in nearest.T

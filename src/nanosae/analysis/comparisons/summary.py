@@ -70,17 +70,23 @@ def findings(results: Iterable[Contrast | Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def findings_of_each(
-    results: Iterable[Contrast | Mapping[str, Any]],
+    results: Iterable[Contrast | Mapping[str, Any]], most: int | None = None
 ) -> list[pd.DataFrame]:
     """Write the findings of each comparison in plain words; see `findings`.
 
     Findings that this number of comparisons would yield by chance are left out of each.
+
+    Args:
+        results: As for `findings`.
+        most: Maximum number of findings of each comparison; all by default.
     """
     comparisons = _selected([as_comparison(result) for result in results])
-    return [_ordered([comparison], names_column=False) for comparison in comparisons]
+    return [_ordered([comparison], False, most) for comparison in comparisons]
 
 
-def _ordered(comparisons: list[Comparison], names_column: bool) -> pd.DataFrame:
+def _ordered(
+    comparisons: list[Comparison], names_column: bool, most: int | None = None
+) -> pd.DataFrame:
     """Return the sentences of comparisons, the most informative first."""
     found: list[Line] = []
     for comparison in comparisons:
@@ -89,7 +95,7 @@ def _ordered(comparisons: list[Comparison], names_column: bool) -> pd.DataFrame:
         found += _without_repeats(strongest_first)
     labelled = [line for line in found if not NUMBERED.fullmatch(line["label"])]
     shown = labelled or found
-    ordered = list(_most_informative_first(shown))
+    ordered = list(itertools.islice(_most_informative_first(shown), most))
     table = findings_table(ordered)
     is_text = np.array([line["is_text"] for line in ordered], dtype=bool)
     is_about_feature = table["feature"] >= 0
@@ -153,13 +159,14 @@ def _most_informative_first(lines: list[Line]) -> Iterator[Line]:
     Weights only decrease (lazy greedy selection): a line whose updated weight is still at least as
     large as the outdated weights of all others is the next.
     """
+    subjects_of = [_subjects(line) for line in lines]
     n_earlier: Counter[tuple[str, Any]] = Counter()
     initial = [_initial_weight(line) for line in lines]
     queue = [(-weight, place) for place, weight in enumerate(initial)]
     heapify(queue)
     while queue:
         _, place = heappop(queue)
-        subjects = _subjects(lines[place])
+        subjects = subjects_of[place]
         weight = initial[place] * _discount(subjects, n_earlier)
         updated = (-weight, place)
         if queue and updated > queue[0]:

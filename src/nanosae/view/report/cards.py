@@ -128,7 +128,7 @@ class _ShownRows:
         self.rows = np.unique(np.concatenate(per_kind)).astype(np.int64)
         texts = codes.texts(self.rows) if codes.has_texts else [""] * len(self.rows)
         self.texts = [cut(text, text_bytes) for text in texts]
-        self._activations = codes.take(self.rows)
+        self._activations = codes.take(self.rows).tocsc()
 
     def places(self, rows: np.ndarray) -> np.ndarray:
         """Return the positions of rows among the shown rows."""
@@ -138,9 +138,11 @@ class _ShownRows:
         """Return the activations of a feature on the shown rows at some positions."""
         if not len(places):
             return []
-        column = [feature] * len(places)
-        values = np.asarray(self._activations[places, column])
-        return values.ravel().tolist()
+        start, stop = self._activations.indptr[feature : feature + 2]
+        rows = self._activations.indices[start:stop]
+        column = np.zeros(len(self.rows), np.float32)
+        column[rows] = self._activations.data[start:stop]
+        return column[places].tolist()
 
 
 def _pack_block(

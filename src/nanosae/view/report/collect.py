@@ -230,11 +230,11 @@ def _evaluation(results: StoredResults) -> dict[str, Any] | None:
 
 def _contrasts(contrasts: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the findings of each comparison, in plain words and with statistics; empty last."""
-    tables = findings_of_each(contrasts.values())
+    tables = findings_of_each(contrasts.values(), MAX_SENTENCES)
     in_words = [
         {
             "name": name,
-            "sentences": table["sentence"].head(MAX_SENTENCES).tolist(),
+            "sentences": table["sentence"].tolist(),
             "statistics": result["sentences"][:MAX_SENTENCES],
         }
         for (name, result), table in zip(contrasts.items(), tables, strict=True)
