@@ -64,6 +64,12 @@ def single_feature_scores(activations: Any, labels: Any) -> SingleFeatureScores:
     return SingleFeatureScores(auc, f1, threshold)
 
 
+def single_feature_auc(activations: Any, labels: Any) -> np.ndarray:
+    """Return the AUC of `single_feature_scores` alone, (F, L)."""
+    entries = _sort_entries(activations)
+    return _auc_of_columns(entries, activations, labels)
+
+
 def _sort_entries(columns: Any) -> _SortedEntries:
     n_columns = columns.shape[1]
     n_active = np.diff(columns.indptr)

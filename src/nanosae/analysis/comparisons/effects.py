@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.special import chdtrc, ndtri, stdtr, stdtrit
 
-from nanosae.analysis.classification import single_feature_scores
+from nanosae.analysis.classification import single_feature_auc
 from nanosae.analysis.columns import one_hot
 from nanosae.analysis.comparisons.compared import Compared
 from nanosae.analysis.comparisons.feature_sums import (
@@ -99,7 +99,7 @@ def _areas(sums: FeatureSums, columns: sp.csc_array, in_group: Any) -> np.ndarra
     """Return the area under the ROC curve of each feature's activations for a group."""
     of_corpus = columns.tocsr()
     activations = sp.csc_array(of_corpus[sums.rows])
-    return single_feature_scores(activations, in_group).auc[:, 0]
+    return single_feature_auc(activations, in_group)[:, 0]
 
 
 def _mean_differences(
