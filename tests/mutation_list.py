@@ -747,8 +747,8 @@ add(
     ("names: terms of another meaning", "STRONGEST_AUC = 0.8 ", "STRONGEST_AUC = 0.0 "),
     (
         "names: texts speak for their own terms",
-        "is_without = ~presence.toarray().astype(bool)",
-        "is_without = presence.toarray() >= 0",
+        "is_without = ~self.corpus.words.have_terms(rows, self.candidates)",
+        "is_without = np.ones((len(rows), len(self.candidates)), bool)",
     ),
     ("names: phrases cost nothing", "PHRASE_LOSS = 0.1 ", "PHRASE_LOSS = 0.0 "),
     ("names: a small discount", "FURTHER_DISCOUNT = 2 ", "FURTHER_DISCOUNT = 1 "),

@@ -1,6 +1,7 @@
 """Words and phrases of texts: counts against scikit-learn, weights against BM25's definition."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.feature_extraction.text import CountVectorizer
@@ -194,3 +195,15 @@ def test_tokens_are_numbered_by_first_occurrence_and_clauses_end_at_punctuation(
     assert len(set(tokens.clauses.tolist())) == len(clauses)
     for of_clause in clauses:
         assert len(set(tokens.clauses[list(of_clause)].tolist())) == 1
+
+
+@pytest.mark.parametrize("terms", [[], [4], [3, 0, 5, 1]])
+def test_which_texts_have_which_terms(terms):
+    rng = np.random.default_rng(0)
+    texts = [" ".join(rng.choice(["a1", "b1", "c1", "d1"], 3)) for _ in range(50)]
+    words = Words(np.array(texts, dtype=object), np.ones(50, bool))
+    rows = np.array([7, 3, 3, 49])
+    have = words.have_terms(rows, terms)
+    for row, of_row in zip(rows, have, strict=True):
+        expected = [f" {words.terms[term]} " in f" {texts[row]} " for term in terms]
+        assert of_row.tolist() == expected

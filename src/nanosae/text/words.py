@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -87,6 +88,17 @@ class Words:
         self.share = (n_seen_with_term + 0.5) / (self.n + 1)
         self.weight = _search_weights(counts, tokens.n_words)
         self.stop_words = stop_words_of(texts)
+
+    def have_terms(self, rows: np.ndarray, terms: Sequence[int]) -> np.ndarray:
+        """Return which of some texts have which of some terms, bool (rows, terms)."""
+        place_of_term = np.full(len(self.terms), len(terms))
+        place_of_term[terms] = np.arange(len(terms))
+        presence = self.presence[rows]
+        row = np.repeat(np.arange(len(rows)), np.diff(presence.indptr))
+        # all other terms share a last column
+        have = np.zeros((len(rows), len(terms) + 1), dtype=bool)
+        have[row, place_of_term[presence.indices]] = True
+        return have[:, :-1]
 
     def is_stop_word(self, word: str) -> bool:
         """Return whether a word is a stop word in a language of the texts."""

@@ -165,8 +165,7 @@ class NameSearch:
         variances: np.ndarray,
     ) -> np.ndarray:
         """Return along which candidates' meanings the rows without the candidate lie."""
-        presence = self.corpus.words.presence[rows][:, self.candidates]
-        is_without = ~presence.toarray().astype(bool)
+        is_without = ~self.corpus.words.have_terms(rows, self.candidates)
         n_without = is_without.sum(axis=0)
         along = meaning.of_each(rows) @ directions.T
         mean_along = (along * is_without).sum(axis=0) / np.maximum(n_without, 1)
