@@ -328,3 +328,17 @@ def test_many_comparisons_must_differ_more_than_one():
     assert of_sure["sentence"].tolist() == findings([sure])["sentence"].tolist()
     assert of_unsure.empty  # beside so many others
     assert len(findings_of_each([unsure])[0]) == 1
+
+
+def test_the_first_findings_of_each_comparison_are_those_of_all():
+    strengths = (0.5, 0.9, 0.3, 0.7)
+    lines = [
+        groups("Sales", share, 0.1, feature=feature) | {"label": f"word{feature}"}
+        for feature, share in enumerate(strengths)
+    ]
+    result = compared("groups", lines)
+    (first_two,) = findings_of_each([result], 2)
+    assert first_two["feature"].tolist() == [1, 3]
+    (of_all,) = findings_of_each([result])
+    assert of_all["feature"].tolist()[:2] == [1, 3]
+    assert len(of_all) == 4
