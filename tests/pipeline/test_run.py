@@ -451,9 +451,27 @@ def test_without_a_folder_nothing_is_left(monkeypatch):
     assert not folder.exists()
 
 
+def test_html_among_other_texts_and_placeholders_are_noted():
+    table = reviews()
+    table.loc[:19, "review"] = "<p>A text on the sea,</p> no " + table.index[
+        :20
+    ].astype(str)
+    table.loc[20:22, "review"] = ["N/A", "", "-"]
+    plan = make_plan(table, embedder=Encoder())
+    assert plan.table["text"][3].as_py() == "A text on the sea,\nno 3"
+    assert len(plan.table) == 397
+    for note in (
+        "20 texts are HTML: tags and quoted replies were removed.",
+        "Skipped 3 rows without a text (empty, or only -, N/A).",
+    ):
+        assert note in plan.notes
+
+
 def test_a_users_mistake_is_named(tmp_path):
     with pytest.raises(ConfigError, match="by: there is no column 'nothing'"):
         make_plan(reviews(), by=["nothing"])
+    with pytest.raises(ConfigError, match="time: 'review' is the text column"):
+        make_plan(reviews(), text="review", time="review")
     with pytest.raises(DataError, match="No column looks like a text"):
         make_plan(pd.DataFrame({"a": [1, 2] * 50, "b": ["x", "y"] * 50}))
     with pytest.raises(DataError, match="20 rows have a text; at least 50"):

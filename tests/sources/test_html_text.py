@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from nanosae.sources.html_text import is_html, plain_texts
+from nanosae.sources.html_text import plain_texts, which_are_html, without_html
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,24 @@ def test_tags_go_and_texts_stay(written, plain):
 
 def test_texts_about_code_are_not_html():
     code = ["use List<String>", "if a<b and c>d", "the <div> element"] + ["no tag"] * 9
-    assert not is_html(pa.array(code))
-    assert is_html(pa.array(code + ["<p>yes</p>", "a<br>b", '<a href="x">y</a>'] * 3))
-    assert not is_html(pa.array([None], pa.string()))
+    assert html_rows(code) == [False] * len(code)
+    many = code + ["<p>yes</p>", "a<br>b", '<a href="x">y</a>'] * 3
+    assert html_rows(many) == [True] * len(many)
+    assert html_rows([None]) == [False]
+
+
+def html_rows(texts):
+    return which_are_html(pa.chunked_array([texts], pa.string())).to_pylist()
+
+
+def test_few_texts_in_html_among_others():
+    others = ["The <b>bold</b> tag", "a < b > c", None, *["no tag"] * 30]
+    written = [" <p>one<br/>&amp; two</p> bye", "Fine.<br />Thanks", "<b>So</b>"]
+    texts = pa.chunked_array([others[:9], others[9:] + written])
+    plain, note = without_html(texts)
+    assert plain.to_pylist() == [*others, "one\n& two\nbye", "Fine.\nThanks", "So"]
+    assert note == "3 texts are HTML: tags and quoted replies were removed."
+    assert without_html(pa.chunked_array([others])) == (
+        pa.chunked_array([others]),
+        None,
+    )

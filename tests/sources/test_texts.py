@@ -432,13 +432,36 @@ def test_what_cannot_be_read_is_named(tmp_path):
         read_texts(ragged)
 
 
-def test_empty_texts_are_dropped_and_counted(tmp_path):
+def test_empty_texts_are_dropped_and_returned(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text(
         "".join(json.dumps({"text": text}) + "\n" for text in ("a", "", None, "  "))
     )
-    kept, n_dropped = drop_empty_texts(read_texts(path), "text")
-    assert (kept["text"].to_pylist(), n_dropped) == (["a"], 3)
+    kept, dropped = drop_empty_texts(read_texts(path), "text")
+    assert (kept["text"].to_pylist(), dropped) == (["a"], ["", "", ""])
+
+
+def test_texts_that_stand_for_a_missing_one_are_dropped():
+    texts = [
+        "N/A here",
+        "N/A",
+        " n/a",
+        "none",
+        "None",
+        "-",
+        "NULL",
+        "--",
+        "null and void",
+    ]
+    kept, dropped = drop_empty_texts(pa.table({"text": texts}), "text")
+    assert kept["text"].to_pylist() == [
+        "N/A here",
+        "none",
+        "None",
+        "--",
+        "null and void",
+    ]
+    assert dropped == ["N/A", "n/a", "-", "NULL"]
 
 
 def test_of_many_text_files_each_is_a_text_in_its_own_encoding(tmp_path):

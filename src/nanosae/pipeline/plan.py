@@ -22,10 +22,9 @@ from nanosae.sources.arrays import ARRAY_SUFFIXES
 from nanosae.sources.categories import Column, Role
 from nanosae.sources.embedded import read_vectors, vector_columns_beside
 from nanosae.sources.frames import INDEX, table_of_texts
-from nanosae.sources.html_text import is_html, plain_texts
+from nanosae.sources.html_text import without_html
 from nanosae.sources.notes import notes_of
 from nanosae.sources.roles import (
-    SAMPLE_ROWS,
     column_roles,
     likely_text,
     with_roles,
@@ -139,14 +138,14 @@ def make_plan(
     table = with_types(table, columns)
     if texts:
         table = _with_text(table, texts[0])
-        if is_html(table["text"].slice(0, SAMPLE_ROWS)):
-            table = _set_text(table, plain_texts(table["text"]))
-            notes.append("The texts are HTML: tags and quoted replies were removed.")
+        plain, note = without_html(table["text"])
+        if note is not None:
+            table = _set_text(table, plain)
+            notes.append(note)
     if rows is None:
-        table, n_empty = _without_empty_texts(table)
-        if n_empty:
-            noun = "row" if n_empty == 1 else "rows"
-            notes.append(f"Skipped {n_empty:,} {noun} without a text.")
+        table, skipped = _without_empty_texts(table)
+        if skipped:
+            notes.append(_note_on_skipped(skipped))
     _check_rows(table)
     encoder = None
     if rows is None:
@@ -167,13 +166,22 @@ def make_plan(
     )
 
 
-def _without_empty_texts(table: pa.Table) -> tuple[pa.Table, int]:
-    """Return the rows with a text, numbered if some are skipped, and how many are skipped."""
-    kept, n_empty = drop_empty_texts(table, "text")
-    if not n_empty or INDEX in table.column_names:
-        return kept, n_empty
+def _without_empty_texts(table: pa.Table) -> tuple[pa.Table, list[str]]:
+    """Return the rows with a text, numbered if some are skipped, and the texts of the others."""
+    kept, skipped = drop_empty_texts(table, "text")
+    if not skipped or INDEX in table.column_names:
+        return kept, skipped
     numbered = table.append_column(INDEX, pa.array(range(len(table))))
     return drop_empty_texts(numbered, "text")
+
+
+def _note_on_skipped(texts: list[str]) -> str:
+    noun = "row" if len(texts) == 1 else "rows"
+    note = f"Skipped {len(texts):,} {noun} without a text"
+    placeholders = sorted(set(texts) - {""})
+    if not placeholders:
+        return f"{note}."
+    return f"{note} (empty, or only {', '.join(placeholders)})."
 
 
 def _names(given: str | Sequence[str] | None) -> list[str]:
@@ -272,6 +280,10 @@ def _check_names(
             if name not in known:
                 raise ConfigError(
                     f"{option}: there is no column {name!r}; {near_names(name, known)}."
+                )
+            if option != "text" and name == given["text"]:
+                raise ConfigError(
+                    f"{option}: {name!r} is the text column; give another column."
                 )
 
 

@@ -44,6 +44,8 @@ ARCHIVES = (".zip", ".tar", ".7z", ".rar", ".xz")
 RECORD_NAMES = ("name", "label", "value", "tag", "title")
 # cells of missing numbers and dates
 MISSING = ("", "NA", "N/A", "n/a", "null", "NULL", "NaN", "nan", "None", "-")
+# texts that stand for a missing one; "None" can be an answer
+PLACEHOLDERS = ("NA", "N/A", "n/a", "#N/A", "<NA>", "null", "NULL", "NaN", "nan", "-")
 
 
 def read_texts(
@@ -265,8 +267,8 @@ def _names_of(lists: pa.ListArray, name: str) -> pa.ListArray:
     return pa.ListArray.from_arrays(starts, names, mask=lists.is_null())
 
 
-def drop_empty_texts(table: pa.Table, column: str) -> tuple[pa.Table, int]:
-    """Return the rows with a text, and the number of rows without."""
+def drop_empty_texts(table: pa.Table, column: str) -> tuple[pa.Table, list[str]]:
+    """Return the rows with a text, and the texts of the others: empty or a placeholder."""
     texts = pc.utf8_trim_whitespace(pc.fill_null(table[column], ""))
-    kept = table.filter(pc.not_equal(texts, ""))
-    return kept, len(table) - len(kept)
+    is_empty = pc.is_in(texts, pa.array(["", *PLACEHOLDERS], texts.type))
+    return table.filter(pc.invert(is_empty)), texts.filter(is_empty).to_pylist()
