@@ -10,6 +10,7 @@ from drawn import dense
 from nanosae import plot
 from nanosae.analysis.comparisons.contrast import contrast
 from nanosae.analysis.comparisons.explain import explain
+from nanosae.analysis.comparisons.over_time import over_time
 from nanosae.analysis.groups.topics import topics
 from nanosae.runs.tables import load_features
 
@@ -65,3 +66,22 @@ def test_shares_over_time_are_counted_right(codes, trend):
         merged, pd.to_datetime([f"{y}-01-01" for y in year]).to_numpy()
     )
     np.testing.assert_allclose(again.data[1].y, line.y)
+
+
+def test_dates_are_marked_as_dates(codes):
+    rng = np.random.default_rng(0)
+    months = pd.date_range("2023-01-01", periods=30, freq="MS")
+    dates = months[rng.integers(0, 30, codes.n_rows)].to_numpy()
+    found = topics(codes, 8, load_features(codes.run))
+    shown = pd.DatetimeIndex(plot.over_time(found, dates).data[1].x)
+    quarters = pd.DatetimeIndex(np.unique(dates)).to_period("Q").unique()
+    assert shown.tolist() == quarters.to_timestamp().tolist()
+    trend = over_time(codes, dates).to_dict()
+    trend["findings"] = [{"feature": j, "label": str(j)} for j in range(3)]
+    shares = [
+        {"feature": j, "period": start, "share": 0.1, "low": 0.1, "high": 0.2}
+        for j in range(3)
+        for start in (2023.0, 2023.25)
+    ]
+    drawn = plot.over_time(trend | {"shares": shares}).data[1].x
+    assert [str(date)[:10] for date in drawn] == ["2023-01-01", "2023-04-02"]

@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 
 from nanosae.analysis.columns import name_of, one_per_row
 from nanosae.analysis.comparisons.findings import shares_of
-from nanosae.analysis.comparisons.periods import periods
+from nanosae.analysis.comparisons.periods import DAYS_PER_YEAR, UNITS_PER_YEAR, periods
 from nanosae.analysis.groups.topic_rows import topic_name
 from nanosae.errors import DataError
 from nanosae.view.plots.base import (
@@ -72,7 +72,7 @@ def contrast(found: Any, *, n: int = 20) -> go.Figure:
         zeroline=False,
     )
     n_findings, n_tested = len(result["findings"]), about["n_tested"]
-    subtitle = f"{n_findings} findings among {n_tested:,} tests, all rows"
+    subtitle = f"{n_findings:,} findings among {n_tested:,} tests, all rows"
     target = about.get("column") or table["target"].iloc[0]
     title = f"Features associated with {target}"
     return titled(figure, title, 170 + 24 * len(table), subtitle)
@@ -85,7 +85,7 @@ def _ratio_ticks(ratios: np.ndarray) -> dict[str, Any]:
     """
     span = ratios.max() / ratios.min()
     if span > 30:
-        return {"dtick": 1}
+        return {"dtick": 1, "exponentformat": "power"}  # not 100µ and 10k
     if span < 8:
         return {}
     decades = 10.0 ** np.arange(-6, 7)
@@ -215,11 +215,19 @@ def _feature_shares(result: dict[str, Any], n: int) -> list[tuple[str, Any]]:
         raise DataError(
             f"{result['kind']!r} findings have no time: give a column, or a result of over_time."
         )
-    shares = pd.DataFrame(result["shares"])
+    shares = _on_calendar(pd.DataFrame(result["shares"]), result["about"]["unit"])
     return [
         (finding["label"], shares_of(shares, finding))
         for finding in result["findings"][:n]
     ]
+
+
+def _on_calendar(shares: pd.DataFrame, unit: str) -> pd.DataFrame:
+    """Return shares with dates as periods, if these are positions on the calendar in years."""
+    if unit not in UNITS_PER_YEAR:
+        return shares
+    days = (shares["period"] - 1970) * DAYS_PER_YEAR
+    return shares.assign(period=pd.to_datetime(days.round(), unit="D"))
 
 
 def _topic_shares(topics: Any, column: Any, n: int) -> list[tuple[str, pd.DataFrame]]:
@@ -235,5 +243,5 @@ def _topic_shares(topics: Any, column: Any, n: int) -> list[tuple[str, pd.DataFr
         share = shares[topic].to_numpy()
         line = pd.DataFrame({"period": shares.index, "share": share})
         line = line.assign(low=share, high=share)  # counted, not estimated
-        lines.append((topic_name(words), line))
+        lines.append((topic_name(words), _on_calendar(line, found.unit)))
     return lines
