@@ -455,6 +455,9 @@ def test_the_corpus_at_a_glance_stands_where_nothing_is_open(page):
     assert page.browser.text("#detail h2") == "At a glance"
     tiles = page.browser.text("#detail .tiles").split("\n")
     assert tiles[:4] == ["900", "texts", "48", "features"]
+    lines = page.browser.text("#detail").split("\n")
+    assert {"Biggest topics", "Findings"} & {*lines}
+    assert "null" not in lines
 
 
 def test_a_first_map_says_that_a_better_one_is_coming(page, explorer):

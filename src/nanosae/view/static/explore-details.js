@@ -34,7 +34,7 @@ const EXAMPLES = {
 };
 
 const replaceBody = (...parts) => {
-  body.replaceChildren(...parts);
+  body.replaceChildren(...parts.filter((part) => part !== null)); // it would be shown as "null"
   body.scrollTop = 0;
 };
 
