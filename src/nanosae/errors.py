@@ -7,6 +7,7 @@ of this package.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -126,3 +127,26 @@ def near_names(name: str, known: Iterable[str]) -> str:
     verb = "is" if len(shown) == 1 else "are"
     more = ", …" if not near and len(names) > LISTED_NAMES else ""
     return f"{'near' if near else 'there'} {verb} {', '.join(shown)}{more}"
+
+
+def command_line(*words: object) -> str:
+    """Return a nanosae command that a shell reads as these words, to suggest to the user.
+
+    Example:
+        >>> command_line("explore", Path("my run")), command_line("topics", "run", "-n", 9)
+        ("nanosae explore 'my run'", 'nanosae topics run -n 9')
+    """
+    return shlex.join(["nanosae", *map(str, words)])
+
+
+def require_choice(name: str, value: object, choices: Iterable[str]) -> None:
+    """Raise a ConfigError if an argument is none of its choices.
+
+    Example:
+        >>> require_choice("pooling", "max", ["mean", "last"])
+        Traceback (most recent call last):
+        nanosae.errors.ConfigError: pooling='max' must be one of mean, last.
+    """
+    known = list(choices)
+    if value not in known:
+        raise ConfigError(f"{name}={value!r} must be one of {', '.join(known)}.")

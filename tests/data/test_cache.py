@@ -65,6 +65,9 @@ def test_arrays_are_converted_without_columns(tmp_path):
     assert cache_module.cache(numbered(30), tmp_path / "out") == 30
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["00000.npy"]
     assert open_rows(tmp_path / "out").metadata() is None
+    with pytest.raises(ValueError, match="dtype='int8' must be one of float32, float1"):
+        cache_module.cache(numbered(30), tmp_path / "other", dtype="int8")
+    assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.parametrize("problem", ["exists", "bad cell", "too large", "full disk"])

@@ -196,5 +196,7 @@ def test_the_verb_and_its_mistakes(codes, tmp_path, capsys):
     run, out = str(codes.run), str(tmp_path / "x.jsonl")
     assert main(["export", run, "-o", out, "--to", "jsonl"]) == 0
     assert "60 rows as jsonl" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match="to='postgres' must be one of jsonl, open"):
+        to_store(codes, tmp_path / "x.sql", "postgres")
     with pytest.raises(ConfigError, match="cannot be the name"):
         to_store(codes, tmp_path / "x.sql", "pgvector", "a; DROP TABLE b")

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from agreement import assert_agree, decisions_of
-from nanosae.errors import DataError
+from nanosae.errors import ConfigError, DataError
 from nanosae.model.folding import fold
 from nanosae.model.sae import SAEModel
 from nanosae.model.weights import Weights
@@ -308,3 +308,10 @@ def test_a_list_of_activations_is_reconstructed():
         DataError, match=r"activations are \(1, 1\); needed: \(n_rows, 9\)"
     ):
         sae.reconstruct([[1.0]])
+
+
+def test_a_layout_that_does_not_exist_is_not_taken_for_another(tmp_path):
+    model = SAEModel({"architecture": "standard"}, tensors("relu"))
+    with pytest.raises(ConfigError, match="layout='saelens' must be one of sae_lens, "):
+        model.save(tmp_path / "out", layout="saelens")
+    assert not (tmp_path / "out").exists()

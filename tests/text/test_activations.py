@@ -337,6 +337,8 @@ def test_packed_windows_hold_successive_texts_and_each_token_once(llama):
     bare = tokenizer_of("bert")
     with pytest.raises(ConfigError, match="neither a begin-of-text"):
         run((model, bare), "layers.1", texts, pack=True)
+    with pytest.raises(ConfigError, match="pooling='max' must be one of mean, first, "):
+        run(llama, "layers.1", texts, pooling="max")
 
 
 def test_packed_texts_can_be_pooled(llama):

@@ -34,12 +34,11 @@ def indices(given: Any, size: int, what: str) -> np.ndarray:
             )
         return np.flatnonzero(places)
     found = _as_integers(places, what)
-    if len(found) == 0:
-        return found
-    low, high = int(found.min()), int(found.max())
-    if low < 0 or high >= size:
-        shown = f"{low}" if low == high else f"{low} … {high}"
-        raise DataError(f"{what} {shown} is out of range: there are 0 … {size - 1}.")
+    outside = found[(found < 0) | (found >= size)]
+    if len(outside):
+        raise DataError(
+            f"{what} {outside[0]} is out of range: there are 0 … {size - 1}."
+        )
     return found
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from nanosae.atomic import write_folder
-from nanosae.errors import DataError, ExistsError
+from nanosae.errors import DataError, ExistsError, require_choice
 from nanosae.progress import tracked
 from nanosae.sources import Rows, open_rows
 from nanosae.sources.files import CACHED_METADATA
@@ -41,9 +41,11 @@ def cache(
         The number of rows.
 
     Raises:
+        ConfigError: If the type is another; a ValueError.
         ExistsError: If the folder exists; a FileExistsError.
         DataError: If the rows cannot be read, or a value is too large for float16; a ValueError.
     """
+    require_choice("dtype", dtype, ["float32", "float16"])
     output = Path(output)
     if output.exists():
         raise ExistsError(

@@ -10,11 +10,11 @@ import json
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from nanosae.atomic import write_file
 from nanosae.codes import Codes
-from nanosae.errors import ConfigError, ExistsError
+from nanosae.errors import ConfigError, ExistsError, require_choice
 from nanosae.export.vectors import Vector, vectors
 from nanosae.extras import extra
 
@@ -38,10 +38,11 @@ def to_store(
         name: Name of the collection, index or table.
 
     Raises:
-        ConfigError: If the name is not a lower-case identifier.
+        ConfigError: If there is no such store, or the name is not a lower-case identifier.
         ExistsError: If Qdrant already has a collection of that name.
         ExtraError: If qdrant-client is needed and not installed.
     """
+    require_choice("to", to, get_args(Store))
     if not name.isidentifier() or name != name.lower():
         raise ConfigError(
             f"{name!r} cannot be the name of a collection.",

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import scipy.sparse as sp
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from nanosae.atomic import write_text
-from nanosae.errors import DataError, DataTypeError
+from nanosae.errors import DataError, DataTypeError, require_choice
 from nanosae.kernels import Pairs, backend, own_defaults, without_padding
 from nanosae.model.architectures import (
     ROW_EPSILON,
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from nanosae.codes import Codes
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(/.+)?")
+Layout = Literal["sae_lens", "sparsify", "dictionary_learning"]
 BLOCK_ROWS = 8192  # rows encoded at once by `features`
 
 
@@ -296,7 +297,7 @@ class SAEModel(nn.Module):
     def save(
         self,
         folder: str | Path,
-        layout: Literal["sae_lens", "sparsify", "dictionary_learning"] = "sae_lens",
+        layout: Layout = "sae_lens",
     ) -> None:
         """Write the model's files, in float32, each atomically.
 
@@ -306,8 +307,10 @@ class SAEModel(nn.Module):
                 and `cfg.json`, are also nanoSAE's own.
 
         Raises:
+            ConfigError: If there is no such layout.
             DataError: If that library does not support such an SAE.
         """
+        require_choice("layout", layout, get_args(Layout))
         arrays = {name: float32(tensor) for name, tensor in self.tensors().items()}
         if layout == "sae_lens":
             write_model(folder, self.cfg, arrays)

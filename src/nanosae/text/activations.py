@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from nanosae.errors import require_choice
 from nanosae.text.chats import as_text
 from nanosae.text.language_models import find_layers, load_model, run_layers
 from nanosae.text.provenance import (
@@ -125,6 +126,8 @@ def activations(
         >>> blocks = activations("model.gguf", "layers.15", ["A text."])  # doctest: +SKIP
         >>> rows = np.concatenate([block.rows for block in blocks])  # doctest: +SKIP
     """
+    if pooling is not None:
+        require_choice("pooling", pooling, get_args(Pooling))
     rules = TokenRules(pooling, special_tokens, bos, max_norm, max_length, pack)
     model, tokenizer = load_model(model, tokenizer)
     names = [layers] if isinstance(layers, str) else list(layers)

@@ -21,7 +21,7 @@ from nanosae.analysis.comparisons.compared import load_compared
 from nanosae.analysis.comparisons.findings import Contrast
 from nanosae.analysis.comparisons.hypotheses import Options, Question, answer
 from nanosae.codes import Codes, Corpus, as_codes
-from nanosae.errors import DataError
+from nanosae.errors import DataError, require_choice
 
 MAX_DATES = 50  # that are compared with each other
 WINSORISED = 0.01  # share of the numbers on each side
@@ -54,6 +54,7 @@ def explain(
         seed: See `contrast`.
 
     Raises:
+        ConfigError: If there is no such kind.
         DataError: If `y` does not have one value per row, has fewer than two distinct values, or
             is not numeric although `kind` is "numeric", or has more than 50 different dates.
     """
@@ -66,6 +67,8 @@ def question_about(
     codes: Codes, y: Any, kind: Literal["classes", "numeric"] | None = None
 ) -> Question:
     """Make the question what is associated with a target; see `explain` for the arguments."""
+    if kind is not None:
+        require_choice("kind", kind, ["classes", "numeric"])
     values = one_per_row(codes, y)
     column = name_of(y)
     numbers = as_numbers(values)
