@@ -66,6 +66,14 @@ def test_what_is_pushed_is_loaded_from_the_hub(server, tmp_path):
             torch.testing.assert_close(found(x), sae(x))
 
 
+def test_a_hub_that_is_out_of_reach_is_said_to_be(server, monkeypatch, tmp_path):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(ConnectionError, match=r"hub cannot be reached: .*is online"):
+        model(tmp_path).push_to_hub("me/sae", token=TOKEN)
+
+
 def test_refusals_of_the_hub_are_named(server, tmp_path):
     with pytest.raises(ConnectionError, match=r"did not accept me/sae.*hf auth login"):
         model(tmp_path).push_to_hub("me/sae", token="hf_wrong")

@@ -74,9 +74,25 @@ def upload(
                 revision=revision,
                 commit_message=message,
             )
-        except (OSError, ValueError) as error:
-            raise ServerError(
-                f"the hub did not accept {name}: {reason_of(error)}",
-                remedy="Store a token with write access: hf auth login.",
-            ) from error
+        except Exception as error:
+            failure = _failure(error, name)
+            if failure is None:
+                raise
+            raise failure from error
     return str(commit.commit_url)
+
+
+def _failure(error: Exception, name: str) -> ServerError | None:
+    """Return the error of an upload, or None if neither the hub nor the network is its cause."""
+    is_of_httpx = type(error).__module__.startswith("httpx")
+    if is_of_httpx or isinstance(error, ConnectionError):
+        return ServerError(
+            f"the hub cannot be reached: {reason_of(error)}.",
+            remedy="Upload the model when this machine is online.",
+        )
+    if isinstance(error, OSError | ValueError):  # the bases of all errors of the hub
+        return ServerError(
+            f"the hub did not accept {name}: {reason_of(error)}",
+            remedy="Store a token with write access: hf auth login.",
+        )
+    return None
