@@ -61,12 +61,15 @@ def test_vector_columns_are_found(kinds, size, expected):
             "Which are the vectors: e0 or x0?",
         ),
         ({"v": "v", "e0": "f", "e1": "f"}, "Which are the vectors: v or e0?"),
-        ({"id": "i", "b": "f", "t": "t"}, "{'id': 'int64', 'b': 'double', 't': "),
+        (
+            {"id": "i", "b": "f", "t": "t"},
+            "There are 3 columns: id (int64), b (double), t (",
+        ),
         (
             {"t": "t", "id": "i"},
             "Found no vectors, or not only vectors. There are 2 columns",
         ),
-        ({"t": "t"}, "Found no vectors, or not only vectors. There are 1 columns"),
+        ({"t": "t"}, "Found no vectors, or not only vectors. There is 1 column"),
     ],
 )
 def test_doubtful_columns_are_asked_for(kinds, message):

@@ -92,8 +92,10 @@ def natural_key(name: str) -> list:
 
 
 def _describe(schema: pa.Schema) -> str:
-    first = {field.name: str(field.type) for field in islice(schema, SHOWN)}
-    return f"There are {len(schema)} columns: {first}"
+    first = [f"{field.name} ({field.type})" for field in islice(schema, SHOWN)]
+    more = ", …" if len(schema) > SHOWN else ""
+    number = "is 1 column" if len(schema) == 1 else f"are {len(schema)} columns"
+    return f"There {number}: {', '.join(first)}{more}"
 
 
 def _check_unique(schema: pa.Schema) -> None:
