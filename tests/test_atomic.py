@@ -55,7 +55,7 @@ def test_errors_of_the_writer_itself_stay_what_they_are(tmp_path):
 
 
 def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(WriteError, match="gone"):
+    with pytest.raises(WriteError, match=r"gone.*Create the folder .*gone and repeat"):
         write_file(tmp_path / "gone" / "f", lambda stream: None)
 
 

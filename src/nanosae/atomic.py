@@ -135,10 +135,17 @@ def _naming(path: Path) -> Iterator[None]:
         failure = WriteError(
             f"{path} could not be written: {reason}.",
             file=path,
-            remedy="Free some space, or make the folder writable, and repeat the command.",
+            remedy=_remedy(path),
         )
         failure.errno = getattr(error, "errno", None)
         raise failure from error
+
+
+def _remedy(path: Path) -> str:
+    """Return what to do if a file or folder could not be written."""
+    if not path.parent.is_dir():
+        return f"Create the folder {path.parent} and repeat the command."
+    return "Free some space, or make the folder writable, and repeat the command."
 
 
 def _is_system_error(error: Exception) -> bool:
