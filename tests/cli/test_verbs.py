@@ -1,8 +1,11 @@
 """What verbs print and write."""
 
 import json
+import re
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -29,6 +32,42 @@ def test_train_then_info_then_resume_then_force(data, flags, tmp_path, capsys):
     assert main(["train", data, "-o", run, *flags, "--resume"]) == 0
     assert "is finished" in capsys.readouterr().out
     assert main(["train", data, "-o", run, *flags, "--force"]) == 0
+
+
+def test_suggested_commands_are_what_a_shell_needs(data, flags, tmp_path, capsys):
+    folder = tmp_path / "März & April"
+    folder.mkdir()
+    run, rows, page = folder / "my run", folder / "it's.npy", folder / "a b.html"
+    np.save(rows, np.load(data))
+    lines = [
+        ["recommend", rows],
+        ["train", rows, "-o", run, *flags],
+        ["encode", run, rows],
+        ["describe", run],
+        ["families", run],
+        ["topics", run, "-n", "2"],
+        ["search", run, "--row", "1"],
+        ["tag", run, "odd", "--rows", "1"],
+        ["report", run, "-o", page],
+        ["convert", run, "-o", folder / "a copy"],
+        ["cache", rows, "-o", folder / "a cache"],
+        ["encode", run, rows],  # an error: it has been done
+        ["describe", run, "--name", "other"],
+        ["label", folder / "a copy"],
+    ]
+    suggested = []
+    for line in lines:
+        main([str(word) for word in line])
+        output, errors = capsys.readouterr()
+        said = output + errors
+        suggested += re.findall(r"(?:next|  or|then|them|again): (nanosae .*)", said)
+    assert len(suggested) >= len(lines)
+    for command in suggested:
+        places = [word for word in shlex.split(command) if "März" in word]
+        assert len(places) == command.count("März"), command
+        for place in places:
+            parent = Path(place.removesuffix(".")).parent
+            assert parent == folder, command
 
 
 def test_info_of_a_saved_sae_tells_its_sizes(data, flags, tmp_path, capsys):

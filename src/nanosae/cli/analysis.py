@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -31,8 +30,9 @@ from nanosae.cli.parameters import (
     Sources,
     Stats,
     TextColumn,
+    refuse_unused,
 )
-from nanosae.errors import ConfigError
+from nanosae.errors import ConfigError, command_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,7 +62,7 @@ def describe(
     save(codes, table)
     say_notes(table.attrs.get("notes", ()))
     show(table, ["feature", "density", "n_active", "max_activation", "health"])
-    say_next(f"nanosae label {run}")
+    say_next(command_line("label", run))
 
 
 def label(
@@ -101,6 +101,14 @@ def label(
         features: Features to label; all by default.
         dry_run: Only estimate calls, tokens and price.
     """
+    if llm:
+        refuse_unused("with --llm", label, {"embedder": embedder})
+    else:
+        limits = {"price": price, "max_calls": max_calls, "max_cost": max_cost}
+        limits |= {"concurrency": concurrency, "dry_run": dry_run}
+        asked = {"model": model, "base_url": base_url}
+        asked |= {"scoring": scoring, "negatives": negatives}
+        refuse_unused("without --llm", label, asked | limits)
     codes = open_codes(run, name)
     chosen = None if features is None else list(features)
     if not llm:
@@ -145,9 +153,9 @@ def _suggest_next(codes: Codes, run: Path) -> None:
     from nanosae.analysis.columns import column_to_compare
 
     column = column_to_compare(codes)
-    commands = [f"nanosae families {run}", f"nanosae topics {run}"]
+    commands = [command_line("families", run), command_line("topics", run)]
     if column is not None:
-        commands.append(f"nanosae contrast {run} --by {shlex.quote(column)}")
+        commands.append(command_line("contrast", run, "--by", column))
     say_next(*commands)
 
 
@@ -170,7 +178,7 @@ def families(run: Run, /, *, name: Corpus = None) -> None:
         print(found.to_json())
     else:
         show(found.table)
-    say_next(f"nanosae topics {run}", f"nanosae report {run}")
+    say_next(command_line("topics", run), command_line("report", run))
 
 
 def topics(run: Run, /, *, n: Number = 20, name: Corpus = None) -> None:
@@ -185,7 +193,7 @@ def topics(run: Run, /, *, n: Number = 20, name: Corpus = None) -> None:
     found = nanosae.topics(codes, n)
     save_topics(codes, found)
     show(found.table, ["Topic", "Count", "Name"])
-    say_next(f"nanosae report {run}", f"nanosae explore {run}")
+    say_next(command_line("report", run), command_line("explore", run))
 
 
 def search(
@@ -214,7 +222,7 @@ def search(
         show(found.to_frame())
     else:
         print(found)
-    say_next(f"nanosae describe {run} --feature FEATURE")
+    say_next(command_line("describe", run, "--feature", "FEATURE"))
 
 
 def contrast(
@@ -302,7 +310,12 @@ def evaluate(
         layer: Name of the layer, such as `layers.15`, if the SAE does not record it.
         texts: File of texts that the SAE was not trained on.
     """
-    if model is not None:
+    of_codes = {"labels": labels, "targets": targets, "groups": groups, "name": name}
+    of_model = {"layer": layer, "texts": texts, "text_column": text_column}
+    if model is None:
+        refuse_unused("without --model", evaluate, of_model)
+    else:
+        refuse_unused("with --model", evaluate, of_codes)
         _evaluate_in_model(run, model, layer, texts, text_column)
         return
     from nanosae.analysis.evaluation.verdict import verdict
@@ -319,9 +332,9 @@ def evaluate(
     parameters = {"labels": labels, "targets": targets, "groups": groups}
     save_result(codes, "evaluation.json", result, parameters)
     sentences = verdict(found)
-    shown = [found.wide().to_string(), "", *found.about["notes"], *sentences]
+    shown = [str(found), "", *found.about["notes"], *sentences]
     show_facts(result | {"verdict": sentences}, "\n".join(shown))
-    say_next(f"nanosae report {run}")
+    say_next(command_line("report", run))
 
 
 def _evaluate_in_model(
@@ -359,4 +372,4 @@ def _save_and_show(
     explains = parameters["verb"] == "explain"
     shown = lines(found, SHOWN_ROWS, statistics=stats, model=explains)
     show_facts(result, "\n".join(shown))
-    say_next(f"nanosae report {codes.run}")
+    say_next(command_line("report", codes.run))

@@ -24,8 +24,9 @@ from nanosae.cli.parameters import (
     TextColumn,
     Texts,
     Words,
+    refuse_unused,
 )
-from nanosae.errors import DataError, MissingError
+from nanosae.errors import DataError, MissingError, command_line
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -70,10 +71,10 @@ def embed(
     facts = {"output": output, "texts": files.table, "rows": len(table)}
     facts |= {"done_before": is_done}
     show_facts(facts, f"{sentence}; the texts are in {files.table}")
-    column = "" if text_column == "text" else f" --text-column {text_column}"
-    say_next(f"nanosae train {output} -o RUN --encoder {model}")
+    column = [] if text_column == "text" else ["--text-column", text_column]
+    say_next(command_line("train", output, "-o", "RUN", "--encoder", model))
     if not prints_json():
-        print(f"then: nanosae encode RUN {output}{column}")
+        print(f"then: {command_line('encode', 'RUN', output, *column)}")
 
 
 def activations(
@@ -128,10 +129,8 @@ def activations(
     show_facts(facts | {"layers": list(layer)}, sentence)
     folder = "+".join(layer) if concat else layer[0]
     rows, tokens = output / folder, output / "tokens"
-    following = (
-        f"nanosae train {rows} -o RUN; nanosae encode RUN {rows} --texts {tokens}"
-    )
-    say_next(following)
+    training = command_line("train", rows, "-o", "RUN")
+    say_next(f"{training}; {command_line('encode', 'RUN', rows, '--texts', tokens)}")
 
 
 def cache(
@@ -154,7 +153,7 @@ def cache(
     n_rows = convert(data, output, columns=columns, dtype=dtype)
     facts = {"output": output, "rows": n_rows}
     show_facts(facts, f"{output}: {n_rows:,} rows")
-    say_next(f"nanosae train {output} -o RUN")
+    say_next(command_line("train", output, "-o", "RUN"))
 
 
 def encode(
@@ -191,7 +190,7 @@ def encode(
         raise MissingError(
             f"{run} is not a folder, which is needed to store the codes.",
             file=run,
-            remedy=f"Create one with `nanosae convert {run} -o RUN`.",
+            remedy=f"Create one with `{command_line('convert', run, '-o', 'RUN')}`.",
         )
     vector_columns = columns or model.config.get("columns")
     names = list(vector_columns) if vector_columns else None
@@ -210,7 +209,7 @@ def encode(
     sentence = f"{path}: {codes.n_rows:,} rows, {mean:.1f} features per row{remark}"
     show_facts(facts | {"has_texts": codes.has_texts}, sentence)
     verb = "label" if codes.has_texts else "describe"
-    say_next(f"nanosae {verb} {run}")
+    say_next(command_line(verb, run))
 
 
 def _metadata(
@@ -272,7 +271,11 @@ def export(
     from nanosae.runs.export import tag, write
     from nanosae.runs.tables import load_features
 
-    if to != "table":
+    if to == "table":
+        refuse_unused("without --to", export, {"collection": collection})
+    else:
+        of_table = {"features": features, "formulas": formulas}
+        refuse_unused("with --to", export, of_table)
         n_rows = _export_for(to, open_codes(run, name), output, collection)
         facts = {"output": output, "to": to, "collection": collection, "rows": n_rows}
         what = "features" if to == "neuronpedia" else "rows"
@@ -283,7 +286,7 @@ def export(
         load_features(run) if features is None else tag(open_codes(run, name), features)
     )
     if table.empty:
-        remedy = f"Run `nanosae describe {run}`."
+        remedy = f"Run `{command_line('describe', run)}`."
         raise MissingError(f"{run} has no feature table yet.", file=run, remedy=remedy)
     write(table, output, formulas=formulas)
     facts = {"output": output, "to": to, "rows": len(table)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import CoercionError, Parameter, Token
 
@@ -19,6 +19,7 @@ from nanosae.cli.parameters import (
     integer,
     split_at_commas,
 )
+from nanosae.errors import ConfigError, command_line
 
 Other = Annotated[Path, Parameter(help="The run folder of another SAE.")]
 
@@ -39,7 +40,11 @@ def edits(_kind: Any, tokens: Sequence[Token]) -> dict[int, float]:
     return found
 
 
-Edits = Annotated[dict[int, float], Parameter(converter=edits, accepts_keys=False)]
+if TYPE_CHECKING:
+    Edits = dict[int, float]
+else:
+    # of a dict, cyclopts would also look for keys in the name of the option: --edit.12
+    Edits = Annotated[tuple[str, ...], Parameter(converter=edits)]
 
 
 def match(run: Run, other: Other, /) -> None:
@@ -63,7 +68,12 @@ def splitting(run: Run, larger: Other, /, *, threshold: float = 0.7) -> None:
     Args:
         threshold: Minimum cosine between a parent and its child.
     """
-    show(nanosae.splitting(_weights(run), _weights(larger), threshold))
+    table = nanosae.splitting(_weights(run), _weights(larger), threshold)
+    n_split = (table["n_children"] > 1).sum()
+    say(f"{n_split:,} of {len(table):,} features have more than one child")
+    if not prints_json():
+        table = table.sort_values("n_children", ascending=False, kind="stable")
+    show(table)
 
 
 def stability(run: Run, /, *others: Other) -> None:
@@ -104,9 +114,10 @@ def steer(
     codes = open_codes(run, name)
     changes: dict[int | str, float] = {**edit}
     found = nanosae.search(codes, row=row, edit=changes, steps=steps, n=n)
-    if not prints_json():
-        print(found.note)
-    show(found.to_frame())
+    if prints_json():
+        show(found.to_frame())
+    else:
+        print(found)
 
 
 def tag(
@@ -131,6 +142,8 @@ def tag(
     from nanosae.runs import annotations
 
     codes = nanosae.Codes.open(run, name)
+    if remove and rows is None:
+        raise ConfigError("--remove has no effect without --rows.")
     if rows is not None:
         chosen = indices(list(rows), codes.n_rows, "row").tolist()
         annotations.tag(run, codes.name, tag, chosen, on=not remove, data=codes.data)
@@ -139,7 +152,7 @@ def tag(
     if codes.has_texts:
         table["text"] = codes.texts(tagged)
     show(table)
-    say_next(f"nanosae explore {run}")
+    say_next(command_line("explore", run))
 
 
 def _weights(run: Path) -> Any:

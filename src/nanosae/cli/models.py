@@ -10,7 +10,7 @@ from cyclopts import Parameter
 import nanosae
 from nanosae.cli.output import say_next, show_facts
 from nanosae.cli.parameters import FileName, Output
-from nanosae.errors import ExistsError
+from nanosae.errors import ExistsError, command_line
 
 Saved = Annotated[
     FileName,
@@ -47,7 +47,7 @@ def convert(
     facts = {"output": output, "layout": to, "model": sae.config}
     show_facts(facts, f"{output}: {sae} as {to}")
     if to == "sae_lens":
-        say_next(f"nanosae encode {output} DATA")
+        say_next(command_line("encode", output, "DATA"))
 
 
 def push(

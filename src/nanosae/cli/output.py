@@ -74,6 +74,9 @@ def show(table: pd.DataFrame, columns: list[str] | None = None) -> None:
     if _as_json:
         print(table.to_json(orient="records", force_ascii=False))
         return
+    if table.empty:
+        print("no rows")
+        return
     shown = table if columns is None else table.filter(items=columns)
     print(shown.head(SHOWN_ROWS).to_string(index=False, max_colwidth=70))
     if len(shown) > SHOWN_ROWS:

@@ -17,6 +17,7 @@ from nanosae.cli.output import (
     to_json,
 )
 from nanosae.cli.parameters import Corpus, Count, Open, OptionalOutput, Run
+from nanosae.errors import command_line
 
 
 def report(
@@ -35,7 +36,7 @@ def report(
     size = path.stat().st_size
     sentence = f"{path}: {size / 1e6:.1f} MB; open it in a browser"
     show_facts({"output": path, "bytes": size}, sentence)
-    say_next(f"nanosae explore {run}")
+    say_next(command_line("explore", run))
 
 
 def watch(run: Run, /, *, port: Count = 8321) -> None:
@@ -89,7 +90,7 @@ def demo(*, output: OptionalOutput = None, browser: Open = False) -> None:
     page = analysis.run / "report.html"
     if not prints_json():
         print(f"{page} holds all results on one page")
-    say_next(f"nanosae explore {output}", own_texts)
+    say_next(command_line("explore", output), own_texts)
     if browser:
         open_in_browser(page)
 

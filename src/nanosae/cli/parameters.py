@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import attrs
 from cyclopts import CoercionError, Parameter, Token
+
+from nanosae.errors import ConfigError
 
 
 def integer(_: Any, tokens: Sequence[Token]) -> int:
@@ -93,6 +96,21 @@ Sources = Annotated[
         "rows with equal values count as one text."
     ),
 ]
+
+
+def refuse_unused(when: str, command: Callable, given: dict[str, Any]) -> None:
+    """Raise a ConfigError if an option that then has no effect differs from its default.
+
+    Args:
+        when: When the options have no effect, such as "without --llm".
+        command: The command, whose signature has the defaults.
+        given: The values of the options by parameter.
+    """
+    parameters = inspect.signature(command).parameters
+    for name, value in given.items():
+        if value != parameters[name].default:
+            flag = name.replace("_", "-")
+            raise ConfigError(f"--{flag} has no effect {when}.")
 
 
 def shown_default(value: Any) -> str | None:

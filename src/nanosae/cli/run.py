@@ -25,7 +25,9 @@ from nanosae.cli.parameters import (
     Output,
     Stats,
     Texts,
+    refuse_unused,
 )
+from nanosae.errors import ConfigError, command_line
 
 
 @Parameter(name="*", group=Group("Columns", sort_key=0))
@@ -105,6 +107,10 @@ def run(
     from nanosae.pipeline.plan import embedding_cost, make_plan
     from nanosae.pipeline.run import run_plan
 
+    if not dry_run:
+        refuse_unused("without --dry-run", run, {"price": price})
+    elif price is not None and not price >= 0:
+        raise ConfigError(f"--price {price}: give a price of at least 0.")
     settings = None if config is None else TrainConfig.load(config)
     plan = make_plan(file, **asdict(columns), **asdict(embeddings))
     if dry_run:
@@ -118,7 +124,7 @@ def run(
     elif stats:
         show(analysis.findings, columns=["sentence", *NUMBERS])
     page = output / "report.html"
-    say_next(f"nanosae explore {output}", f"open {page} in a browser")
+    say_next(command_line("explore", output), f"open {page} in a browser")
     if browser:
         open_in_browser(page)
     if explore:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,7 +21,7 @@ from nanosae.cli.output import (
 )
 from nanosae.cli.parameters import Data, FileName, Output, Run
 from nanosae.cli.settings import Lists, Settings, combinations
-from nanosae.errors import ConfigError, MissingError
+from nanosae.errors import ConfigError, MissingError, command_line
 
 if TYPE_CHECKING:
     from nanosae.config import TrainConfig
@@ -89,7 +88,7 @@ def _train_one(
         return
     say_notes(trainer.notes_)
     info(output)
-    say_next(f"nanosae encode {output} {shlex.quote(data)}")
+    say_next(command_line("encode", output, data))
 
 
 def _train_many(
@@ -122,7 +121,7 @@ def recommend(
     (decided,) = combinations(settings, config)
     found = nanosae.recommend(data, decided)
     show_facts(dataclasses.asdict(found), found)
-    say_next(f"nanosae train {shlex.quote(data)} -o RUN")
+    say_next(command_line("train", data, "-o", "RUN"))
 
 
 def info(run: Run, /) -> None:

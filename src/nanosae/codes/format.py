@@ -29,7 +29,7 @@ from typing import Any
 import pyarrow as pa
 
 from nanosae import checked
-from nanosae.errors import ConfigError, DamagedFileError, MissingError
+from nanosae.errors import ConfigError, DamagedFileError, MissingError, command_line
 
 FORMAT = 2
 MANIFEST = "manifest.json"
@@ -74,7 +74,8 @@ def remedy(folder: Path) -> str:
     """Return a remedy for a damaged corpus."""
     if folder.parent.name == "codes":
         run = folder.parent.parent
-        return f"Make it again: nanosae encode {run} DATA --name {folder.name} --force."
+        command = command_line("encode", run, "DATA", "--name", folder.name, "--force")
+        return f"Make it again: {command}."
     return f"Delete {folder} and encode the corpus again."
 
 

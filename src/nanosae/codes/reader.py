@@ -21,7 +21,7 @@ from nanosae.codes.notebook import facts_html
 from nanosae.codes.places import indices
 from nanosae.codes.shard import Shard
 from nanosae.codes.tokens import in_context
-from nanosae.errors import DataError, MissingError, StaleError, near_names
+from nanosae.errors import DataError, MissingError, StaleError, command_line, near_names
 from nanosae.model.files import checksum, has_model, saved_checksum
 from nanosae.model.weights import Weights
 
@@ -115,10 +115,11 @@ class Codes:
             name = names[0] if len(names) == 1 else "default"
         if name not in names:
             have = f"it has {', '.join(names)}" if names else "there are none"
+            command = command_line("encode", path, "DATA", "--name", name)
             raise MissingError(
                 f"no codes {name!r} in {path}; {have}.",
                 file=path / "codes" / name,
-                remedy=f"Create them: nanosae encode {path} DATA --name {name}.",
+                remedy=f"Create them: {command}.",
             )
         return cls(files.corpus_path(path, name))
 

@@ -14,6 +14,7 @@ from nanosae.checked import (
     naming,
     read_json,
 )
+from nanosae.errors import command_line
 
 FORMAT = 2
 MANIFEST = "training.json"
@@ -104,4 +105,4 @@ def read_config(folder: Path) -> Facts:
 
 def again(folder: Path) -> str:
     """Return the remedy for a damaged file of a training."""
-    return f"Train again: nanosae train DATA -o {folder} --force."
+    return f"Train again: {command_line('train', 'DATA', '-o', folder, '--force')}."

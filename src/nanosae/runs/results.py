@@ -34,18 +34,18 @@ from nanosae.checked import (
     write_sealed_json,
 )
 from nanosae.codes import Codes, run_folder
-from nanosae.errors import MissingError, StaleError
+from nanosae.errors import MissingError, StaleError, command_line
 from nanosae.lock import SHORT_CHANGE, Lock
 from nanosae.model.files import has_model, saved_checksum
 
 LOCK = ".results.lock"
-COMMANDS = {  # that make each result
-    "families.json": "nanosae families {run}",
-    "topics.parquet": "nanosae topics {run}",
-    "topic_rows.parquet": "nanosae topics {run}",
-    "evaluation.json": "nanosae evaluate {run}",
-    "features.parquet": "nanosae describe {run}",
-    "findings.parquet": "nanosae run DATA -o {run}",
+COMMANDS = {  # words of the commands that make each result, before the run folder
+    "families.json": ["families"],
+    "topics.parquet": ["topics"],
+    "topic_rows.parquet": ["topics"],
+    "evaluation.json": ["evaluate"],
+    "features.parquet": ["describe"],
+    "findings.parquet": ["run", "DATA", "-o"],
 }
 FAMILIES_FORMAT = 1
 CONTENT: dict[str, dict[str, type]] = {  # what readers need of a result
@@ -179,11 +179,15 @@ def needed_value(run: str | Path, name: str, codes: Codes | None = None) -> Any:
     path = run / name
     result = load_result(run, name, codes)
     if result is None:
-        command = COMMANDS.get(name, "nanosae contrast {run} --by COLUMN")
+        words = COMMANDS.get(name)
+        if words is None:
+            command = command_line("contrast", run, "--by", "COLUMN")
+        else:
+            command = command_line(*words, run)
         raise MissingError(
             f"{run} has no {name} yet.",
             file=path,
-            remedy=f"Make it: {command.format(run=run)}.",
+            remedy=f"Make it: {command}.",
         )
     if result.stale:
         raise StaleError(
@@ -291,10 +295,10 @@ def run_model(run: str | Path) -> str:
 
 def remedy_for(run: Path, name: str) -> str:
     """Return a remedy for a damaged or stale result."""
-    command = COMMANDS.get(name)
-    if command is None:
+    words = COMMANDS.get(name)
+    if words is None:
         return "Delete it and repeat the comparison."
-    return f"Make it again: {command.format(run=run)}."
+    return f"Make it again: {command_line(*words, run)}."
 
 
 def write_table(path: Path, table: pd.DataFrame, facts: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nanosae.analysis.search.text_index import has_index
+from nanosae.errors import command_line
 from nanosae.runs import annotations
 from nanosae.view.explorer.corpus import Answer, OpenCorpus
 from nanosae.view.explorer.prepare import Jobs
@@ -48,14 +49,14 @@ def _missing(corpus: OpenCorpus) -> dict[str, str]:
     codes, table, run = corpus.codes, corpus.table, corpus.run
     commands = {}
     if not codes.has_texts:
-        commands["texts"] = f"nanosae encode {run} DATA --texts FILE"
+        commands["texts"] = command_line("encode", run, "DATA", "--texts", "FILE")
     if corpus.model is None:
-        commands["steering"] = f"nanosae train DATA -o {run}"
+        commands["steering"] = command_line("train", "DATA", "-o", run)
     stale = table.attrs.get("stale", {})
     if codes.has_texts and ("label" not in table or "label" in stale):
-        commands["labels"] = f"nanosae label {run}"
+        commands["labels"] = command_line("label", run)
     if "family" not in table or "family" in stale:
-        commands["families"] = f"nanosae families {run}"
+        commands["families"] = command_line("families", run)
     if codes.has_vectors and "near_misses" not in table:
-        commands["near misses"] = f"nanosae describe {run}"
+        commands["near misses"] = command_line("describe", run)
     return commands

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from nanosae.analysis.columns import column_to_compare
 from nanosae.codes import Codes
+from nanosae.errors import command_line
 from nanosae.runs.results import Result, contrast_title, load_contrasts, load_result
 from nanosae.runs.tables import load_features
 
@@ -30,7 +30,7 @@ class Step(NamedTuple):
     @property
     def command(self) -> str:
         """The command line."""
-        return shlex.join(["nanosae", *map(str, self.words)])
+        return command_line(*self.words)
 
 
 class StoredResults:

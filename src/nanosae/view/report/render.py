@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nanosae.atomic import write_text
 from nanosae.codes import Codes, Corpus, has_corpus, run_folder
-from nanosae.errors import MissingError
+from nanosae.errors import MissingError, command_line
 from nanosae.view import pages
 from nanosae.view.report.cards import pack_cards
 from nanosae.view.report.collect import collect, feature_table
@@ -79,5 +79,5 @@ def _require_run(run: Path) -> None:
         raise MissingError(
             f"{run} holds no run:",
             file=run,
-            remedy=f"nanosae train DATA -o {run} makes one.",
+            remedy=f"{command_line('train', 'DATA', '-o', run)} makes one.",
         )
