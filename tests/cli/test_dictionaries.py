@@ -68,6 +68,8 @@ def test_steer_finds_what_search_finds_with_the_edit(runs, capsys):
     )
     found = nanosae.search(codes, row=row, edit={feature: 0.0}, n=4)
     assert [line["row"] for line in lines] == [hit.row for hit in found.hits]
+    assert main(["steer", runs[0], str(row), "--edit", f"{feature}=0"]) == 0
+    assert capsys.readouterr().out.startswith(str(found)[:20])
     assert main(["steer", runs[0], "3", "--edit", "x"]) == 2
     assert "FEATURE=ACTIVATION" in " ".join(capsys.readouterr().err.split())
 
@@ -85,6 +87,14 @@ def test_tags_are_put_on_rows_and_taken_off(runs, capsys):
     assert annotations.tagged(run, "default", "odd", codes.data).tolist() == [1, 5]
     assert main(["tag", run, "odd", "--rows", "10000"]) == 2
     assert "10000" in capsys.readouterr().err
+    assert main(["tag", run, "even"]) == 0
+    assert capsys.readouterr().out.startswith("no rows\n")
+    assert main(["tag", run, "odd", "--remove"]) == 2
+    assert "--remove has no effect without --rows" in capsys.readouterr().err
+    assert main(["tag", run, " ", "--rows", "1"]) == 2
+    assert "must not be blank" in capsys.readouterr().err
+    assert main(["tag", run, "caf\udce9", "--rows", "1"]) == 2
+    assert "not UTF-8" in capsys.readouterr().err
 
 
 def test_quiet_prints_results_only(runs, data, capsys):

@@ -74,6 +74,16 @@ def test_a_mistake_is_an_error_line_and_exit_code_2(
         ("fly", 'Unknown command "fly"'),
         ("trian", 'Did you mean "train"?'),
         ("info --debug=3 run", "--debug"),
+        ("steer run 3 --edit.12 0", "--edit is missing."),
+        ("label run --dry-run", "--dry-run has no effect without --llm."),
+        ("label run --max-calls 9", "--max-calls has no effect without --llm."),
+        ("label run --llm --embedder wordllama", "--embedder has no effect with --llm"),
+        ("evaluate run --layer layers.1", "--layer has no effect without --model."),
+        ("evaluate run --model gpt2 --labels a", "--labels has no effect with --model"),
+        ("export run -o a.csv --collection x", "--collection has no effect without"),
+        ("export run -o a.sql --to pgvector --formulas", "--formulas has no effect"),
+        ("run a.csv -o run --price 1", "--price has no effect without --dry-run."),
+        ("run a.csv -o run --dry-run --price -1", "--price -1.0: give a price of"),
     ],
 )
 def test_a_wrong_line_is_explained_in_plain_words(line, words, capfd):
@@ -197,6 +207,25 @@ def test_words_behind_two_hyphens_are_no_flags(capfd):
 def test_an_exit_of_a_library_keeps_its_code(tmp_path, monkeypatch):
     assert main(failing(monkeypatch, tmp_path, SystemExit(3))) == 3
     assert main(failing(monkeypatch, tmp_path, SystemExit("words"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["run", "DATA", "-o", ""], "-o"),
+        (["run", "", "-o", "run"], "run"),
+        (["train", "DATA", "--output="], "--output"),
+        (["search", "run", ""], "run"),
+        (["run", "DATA", "-o", "run", "--prompt", "", "--embedder", ""], "--embedder"),
+    ],
+)
+def test_an_empty_value_is_a_mistake(words, named, data, capfd, monkeypatch, tmp_path):
+    """As a path, it would be the current folder, in which the run would then be written."""
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    assert main([data if word == "DATA" else word for word in words]) == 2
+    assert f"the value after {named!r} is empty" in line_of(capfd)
+    assert sorted(tmp_path.iterdir()) == before
 
 
 @pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["--version"]])

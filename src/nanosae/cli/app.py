@@ -10,6 +10,7 @@ import io
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Group, Parameter
@@ -101,6 +102,7 @@ GROUPS: dict[str, tuple[Callable, ...]] = {
 # these serve pages, or have a progress bar of their own
 WITHOUT_BARS = (whole.run, pages.demo, pages.watch, pages.explore, pages.mcp)
 WITHOUT_JSON = (pages.watch, pages.explore, pages.mcp, completion)
+MAY_BE_EMPTY = ("--prompt", "--query-prompt")  # no prefix
 VERBS = tuple(verb for verbs in GROUPS.values() for verb in verbs)
 
 
@@ -164,6 +166,19 @@ def parse(words: Sequence[str] | str) -> tuple[Callable, inspect.BoundArguments]
     return command, bound
 
 
+def _check_empty(words: Sequence[str]) -> None:
+    """Raise a ConfigError if a value is empty: as a path, it would be the current folder."""
+    for before, word in pairwise(["", *words]):
+        is_flag_without_value = word.startswith("-") and word.endswith("=")
+        if word and not is_flag_without_value:
+            continue
+        named = word.removesuffix("=") or before
+        if named not in MAY_BE_EMPTY:
+            raise ConfigError(
+                f"the value after {named!r} is empty; is a variable unset?"
+            )
+
+
 @app.meta.default
 def _launch(
     *words: Words, debug: Debug = False, quiet: Quiet = False, as_json: Json = False
@@ -171,6 +186,7 @@ def _launch(
     """Run one command and return its exit code."""
     output.set_manner(quiet=quiet, as_json=as_json)
     try:
+        _check_empty(words)
         command, bound = parse(words)
         if as_json and command in WITHOUT_JSON:
             raise ConfigError(

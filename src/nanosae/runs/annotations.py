@@ -19,7 +19,7 @@ import numpy as np
 
 from nanosae.atomic import write_path
 from nanosae.checked import file_state
-from nanosae.errors import DamagedFileError, WriteError
+from nanosae.errors import ConfigError, DamagedFileError, WriteError
 from nanosae.lock import SHORT_CHANGE, Lock
 from nanosae.runs.results import run_model
 
@@ -122,7 +122,17 @@ def tag(
     on: bool = True,
     data: str = "",
 ) -> None:
-    """Add a tag to rows, or remove it."""
+    """Add a tag to rows, or remove it.
+
+    Raises:
+        ConfigError: If the tag is blank or not Unicode.
+    """
+    if not tag.strip():
+        raise ConfigError("a tag must not be blank.")
+    try:
+        tag.encode()
+    except UnicodeEncodeError:
+        raise ConfigError("the tag has bytes that are not UTF-8.") from None
     change = "DELETE FROM tags WHERE corpus = ? AND data = ? AND tag = ? AND row = ?"
     if on:
         change = "INSERT OR IGNORE INTO tags VALUES (?, ?, ?, ?)"

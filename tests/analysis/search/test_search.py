@@ -207,6 +207,14 @@ def test_mistakes_are_named(tmp_path, codes, planted):
         search(codes)
     with pytest.raises(ValueError, match="exactly one"):
         search(codes, "word", row=3)
+    for blank in ("", " \n"):
+        with pytest.raises(ValueError, match="the query is blank"):
+            search(codes, blank)
+    with pytest.raises(ValueError, match="bytes that are not UTF-8"):
+        search(codes, "caf\udce9")
+    for n in (0, -1):
+        with pytest.raises(ValueError, match=f"n={n} hits: .* at least 1"):
+            search(codes, row=3, n=n)
     with pytest.raises(
         ValueError, match="feature 48 is out of range: there are 0 … 47"
     ):

@@ -118,8 +118,9 @@ def _results_text(results: Results) -> str:
         text = " ".join(hit.text.split())[:SHORT]
         weak = "  (weak)" if hit.weak else ""
         score = f"{hit.score:7.3f}"
-        lines.append(f"{score}  row {hit.row}  {text}{weak}")
-        lines.append(f"         {_feature_list(hit)}")
+        lines.append(f"{score}  row {hit.row}  {text}{weak}".rstrip())
+        if hit.shared:
+            lines.append(f"         {_feature_list(hit)}")
     return "\n".join(lines)
 
 

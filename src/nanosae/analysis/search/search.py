@@ -104,7 +104,8 @@ def search(
             By default the encoder of the run.
 
     Raises:
-        ConfigError: If not exactly one query is given, or an edit needs a model and there is none.
+        ConfigError: If not exactly one query is given, it is blank, n is below 1, or an edit needs
+            a model and there is none.
         DataError: If a row or feature does not exist, a vector has the wrong width or is not
             finite, or a text can neither be encoded nor looked up.
     """
@@ -112,8 +113,10 @@ def search(
     given = [value for value in (query, row, feature) if value is not None]
     if len(given) != 1:
         raise ConfigError("give exactly one of query, row and feature.")
-    if n < 0:
-        raise ConfigError(f"n={n} hits: give a non-negative number.")
+    if isinstance(query, str):
+        _check_text(query)
+    if n < 1:
+        raise ConfigError(f"n={n} hits: give a whole number of at least 1.")
     model = run_model(codes)
     labels = known_labels(codes)
     if feature is not None:
@@ -137,6 +140,18 @@ def search(
         note=_note(made, hits),
         vector=made.vector,
     )
+
+
+def _check_text(query: str) -> None:
+    """Raise a ConfigError if a query is blank or not Unicode."""
+    if not query.strip():
+        raise ConfigError("the query is blank: give words to search for.")
+    try:
+        query.encode()
+    except UnicodeEncodeError:
+        raise ConfigError(
+            "the query has bytes that are not UTF-8: type it again."
+        ) from None
 
 
 def _as_vector(query: Any) -> np.ndarray:
