@@ -1,10 +1,12 @@
 """Dates as people of several countries write them, beside the days of the calendar."""
 
+from datetime import datetime
+
 import pandas as pd
 import pyarrow as pa
 import pytest
 
-from nanosae.sources.dates import calendar_unit, share_of_dates
+from nanosae.sources.dates import calendar_unit, parse_dates, share_of_dates
 from nanosae.sources.roles import column_roles
 from nanosae.sources.typed import with_types
 
@@ -114,3 +116,18 @@ def test_months_as_whole_numbers():
 )
 def test_what_is_no_date_is_none(cells):
     assert share_of_dates(pa.array(cells * 20)) < 0.95
+
+
+@pytest.mark.parametrize(
+    "form", ["%d/%m/%Y %H:%M", "%m/%d/%Y", "%d %b %Y", "%d.%m.%Y %H:%M:%S"]
+)
+def test_dates_of_one_format_and_with_an_exception(form):
+    times = [datetime(2023, 1 + i % 12, 1 + 2 * (i % 14), i % 24) for i in range(90)]
+    written = [time.strftime(form) for time in times]
+    expected = [datetime.strptime(text, form) for text in written]
+    read = parse_dates(pd.Series(written)).dt.tz_localize(None)
+    assert read.tolist() == expected
+    other = parse_dates(pd.Series([*written, "2 May 2024", "never", None]))
+    assert other.dt.tz_localize(None)[:90].tolist() == expected
+    assert str(other[90].date()) == "2024-05-02"
+    assert other[91:].isna().all()

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from pandas.tseries.api import guess_datetime_format
 
 from nanosae.sources.kinds import bounds, is_text, pc, share
 from nanosae.sources.local_dates import plain_dates
@@ -137,7 +138,25 @@ def parse_dates(values: pd.Series) -> pd.Series:
     first_numbers = values.astype(str).str.extract(DAY_OR_MONTH, expand=False)
     days_or_months = np.asarray(first_numbers.astype(float))
     day_first = bool(np.nanmax(days_or_months, initial=0) > 12)
+    parsed = _in_one_format(values, day_first)
+    if parsed is not None:
+        return parsed
     parsed = pd.to_datetime(
         values, errors="coerce", utc=True, dayfirst=day_first, format="mixed"
     )
     return parsed.where(parsed.dt.year >= NO_YEAR)
+
+
+def _in_one_format(values: pd.Series, day_first: bool) -> pd.Series | None:
+    """Read dates in the format of the first one, which is fast, or None if not all have it.
+
+    Years of two digits are left to the other way, which takes those near the present.
+    """
+    strings = values.dropna()
+    if strings.empty:
+        return None
+    form = guess_datetime_format(str(strings.iloc[0]), dayfirst=day_first)
+    if form is None or "%Y" not in form:
+        return None
+    parsed = pd.to_datetime(values, errors="coerce", utc=True, format=form)
+    return parsed if parsed.notna().sum() == len(strings) else None
