@@ -32,7 +32,7 @@ from nanosae.sources.roles import (
 from nanosae.sources.texts import drop_empty_texts, read_texts, without_structs
 from nanosae.sources.typed import with_types
 from nanosae.sources.vector_text import with_vectors_parsed
-from nanosae.text.encoders import Encoder, find_encoder
+from nanosae.text.embedders import Encoder, find_encoder
 from nanosae.text.language import language_note
 
 MIN_ROWS = 50  # rows needed to learn anything

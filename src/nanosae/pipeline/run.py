@@ -44,7 +44,7 @@ from nanosae.runs.tables import save_features
 if TYPE_CHECKING:
     from nanosae.analysis.comparisons.findings import Contrast
     from nanosae.pipeline.result import Analysis
-    from nanosae.text.encoders import Encoder
+    from nanosae.text.embedders import Encoder
 
 N_TOPICS = 20
 MANY_COPIES = 0.5  # share of distinct texts below which a note mentions copies

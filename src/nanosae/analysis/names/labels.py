@@ -43,7 +43,7 @@ from nanosae.analysis.splits import duplicate_groups, held_out, split_notes
 from nanosae.codes import Codes, Corpus, as_codes, excerpt, sample_notes, sampled_rows
 from nanosae.errors import ConfigError
 from nanosae.progress import tracked
-from nanosae.text.encoders import find_encoder
+from nanosae.text.embedders import find_encoder
 from nanosae.text.words import Words
 
 COLUMNS = ["feature", "label", "label_doubtful", "keywords", *SCORES]

@@ -33,7 +33,7 @@ from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.errors import ConfigError, DataError
 from nanosae.model.weights import Weights
 from nanosae.runs.tables import known_labels
-from nanosae.text.encoders import find_encoder, received_encoder
+from nanosae.text.embedders import find_encoder, received_encoder
 
 DEPTH = 100  # minimum number of rows of each ranking that are fused
 CHANCE_ROWS = 500  # sample whose pairwise cosines define similarity by chance

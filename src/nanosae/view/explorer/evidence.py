@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from nanosae.errors import DataError, NanoSAEError
-from nanosae.text.encoders import received_encoder
+from nanosae.text.embedders import received_encoder
 from nanosae.view.explorer.corpus import Answer, OpenCorpus
 
 MAX_WORDS = 20  # of a feature that are marked

@@ -16,7 +16,7 @@ import pytest
 from nanosae.errors import ConfigError, DataTypeError, MissingError, ServerError
 from nanosae.text import hub
 from nanosae.text.embed import _load_encoder, count_cut
-from nanosae.text.encoders import find_encoder, received_encoder
+from nanosae.text.embedders import find_encoder, received_encoder
 from nanosae.text.endpoint import Endpoint, _retry_after
 
 
