@@ -46,8 +46,8 @@ COMMANDS = {
     "search": ["search", "RUN", "badu bedu"],
     "contrast": ["contrast", "RUN", "--by", "country", "--a", "Japan"],
     "explain": ["explain", "RUN", "--target", "price"],
-    "over-time": ["over-time", "RUN", "--column", "year"],
-    "evaluate": ["evaluate", "RUN", "--labels", "country"],
+    "over-time": ["over-time", "RUN", "--time", "year"],
+    "evaluate": ["evaluate", "RUN", "--classes", "country"],
     "report": ["report", "RUN"],
     "explore": ["explore", "RUN", "--port", "0", "--no-browser"],
 }

@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("labels", nargs="?")
     parser.add_argument("--leave-out", help="rows with this label are left out")
     parser.add_argument("--names", action="store_true")
-    parser.add_argument("--embedder", help="encoder of the rows, for --names")
+    parser.add_argument("--embedder", help="embedder of the rows, for --names")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--seeds", type=int, default=1)
     args = parser.parse_args()
@@ -58,7 +58,7 @@ def named(codes: Codes, embedder: str | None) -> dict[str, float]:
     """Name all features, and measure the names."""
     from nanosae.analysis.names.labels import label
 
-    table = label(codes, encoder=embedder)
+    table = label(codes, embedder=embedder)
     live = int((codes.counts > 0).sum())
     is_measured = (table["label_n"] >= MIN_TEXTS).to_numpy()
     auc, f1, doubtful = (

@@ -33,7 +33,7 @@ from nanosae.runs.tables import save_features
 DOCS = Path(__file__).parent
 PER_SHEET = 4  # figures that share a picture
 SIZE = {"hidden_size": 1024, "k": 16, "steps": 300}
-LABELS = {
+CLASSES = {
     "demo": "lexname",
     "clinc150": "domain",
     "debian": "section",
@@ -48,14 +48,14 @@ of rows tends to be later than the others.
 
 
 def corpus(name: str, folder: Path | None) -> tuple[np.ndarray, pd.DataFrame]:
-    """Return embeddings, and texts with a label column and a made-up year."""
+    """Return embeddings, and texts with a column of classes and a made-up year."""
     if name == "demo":
         rows, texts, lexnames = load()
         table = pd.DataFrame({"text": texts, "lexname": lexnames})
     else:
         rows = np.load(folder / f"{name}.minilm.f16.npy")
-        table = pd.read_parquet(folder / f"{name}.parquet")[["text", LABELS[name]]]
-    first = table[LABELS[name]] == table[LABELS[name]].value_counts().index[0]
+        table = pd.read_parquet(folder / f"{name}.parquet")[["text", CLASSES[name]]]
+    first = table[CLASSES[name]] == table[CLASSES[name]].value_counts().index[0]
     rng = np.random.default_rng(0)
     later = np.where(first, rng.beta(3, 1, len(table)), rng.beta(1, 1.2, len(table)))
     return rows, table.assign(year=2010 + (later * 15).astype(int))
@@ -80,8 +80,8 @@ def make(work: Path, name: str, folder: Path | None) -> None:
             found = families(codes, labels)
             save_result(codes, "families.json", found.to_dict(), found.parameters)
         if variant != "-wide" and not (run / "evaluation.json").exists():
-            measured = evaluate(codes, LABELS[name], max_rows=6000).to_dict()
-            save_result(codes, "evaluation.json", measured, {"labels": LABELS[name]})
+            measured = evaluate(codes, CLASSES[name], max_rows=6000).to_dict()
+            save_result(codes, "evaluation.json", measured, {"classes": CLASSES[name]})
 
 
 def train(run: Path, changed: dict, rows: np.ndarray, table: pd.DataFrame) -> None:
@@ -97,7 +97,7 @@ def train(run: Path, changed: dict, rows: np.ndarray, table: pd.DataFrame) -> No
 
 def figures(work: Path, name: str):
     """Yield (name, what it shows, figure)."""
-    run, by = work / name, LABELS[name]
+    run, by = work / name, CLASSES[name]
     codes = Codes.open(run, "years")
     groups = codes.column(by)
     a, b = pd.Series(groups).value_counts().index[:2]
@@ -244,7 +244,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("work", type=Path)
     parser.add_argument("--corpora", type=Path)
-    parser.add_argument("--only", nargs="*", default=list(LABELS))
+    parser.add_argument("--only", nargs="*", default=list(CLASSES))
     args = parser.parse_args()
     pictures = args.work / "pictures"
     pictures.mkdir(parents=True, exist_ok=True)
@@ -255,7 +255,7 @@ def main() -> None:
             make(args.work, name, args.corpora)
             draw(args.work, name, pictures)
     text = [HEAD]
-    for name in LABELS:
+    for name in CLASSES:
         if (pictures / f"{name}.json").exists():
             text += section(name, pictures, out)
     (DOCS / "gallery.md").write_text("\n".join(text), "utf-8")

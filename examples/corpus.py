@@ -18,7 +18,7 @@ table["length"] = table["text"].str.len()
 # %% [markdown]
 # ## Train, name, compare
 #
-# The vectors are there already, so that no encoder is needed. `run` does the rest; without an
+# The vectors are there already, so that no embedder is needed. `run` does the rest; without an
 # output folder nothing is left on disk.
 
 # %%

@@ -58,7 +58,7 @@ def make_run(run: Path, seed: int = 0, n_rows: int = 400) -> None:
     save_result(codes, "families.json", found.to_dict(), found.parameters)
     save_result(codes, "topics.parquet", topics(codes, 4).table, {"n": 4})
     measured = evaluate(codes, "group", ks=(1,)).to_dict()
-    save_result(codes, "evaluation.json", measured, {"labels": "group"})
+    save_result(codes, "evaluation.json", measured, {"classes": "group"})
     asked = {"verb": "contrast", "by": "group", "a": "A", "b": None}
     save_result(
         codes, contrast_name(asked), contrast(codes, "A", by="group").to_dict(), asked

@@ -22,7 +22,7 @@ def make_run(run, planted, *, model=True, texts=True, vectors=True, labels=True)
             "architecture": "standard",
             "d_in": d,
             "d_sae": m,
-            "metadata": {"encoder": None},
+            "metadata": {"embedder": None},
         }
         tensors = planted.directions.T.copy(), planted.directions.copy()
         weights = Weights(

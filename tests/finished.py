@@ -95,7 +95,7 @@ def finished_run(run):
     """Make the run; the strongest rows of feature 0 begin with HOSTILE, its name is hostile."""
     made = planted_corpus(n_rows=800, n_features=48, width=32)
     config = TrainConfig(
-        input_size=32, hidden_size=48, k=3, activation="topk", encoder="an encoder"
+        input_size=32, hidden_size=48, k=3, activation="topk", embedder="an embedder"
     )
     training_files(run, config)
     cfg = {"architecture": "topk", "d_in": 32, "d_sae": 48, "k": 3}
@@ -133,6 +133,6 @@ def finished_run(run):
     asked = {"verb": "contrast", "by": "group", "a": "A", "b": "B"}
     save_result(codes, contrast_name(asked), apart, asked)
     measured = evaluate(codes, "topics", ks=(1, 5)).to_dict()
-    save_result(codes, "evaluation.json", measured, {"labels": "topics"})
+    save_result(codes, "evaluation.json", measured, {"classes": "topics"})
     edits.rename(run, 0, HOSTILE[1])
     return run

@@ -87,8 +87,8 @@ def config(seed=0):
     return TrainConfig(**SIZES, eval_every=3, checkpoint_every=2, seed=seed)
 
 
-def embed_stub(texts, *, model, dtype):
-    return np.array([[len(text), text.count("a")] for text in texts], dtype)
+def embed_stub(texts):
+    return np.array([[len(text), text.count("a")] for text in texts])
 
 
 def train(run):
@@ -130,10 +130,11 @@ def command(*words):
 
 
 def embed(run):
-    import nanosae.text.embed
+    import nanosae.text.static
 
-    nanosae.text.embed.embed = embed_stub
-    command("embed", "RUN/texts.txt", "-o", "RUN/e.npy", "--model", "stub")(run)
+    nanosae.text.static.encode_static = embed_stub
+    words = ["embed", "RUN/texts.txt", "-o", "RUN/e.npy", "--embedder", "wordllama"]
+    command(*words)(run)
 
 
 def pipeline(run):

@@ -419,8 +419,8 @@ add(
     GRADIENTS,
     (
         "kernel: decoder bias gradient",
-        "grad_bias = grad.sum(0)",
-        "grad_bias = grad.mean(0)",
+        "returned, grad.sum(0), None",
+        "returned, grad.mean(0), None",
     ),
 )
 # ---- data
@@ -733,7 +733,7 @@ add(
     ),
     (
         "names: particles are part of names",
-        "if _has_loose_end(words.terms[term]):",
+        "if has_loose_end(words.terms[term]):",
         "if False:",
     ),
     ("names: any words are joined", "JOINED = 0.25", "JOINED = 0.0"),
@@ -941,9 +941,9 @@ add(
     "tests/sources/test_roles.py -k units_and_ranges",
     ("ranges: their low ends", "pc.add(low, high)", "pc.add(low, low)"),
     (
-        "durations: hours of 6 minutes",
-        "pc.multiply(first, 60)",
-        "pc.multiply(first, 6)",
+        "durations: two numbers are hours and minutes",
+        'r"0:\\1"',
+        'r"\\1:0"',
     ),
 )
 add(
@@ -1098,8 +1098,8 @@ add(
     ),
     (
         "evaluate: probe fitted on all rows",
-        "truth[:, label], rows.training)",
-        "truth[:, label], rows.training | True)",
+        "truth[:, class_], rows.training)",
+        "truth[:, class_], rows.training | True)",
     ),
     (
         "evaluate: F1 where p is above 0.6",
@@ -1113,8 +1113,8 @@ add(
     ),
     (
         "evaluate: not one to one",
-        "assigned, label = linear_sum_assignment(-scores.f1)",
-        "label = np.arange(scores.f1.shape[1])\n    assigned = scores.f1.argmax(0)",
+        "assigned, class_ = linear_sum_assignment(-scores.f1)",
+        "class_ = np.arange(scores.f1.shape[1])\n    assigned = scores.f1.argmax(0)",
     ),
     ("evaluate: AUC of the best F1", "np.nanargmax(scores.auc, 0)", "best"),
 )
@@ -1490,8 +1490,8 @@ add(
     ("lasso: rows that none leads", "value), False)", "value), True)"),
     (
         "selection: any feature",
-        "np.intersect1d(some, others, a",
-        "np.setxor1d(some, others, a",
+        "partial(np.intersect1d, a",
+        "partial(np.setxor1d, a",
     ),
 )
 add(

@@ -31,7 +31,7 @@ def save_model(run, directions, b_dec=None):
         "architecture": "standard",
         "d_in": d,
         "d_sae": m,
-        "metadata": {"encoder": None},
+        "metadata": {"embedder": None},
     }
     b_dec = np.zeros(d, np.float32) if b_dec is None else b_dec
     zero = np.zeros(m, np.float32)
@@ -47,7 +47,7 @@ def sae(directions, b_dec, bias=-0.2, architecture="standard", **tensors):
         "d_in": d,
         "d_sae": m,
         "k": 3,
-        "metadata": {"encoder": None},
+        "metadata": {"embedder": None},
     }
     b_enc = np.full(m, bias, np.float32)
     return Weights(directions.T.copy(), directions.copy(), b_dec, cfg, b_enc, **tensors)

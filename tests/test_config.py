@@ -77,7 +77,7 @@ def test_contradictions_are_refused_with_both_values(fields, words):
         ({"k": np.True_}, r"k=np.True_ must be a positive integer"),
         ({"lr": np.True_}, r"lr=np.True_ must be a positive number"),
         ({"lr": np.float32("nan")}, r"lr=np.float32\(nan\) must be a positive number"),
-        ({"encoder": np.bytes_(b"e")}, r"encoder=np.bytes_\(b'e'\) must be a string"),
+        ({"embedder": np.bytes_(b"e")}, r"embedder=np.bytes_\(b'e'\) must be a string"),
         ({"steps": np.datetime64("2020-01-01")}, "must be a positive integer"),
         ({"seed": -1}, "seed=-1 must be an integer from 0"),
         ({"seed": 2**32}, "seed=4294967296 must be an integer from 0"),
@@ -88,7 +88,7 @@ def test_contradictions_are_refused_with_both_values(fields, words):
             r"columns=\(1,\) must be a list, and each element a string",
         ),
         ({"matryoshka": (4, 8.0)}, "each element a positive integer"),
-        ({"encoder": 3}, "encoder=3 must be a string"),
+        ({"embedder": 3}, "embedder=3 must be a string"),
     ],
 )
 def test_values_of_another_type_or_choice_are_refused(fields, words):
@@ -111,7 +111,7 @@ def test_every_field_is_checked():
         ("epochs", np.int32(2), 2.0),
         ("skip", np.True_, True),
         ("nested", np.False_, False),
-        ("encoder", np.str_("minilm"), "minilm"),
+        ("embedder", np.str_("minilm"), "minilm"),
         ("activation", np.str_("topk"), "topk"),
     ],
 )
@@ -162,7 +162,7 @@ def test_everything_derived_is_filled_in():
         1,
         0.0,
     )
-    assert missing == {"l1_coefficient", "matryoshka", "columns", "encoder", "wandb"}
+    assert missing == {"l1_coefficient", "matryoshka", "columns", "embedder", "wandb"}
 
 
 def test_steps_follow_from_epochs_or_their_cap():

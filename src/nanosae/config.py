@@ -83,9 +83,9 @@ class TrainConfig(CheckedFields):
         buffer_bytes: Memory for training rows. Data that takes more as float32 is streamed through
             two buffers of a quarter of it each.
         columns: Names of the vector columns, if they cannot be detected.
-        encoder: Name of the model that made the embeddings; stored with the SAE for text queries.
+        embedder: Name of the model that made the embeddings; stored with the SAE for text queries.
         prompt: Prefix of the embedded texts, such as "passage: "; stored likewise.
-        query_prompt: Prefix of text queries for the encoder, such as "query: "; stored likewise.
+        query_prompt: Prefix of text queries for the embedder, such as "query: "; stored likewise.
         checkpoint_every: Steps between checkpoints.
         log_every: Steps between lines of metrics.
         eval_every: Steps between held-out evaluations; by default a fortieth of the run.
@@ -133,7 +133,7 @@ class TrainConfig(CheckedFields):
     heldout_share: Share = 0.05
     buffer_bytes: PositiveInt = 2**30
     columns: tuple[str, ...] | None = None
-    encoder: str | None = None
+    embedder: str | None = None
     prompt: str = ""
     query_prompt: str = ""
     checkpoint_every: PositiveInt = 500
@@ -303,7 +303,7 @@ class ResolvedConfig(CheckedFields):
     heldout_share: Share
     buffer_bytes: PositiveInt
     columns: tuple[str, ...] | None
-    encoder: str | None
+    embedder: str | None
     prompt: str
     query_prompt: str
     checkpoint_every: PositiveInt

@@ -6,10 +6,10 @@ import pytest
 
 from nanosae.analysis.columns import (
     as_numbers,
+    class_matrix,
     column_to_compare,
     is_grouping,
     is_missing,
-    label_matrix,
 )
 from nanosae.cli import main
 from nanosae.codes import write_codes
@@ -18,7 +18,7 @@ from nanosae.sources.roles import column_roles
 
 
 def test_label_cells_hold_several_labels():
-    names, matrix = label_matrix(np.array(["b|a", None, "a", "", "a|a"], dtype=object))
+    names, matrix = class_matrix(np.array(["b|a", None, "a", "", "a|a"], dtype=object))
     assert names == ["a", "b"]
     assert matrix.toarray().tolist() == [[1, 1], [0, 0], [1, 0], [0, 0], [1, 0]]
 
@@ -26,7 +26,7 @@ def test_label_cells_hold_several_labels():
 def test_lists_of_labels_are_labels():
     values = np.empty(4, dtype=object)
     values[:] = [["a", "b"], [], ["b", None], np.array(["a"], dtype=object)]
-    names, matrix = label_matrix(values)
+    names, matrix = class_matrix(values)
     assert names == ["a", "b"]
     assert matrix.toarray().tolist() == [[1, 1], [0, 0], [0, 1], [1, 0]]
     assert is_missing(values).tolist() == [False, True, False, False]
@@ -46,7 +46,7 @@ def test_cells_that_pandas_calls_missing_are_empty(dtype):
     given = pd.Series([1, None, 0, 1], dtype="Int64").astype(dtype)
     cells = np.asarray(given, dtype=object)
     assert is_missing(cells).tolist() == [False, True, False, False]
-    names, matrix = label_matrix(cells)
+    names, matrix = class_matrix(cells)
     assert len(names) == 2
     assert matrix.toarray().sum(axis=1).tolist() == [1, 0, 1, 1]
 
@@ -55,7 +55,7 @@ def test_cells_that_pandas_calls_missing_are_empty(dtype):
 def test_dates_are_labels_as_they_are_written_whatever_their_unit(unit):
     dates = np.array(["2024-05-31", "NaT", "2024-06-01"], f"M8[{unit}]")
     assert is_missing(dates).tolist() == [False, True, False]
-    names, matrix = label_matrix(dates)
+    names, matrix = class_matrix(dates)
     assert names == ["2024-05-31 00:00:00", "2024-06-01 00:00:00"]
     assert matrix.toarray().tolist() == [[1, 0], [0, 0], [0, 1]]
 
@@ -117,4 +117,4 @@ def test_a_suggested_comparison_makes_sense_or_is_left_out(tmp_path, capsys):
         assert main(["report", str(run)]) == 0
         page = (run / "report.html").read_text("utf-8")
         assert "--by id" not in page
-        assert "--labels id" not in page
+        assert "--classes id" not in page

@@ -196,7 +196,7 @@ def test_a_split_is_a_function_of_its_seed(codes):
 
 def test_a_corpus_that_cannot_be_split_says_so(tmp_path):
     codes = corpus(tmp_path / "c", np.ones((4, 1)), ["same"] * 4)
-    with pytest.raises(ValueError, match=r"share=0.5 of 4 rows in 1 duplicate groups"):
+    with pytest.raises(ValueError, match=r"out 0.5 of 4 rows in 1 duplicate groups"):
         split(codes)
 
 

@@ -79,7 +79,10 @@ def test_a_mistake_is_an_error_line_and_exit_code_2(
         ("label run --max-calls 9", "--max-calls has no effect without --llm."),
         ("label run --llm --embedder wordllama", "--embedder has no effect with --llm"),
         ("evaluate run --layer layers.1", "--layer has no effect without --model."),
-        ("evaluate run --model gpt2 --labels a", "--labels has no effect with --model"),
+        (
+            "evaluate run --model gpt2 --classes a",
+            "--classes has no effect with --model",
+        ),
         ("export run -o a.csv --collection x", "--collection has no effect without"),
         ("export run -o a.sql --to pgvector --formulas", "--formulas has no effect"),
         ("run a.csv -o run --price 1", "--price has no effect without --dry-run."),

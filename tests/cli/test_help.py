@@ -35,6 +35,8 @@ def test_every_verb_explains_itself_in_english(verb, capsys):
     )
     shown_words = " ".join(shown.replace("│", " ").split())
     assert sentence.replace("`", "") in shown_words
+    for placeholder in ("ARGS", "STR|PATH", "DICT["):  # of the library, not ours
+        assert placeholder not in shown
 
 
 def test_every_parameter_has_a_help_text():

@@ -106,9 +106,9 @@ def test_objects_of_results_have_the_keys_that_are_documented(
     calls = {
         "contrast": ["contrast", run, "--by", "side"],
         "explain": ["explain", run, "--target", "number"],
-        "over-time": ["over-time", run, "--column", "day"],
+        "over-time": ["over-time", run, "--time", "day"],
         "families": ["families", run],
-        "evaluate": ["evaluate", run, "--labels", "side"],
+        "evaluate": ["evaluate", run, "--classes", "side"],
         "describe --feature": ["describe", run, "--feature", "0"],
     }
     for command, words in calls.items():

@@ -42,8 +42,8 @@ def test_without_flags_everything_is_left_to_the_config():
         ("--skip", "skip", True),
         ("--no-skip", "skip", False),
         ("--no-tensorboard", "tensorboard", False),
-        ("--encoder a,b", "encoder", "a,b"),
-        ("--encoder=a,b", "encoder", "a,b"),
+        ("--embedder a,b", "embedder", "a,b"),
+        ("--embedder=a,b", "embedder", "a,b"),
         ("--wandb a,b", "wandb", "a,b"),
         ("--device cuda:1", "device", "cuda:1"),
         ("--columns a b", "columns", ("a", "b")),
@@ -61,13 +61,13 @@ def test_a_flag_sets_its_field_and_nothing_else(words, field, value):
 
 
 def test_lists_of_numbers_and_choices_make_every_combination():
-    made = configs("--k 16,32,64 --seed=0,1 --activation topk,batchtopk --encoder a,b")
+    made = configs("--k 16,32,64 --seed=0,1 --activation topk,batchtopk --embedder a,b")
     assert len(made) == 12
     found = {(c.k, c.seed, c.activation) for c in made}
     assert found == {
         (k, s, a) for k in (16, 32, 64) for s in (0, 1) for a in ("topk", "batchtopk")
     }
-    assert {c.encoder for c in made} == {"a,b"}
+    assert {c.embedder for c in made} == {"a,b"}
 
 
 def test_every_number_and_choice_takes_a_list_and_nothing_else_does():
@@ -93,7 +93,7 @@ def test_every_number_and_choice_takes_a_list_and_nothing_else_does():
         "precision",
         "warmup",
     }
-    assert not lists & {"encoder", "wandb", "columns", "matryoshka", "device"}
+    assert not lists & {"embedder", "wandb", "columns", "matryoshka", "device"}
 
 
 @pytest.mark.parametrize("spelling", ["--config {}", "--config={}"])
@@ -103,13 +103,13 @@ def test_a_file_fills_what_no_flag_sets(tmp_path, spelling):
         "hidden_size": 24,
         "k": 2,
         "matryoshka": [8, 24],
-        "encoder": "a,b",
+        "embedder": "a,b",
         "steps": None,
     }
     path.write_text(json.dumps(settings))
     made = configs(f"{spelling.format(path)} --k 5,6 --seed 1")
     assert [(c.k, c.seed, c.hidden_size) for c in made] == [(5, 1, 24), (6, 1, 24)]
-    assert {(c.matryoshka, c.encoder, c.steps) for c in made} == {
+    assert {(c.matryoshka, c.embedder, c.steps) for c in made} == {
         ((8, 24), "a,b", None)
     }
 

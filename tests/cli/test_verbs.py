@@ -96,10 +96,10 @@ def test_a_text_column_of_another_name_must_not_meet_one_called_text(
     assert main(["train", data, "-o", run, *flags]) == 0
     both = {"text": ["a title"] * 200, "body": ["a body"] * 200}
     pd.DataFrame(both).to_parquet(texts)
-    assert main(["encode", run, data, "--texts", texts, "--text-column", "body"]) == 2
+    assert main(["encode", run, data, "--texts", texts, "--text", "body"]) == 2
     assert "'body' cannot be renamed to 'text'" in capsys.readouterr().err
     pd.DataFrame({"body": both["body"]}).to_parquet(texts)
-    assert main(["encode", run, data, "--texts", texts, "--text-column", "body"]) == 0
+    assert main(["encode", run, data, "--texts", texts, "--text", "body"]) == 0
     assert Codes.open(run).texts([0]).tolist() == ["a body"]
 
 

@@ -176,7 +176,7 @@ def test_a_number_of_the_code_is_the_one_in_the_page(page, words, number):
 def test_the_numbers_in_words_are_those_of_the_code():
     assert labels.MOST_ROWS == statistics_of_features.MOST_TEXTS  # named together
     assert default(label, "min_texts") == 5  # metrics.md: fewer than five texts
-    assert default(label, "share") == 1 / 3  # metrics.md: the other third
+    assert default(label, "heldout_share") == 1 / 3  # metrics.md: the other third
     assert labels.TOP_ROWS == 10  # metrics.md: of the ten texts
     assert scoring.SURE_SHARE == 1 / 5  # metrics.md: fewer than a fifth of the ten
     assert defaults.noise(14_999) > defaults.noise(15_000) == 0  # recipes.md

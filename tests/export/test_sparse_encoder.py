@@ -17,7 +17,7 @@ pytestmark = pytest.mark.filterwarnings("default")
 TEXTS = ["dog cat", "tree", "river tree dog", "cat river"]
 
 
-def dense_encoder():
+def dense_embedder():
     from sentence_transformers import models as modules
 
     words = {"[UNK]": 0, "dog": 1, "cat": 2, "tree": 3, "river": 4}
@@ -31,13 +31,13 @@ def dense_encoder():
 def test_texts_are_read_with_the_prompts_of_the_run(tmp_path):
     from nanosae.export.sparse_encoder import sparse_encoder
 
-    p, dense = formulas.parameters(), dense_encoder()
+    p, dense = formulas.parameters(), dense_embedder()
     cfg = {"architecture": "jumprelu"}
     written.sae_lens(tmp_path / "sae", cfg, written.sae_lens_tensors(p, "jumprelu"))
     sae = SAEModel.load(tmp_path / "sae")
     dense.prompts = {"query": "cat "}
     own = sparse_encoder(tmp_path / "sae", dense)
-    assert own.prompts["query"] == "cat "  # the encoder's, where the run has none
+    assert own.prompts["query"] == "cat "  # the embedder's, where the run has none
     sae.cfg["metadata"] = {"prompt": "dog ", "query_prompt": "tree "}
     sae.save(tmp_path / "prompted")
     sparse_encoder(tmp_path / "prompted", dense).save(str(tmp_path / "out"))
@@ -56,7 +56,7 @@ def test_texts_are_read_with_the_prompts_of_the_run(tmp_path):
 def test_the_library_saves_and_loads_features_and_their_names(kind, tmp_path):
     from nanosae.export.sparse_encoder import FeatureEncoder, SAEFeatures
 
-    p, dense = formulas.parameters(), dense_encoder()
+    p, dense = formulas.parameters(), dense_embedder()
     cfg = {"architecture": kind, "k": 3}
     written.sae_lens(tmp_path / "sae", cfg, written.sae_lens_tensors(p, kind))
     names = {3: "animals", 5: "water"}

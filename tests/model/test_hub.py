@@ -83,7 +83,7 @@ def test_refusals_of_the_hub_are_named(server, tmp_path):
 
 def test_a_card_says_what_on_what_and_how_to_use_it(tmp_path):
     config = {"input_size": 384, "hidden_size": 4096, "activation": "topk", "k": 32}
-    config |= {"encoder": "all-MiniLM-L6-v2\n# not a heading", "columns": None}
+    config |= {"embedder": "all-MiniLM-L6-v2\n# not a heading", "columns": None}
     card = model_card(config, "me/sae", METRICS)
     assert "# me/sae\n\nA sparse autoencoder, 384 → 4,096." in card
     assert "- Trained on embeddings of: all-MiniLM-L6-v2 # not a heading\n" in card

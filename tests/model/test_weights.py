@@ -43,7 +43,7 @@ def save_model(folder, architecture, *, n=6, m=11, k=3, seed=0, **cfg):
     facts |= {"k": k} if architecture == "topk" else {}
     facts |= {
         "normalize_activations": "none",
-        "metadata": {"k": k, "encoder": None},
+        "metadata": {"k": k, "embedder": None},
     } | cfg
     (folder / "cfg.json").write_text(json.dumps(facts))
     return arrays
@@ -186,7 +186,7 @@ def test_edges_no_rows_one_row_and_a_memory_map(tmp_path, x):
     again = model.encode(x.astype(np.float16).astype(np.float32))
     assert_agree(mapped, again, decisions_of(model, x.astype(np.float16)))
     assert model.decode(sp.csr_array((0, 11))).shape == (0, 6)
-    assert model.metadata["encoder"] is None
+    assert model.metadata["embedder"] is None
     assert (model.input_size, model.hidden_size) == (6, 11)
 
 

@@ -46,7 +46,7 @@ STAGES = (
 )
 
 
-class Encoder:
+class Embedder:
     """Texts by the words in them."""
 
     def __init__(self):
@@ -84,7 +84,7 @@ def reviews(n=400):
 def run(data, folder, lines=None, **more):
     lines = [] if lines is None else lines
     options = {
-        "embedder": Encoder(),
+        "embedder": Embedder(),
         "config": CONFIG,
         "n_topics": 4,
         "progress": False,
@@ -163,10 +163,10 @@ def test_rows_can_be_found_again_in_the_frame(tmp_path):
         analysis.explain("stars").to_dict()
     )
     plain = frame.reset_index(drop=True)
-    plan = make_plan(plain, embedder=Encoder())
+    plan = make_plan(plain, embedder=Embedder())
     numbers = plan.table["index"].to_pylist()
     assert numbers == plain.index[plain["review"].fillna("").str.strip() != ""].tolist()
-    whole = make_plan(reviews(), embedder=Encoder())
+    whole = make_plan(reviews(), embedder=Embedder())
     assert "index" not in whole.table.column_names
 
 
@@ -220,12 +220,12 @@ def test_topics_are_cut_into_another_number(finished):
 def test_texts_written_as_html_are_planned_as_plain_ones():
     plain = reviews()["review"].tolist()
     texts = [f"<div>Dear,</div><p><b>{text}</b></p>" for text in plain]
-    plan = make_plan({"mail": texts}, embedder=Encoder())
+    plan = make_plan({"mail": texts}, embedder=Embedder())
     assert plan.table["text"].to_pylist() == [f"Dear,\n{text}" for text in plain]
     assert "The texts are HTML: tags and quoted replies were removed." in plan.notes
 
 
-def test_encoders_for_english_are_noted_beside_other_languages():
+def test_embedders_for_english_are_noted_beside_other_languages():
     english = [f"{text}, é" for text in reviews()["review"].tolist()]
     german = [f"Die Größe {chr(97 + i % 26)} passt gut dafür." for i in range(60)]
 
@@ -233,7 +233,7 @@ def test_encoders_for_english_are_noted_beside_other_languages():
         return make_plan(texts, embedder=embedder).notes
 
     assert notes(english, "wordllama") == []
-    assert notes(german, Encoder()) == []
+    assert notes(german, Embedder()) == []
     (note,) = notes(german, "wordllama")
     assert "do not seem to be English, but wordllama was trained on English" in note
 
@@ -254,9 +254,9 @@ def test_texts_that_are_all_the_same_are_refused_before_anything_is_done():
     with pytest.raises(
         DataError, match=r"only 1 of the .* texts are distinct; at least 10"
     ):
-        make_plan(texts, embedder=Encoder())
+        make_plan(texts, embedder=Embedder())
     kinds = [f"{text} {'x' * (i % 10 + 1)}" for i, text in enumerate(texts)]
-    assert make_plan(kinds, embedder=Encoder()).has_texts
+    assert make_plan(kinds, embedder=Embedder()).has_texts
 
 
 @pytest.mark.parametrize("given", [5, [1, 2], object()])
@@ -267,8 +267,8 @@ def test_what_holds_no_texts_is_refused(given):
 
 def test_a_series_of_texts_and_single_names_are_taken():
     table = reviews()
-    assert make_plan(table["review"], embedder=Encoder()).has_texts
-    plan = make_plan(table, by="place", time="day", target="stars", embedder=Encoder())
+    assert make_plan(table["review"], embedder=Embedder()).has_texts
+    plan = make_plan(table, by="place", time="day", target="stars", embedder=Embedder())
     assert (plan.groups, plan.times, plan.numbers) == (["place"], ["day"], ["stars"])
 
 
@@ -303,9 +303,9 @@ def test_a_second_call_does_nothing_and_a_change_only_what_depends_on_it(
 
 
 def test_labels_that_differ_in_every_row_withhold_no_report(finished):
-    analysis, lines = run(finished[0], finished[1], labels="day")
+    analysis, lines = run(finished[0], finished[1], classes="day")
     (told,) = [line for line in lines if line.startswith("evaluate")]
-    assert "skipped day: none of 400 labels" in told
+    assert "skipped day: none of 400 classes" in told
     assert any(line.startswith("report") for line in lines)
     assert analysis.report().exists()
 
@@ -314,7 +314,7 @@ def test_labels_that_differ_in_every_row_withhold_no_report(finished):
 def evaluated(finished, tmp_path_factory):
     """Every stage there is, never interrupted."""
     folder = tmp_path_factory.mktemp("evaluated") / "run"
-    run(finished[0], folder, labels="place")
+    run(finished[0], folder, classes="place")
     return folder
 
 
@@ -347,10 +347,10 @@ def test_killed_before_each_stage_in_turn_it_goes_on_there(
         lines = []
         interrupted(stage, "before", monkeypatch)
         with pytest.raises(KeyboardInterrupt):
-            run(finished[0], tmp_path / "run", lines, labels="place")
+            run(finished[0], tmp_path / "run", lines, classes="place")
         monkeypatch.undo()
         assert up_to_date(lines) == list(STAGES[: max(number - 1, 0)])
-    _, lines = run(finished[0], tmp_path / "run", labels="place")
+    _, lines = run(finished[0], tmp_path / "run", classes="place")
     assert up_to_date(lines) == list(STAGES[:-1])
     assert results(tmp_path / "run") == results(evaluated)
 
@@ -362,9 +362,9 @@ def test_killed_at_the_end_of_a_stage_it_goes_on_there(
 ):
     interrupted(stage, "after", monkeypatch)
     with pytest.raises(KeyboardInterrupt):
-        run(finished[0], tmp_path / "run", labels="place")
+        run(finished[0], tmp_path / "run", classes="place")
     monkeypatch.undo()
-    _, lines = run(finished[0], tmp_path / "run", labels="place")
+    _, lines = run(finished[0], tmp_path / "run", classes="place")
     assert up_to_date(lines) == list(STAGES[: STAGES.index(stage)])
     assert results(tmp_path / "run") == results(evaluated)
 
@@ -388,7 +388,7 @@ def test_killed_while_it_trains_it_goes_on_at_the_last_checkpoint(
         original(*arguments)
 
     monkeypatch.setattr(loop, "take_step", take_step)
-    options = {"labels": "place", "config": replace(CONFIG, checkpoint_every=10)}
+    options = {"classes": "place", "config": replace(CONFIG, checkpoint_every=10)}
     with pytest.raises(KeyboardInterrupt):
         run(finished[0], tmp_path / "run", **options)
     run(finished[0], tmp_path / "run", **options)
@@ -415,15 +415,15 @@ def test_added_texts_cost_only_themselves(finished, tmp_path):
     table = reviews()
     run(table, tmp_path / "run")
     more = pd.concat([table, reviews(410).tail(10)], ignore_index=True)
-    encoder = Encoder()
-    analysis, _ = run(more, tmp_path / "run", embedder=encoder)
-    assert encoder.n_texts == 10
+    embedder = Embedder()
+    analysis, _ = run(more, tmp_path / "run", embedder=embedder)
+    assert embedder.n_texts == 10
     assert analysis.codes.n_rows == 410
 
 
 def test_given_vectors_need_no_embedder(tmp_path):
     table = reviews(200)
-    rows = Encoder().encode(table["review"].tolist())
+    rows = Embedder().encode(table["review"].tolist())
     analysis, lines = run(table, tmp_path / "run", vectors=rows, embedder=None)
     assert analysis.codes.n_rows == 200
     assert not any(line.startswith("embed ") for line in lines)
@@ -438,7 +438,7 @@ def test_the_prompts_are_kept_with_the_model(tmp_path):
         reviews(120), tmp_path / "run", prompt="passage: ", query_prompt="query: "
     )
     metadata = analysis.codes.weights().metadata
-    assert metadata["encoder"] == "Encoder"
+    assert metadata["embedder"] == "Embedder"
     assert metadata["prompt"] == "passage: "
     assert metadata["query_prompt"] == "query: "
 
@@ -457,7 +457,7 @@ def test_html_among_other_texts_and_placeholders_are_noted():
         :20
     ].astype(str)
     table.loc[20:22, "review"] = ["N/A", "", "-"]
-    plan = make_plan(table, embedder=Encoder())
+    plan = make_plan(table, embedder=Embedder())
     assert plan.table["text"][3].as_py() == "A text on the sea,\nno 3"
     assert len(plan.table) == 397
     for note in (

@@ -10,7 +10,7 @@ from nanosae.runs.embeddings import Embeddings
 TEXTS = [f"text {i}" for i in range(50)]
 
 
-class Encoder:
+class Embedder:
     """Count calls; a text's row says which text it is."""
 
     def __init__(self, die_after=None):
@@ -27,39 +27,39 @@ def expected(texts):
     return np.array([[hash(text) % 1000, len(text)] for text in texts], np.float16)
 
 
-def embed(folder, texts, encoder, name="model"):
+def embed(folder, texts, embedder, name="model"):
     store = Embeddings(folder, name)
-    store.add(texts, encoder, advance=lambda share: None)
+    store.add(texts, embedder, advance=lambda share: None)
     return store
 
 
 def test_rows_come_in_the_order_of_the_texts(tmp_path):
-    store = embed(tmp_path / "e", TEXTS[::-1] + TEXTS[:3], Encoder())
+    store = embed(tmp_path / "e", TEXTS[::-1] + TEXTS[:3], Embedder())
     np.testing.assert_array_equal(store.rows(TEXTS), expected(TEXTS))
     path = store.keep(TEXTS)
     np.testing.assert_array_equal(np.load(path), expected(TEXTS))
     assert sorted(p.name for p in path.parent.iterdir()) == [
-        "encoder.json",
+        "embedder.json",
         "keys.npy",
         "rows.npy",
     ]
 
 
 def test_added_texts_cost_only_themselves(tmp_path):
-    embed(tmp_path / "e", TEXTS, Encoder()).keep(TEXTS)
-    encoder = Encoder()
+    embed(tmp_path / "e", TEXTS, Embedder()).keep(TEXTS)
+    embedder = Embedder()
     more = ["new", *TEXTS, "newer"]
-    store = embed(tmp_path / "e", more, encoder)
-    assert sorted(encoder.texts) == ["new", "newer"]
+    store = embed(tmp_path / "e", more, embedder)
+    assert sorted(embedder.texts) == ["new", "newer"]
     np.testing.assert_array_equal(store.rows(more), expected(more))
 
 
 def test_a_killed_command_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "BLOCK", 8)
-    first = Encoder(die_after=20)
+    first = Embedder(die_after=20)
     with pytest.raises(KeyboardInterrupt):
         embed(tmp_path / "e", TEXTS, first)
-    second = Encoder()
+    second = Embedder()
     store = embed(tmp_path / "e", TEXTS, second)
     assert len(first.texts) == 24
     assert not set(first.texts) & set(second.texts)
@@ -67,22 +67,22 @@ def test_a_killed_command_goes_on(tmp_path, monkeypatch):
 
 
 def test_rows_without_keys_are_embedded_again(tmp_path):
-    embed(tmp_path / "e", TEXTS, Encoder())
+    embed(tmp_path / "e", TEXTS, Embedder())
     (tmp_path / "e" / "00000.keys.npy").unlink()
-    encoder = Encoder()
-    embed(tmp_path / "e", TEXTS, encoder)
-    assert len(encoder.texts) == len(TEXTS)
+    embedder = Embedder()
+    embed(tmp_path / "e", TEXTS, embedder)
+    assert len(embedder.texts) == len(TEXTS)
 
 
-def test_another_encoder_starts_anew(tmp_path):
-    embed(tmp_path / "e", TEXTS, Encoder()).keep(TEXTS)
-    encoder = Encoder()
-    embed(tmp_path / "e", TEXTS, encoder, name="another")
-    assert len(encoder.texts) == len(TEXTS)
+def test_another_embedder_starts_anew(tmp_path):
+    embed(tmp_path / "e", TEXTS, Embedder()).keep(TEXTS)
+    embedder = Embedder()
+    embed(tmp_path / "e", TEXTS, embedder, name="another")
+    assert len(embedder.texts) == len(TEXTS)
 
 
 def test_damaged_rows_are_named(tmp_path):
-    embed(tmp_path / "e", TEXTS, Encoder()).keep(TEXTS)
+    embed(tmp_path / "e", TEXTS, Embedder()).keep(TEXTS)
     path = tmp_path / "e" / "rows.npy"
     path.write_bytes(path.read_bytes()[:60])
     with pytest.raises(
@@ -104,20 +104,20 @@ def test_values_that_float16_cannot_hold_are_refused(tmp_path):
 
 def test_surrogates_are_texts(tmp_path):
     texts = ["half \ud83d", "half", "\ud83d"]
-    store = embed(tmp_path / "e", texts, Encoder())
+    store = embed(tmp_path / "e", texts, Embedder())
     assert store.rows(texts).shape == (3, 2)
 
 
 def test_rows_of_another_width_are_not_mixed_in(tmp_path):
-    embed(tmp_path / "e", TEXTS[:3], Encoder())
+    embed(tmp_path / "e", TEXTS[:3], Embedder())
     with pytest.raises(DataError, match=r"width 5; those in .* have 2\. Delete"):
         embed(tmp_path / "e", TEXTS, lambda texts: np.ones((len(texts), 5)))
-    store = embed(tmp_path / "e", TEXTS, Encoder())
+    store = embed(tmp_path / "e", TEXTS, Embedder())
     np.testing.assert_array_equal(store.rows(TEXTS), expected(TEXTS))
 
 
-def test_asking_for_another_encoder_s_rows_deletes_none(tmp_path):
-    embed(tmp_path / "e", TEXTS, Encoder()).keep(TEXTS)
+def test_asking_for_another_embedder_s_rows_deletes_none(tmp_path):
+    embed(tmp_path / "e", TEXTS, Embedder()).keep(TEXTS)
     assert Embeddings(tmp_path / "e", "another").missing(TEXTS) == TEXTS
     assert Embeddings(tmp_path / "e", "model").missing(TEXTS) == []
 
@@ -125,7 +125,7 @@ def test_asking_for_another_encoder_s_rows_deletes_none(tmp_path):
 def test_two_commands_do_not_mix_their_rows(tmp_path):
     def encode(texts):
         with pytest.raises(BusyError, match="is being written by process"):
-            embed(tmp_path / "e", ["other"], Encoder())
+            embed(tmp_path / "e", ["other"], Embedder())
         return expected(texts)
 
     store = embed(tmp_path / "e", TEXTS, encode)

@@ -64,7 +64,7 @@ def opened(run, name="default"):
 
 
 FAMILIES = {"format": 1, "families": [], "edges": [], "stats": {}, "parameters": {}}
-EVALUATION = {"table": [], "labels": [], "about": {}}
+EVALUATION = {"table": [], "classes": [], "about": {}}
 
 
 def labels(prefix):
@@ -76,7 +76,7 @@ def labels(prefix):
 def test_a_result_is_fresh_until_its_codes_or_their_model_change(run):
     codes = opened(run)
     measured = EVALUATION | {"table": [1, float("nan")]}
-    save_result(codes, "evaluation.json", measured, {"labels": "g"})
+    save_result(codes, "evaluation.json", measured, {"classes": "g"})
     save_result(codes, "topics.parquet", pd.DataFrame({"Topic": [0, 1]}), {"n": 2})
     for name in ("evaluation.json", "topics.parquet"):
         result = load_result(run, name)

@@ -177,8 +177,8 @@ def test_from_texts_to_features_with_tokens_in_context(llama, tmp_path, capsys):
     lines = [json.dumps({"id": i, "body": text}) for i, text in enumerate(texts)]
     (tmp_path / "texts.jsonl").write_text("\n".join(lines))
     source, out, trained = (str(tmp_path / x) for x in ("texts.jsonl", "acts", "run"))
-    named = [source, "--text-column", "body"]
-    flags = ["--layer", "layers.0", "layers.1", "-o", out]
+    named = [source, "--text", "body"]
+    flags = ["--layers", "layers.0", "layers.1", "-o", out]
     assert main(["activations", str(tmp_path / "model"), *named, *flags]) == 0
     said = capsys.readouterr().out
     assert f"nanosae train {out}/layers.0 -o RUN" in said
@@ -260,7 +260,7 @@ def test_the_command_line_takes_all_options(llama, tmp_path):
     words = [
         str(tmp_path / "model"),
         str(tmp_path / "texts.txt"),
-        "--layer",
+        "--layers",
         "layers.1",
     ]
     flags = ["--no-bos", "--special-tokens", "--max-norm", "inf", "--max-length", "9"]
@@ -294,8 +294,8 @@ def test_chats_packed_and_layers_side_by_side_on_the_command_line(
     (tmp_path / "chats.jsonl").write_text("\n".join(lines))
     out, trained = tmp_path / "acts", tmp_path / "run"
     words = ["activations", str(tmp_path / "model"), str(tmp_path / "chats.jsonl")]
-    words += ["--text-column", "messages", "--chat", "--pack", "--concat"]
-    words += ["--layer", "layers.0", "layers.1", "--max-length", "12", "-o", str(out)]
+    words += ["--text", "messages", "--chat", "--pack", "--concat"]
+    words += ["--layers", "layers.0", "layers.1", "--max-length", "12", "-o", str(out)]
     assert main(words) == 0
     assert f"nanosae train {out}/layers.0+layers.1 -o RUN" in capsys.readouterr().out
     rows, table = shards(out, "layers.0+layers.1")

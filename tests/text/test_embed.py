@@ -12,7 +12,7 @@ import pytest
 
 from nanosae.cli import main
 from nanosae.codes import Codes
-from nanosae.text.embed import _load_encoder, embed
+from nanosae.text.embed import _load_embedder, embed
 
 pytest.importorskip("sentence_transformers", reason="needs the extra embed")
 import torch
@@ -45,20 +45,22 @@ def alone(texts):
 
 def test_rows_are_the_model_s_whatever_the_batch(tiny):
     texts = [*texts_of(60), "", "old tree"]
-    rows = embed(texts, model=tiny)
+    rows = embed(texts, embedder=tiny)
     assert rows.dtype == np.float32
     np.testing.assert_allclose(rows, alone(texts), atol=1e-5)
     assert np.abs(rows - alone(texts[::-1])).max() > 0.1  # the check can fail
-    np.testing.assert_array_equal(embed(texts, model=tiny), rows)
-    np.testing.assert_allclose(embed(texts, model=tiny, batch_size=7), rows, atol=1e-5)
-    half = embed(np.array(texts, dtype=object), model=tiny, dtype="float16")
+    np.testing.assert_array_equal(embed(texts, embedder=tiny), rows)
+    np.testing.assert_allclose(
+        embed(texts, embedder=tiny, batch_size=7), rows, atol=1e-5
+    )
+    half = embed(np.array(texts, dtype=object), embedder=tiny, dtype="float16")
     np.testing.assert_array_equal(half, rows.astype(np.float16))
 
 
 def test_many_texts_are_embedded_in_parts(tiny, monkeypatch):
     texts = texts_of(50)
     monkeypatch.setattr("nanosae.text.embed.BLOCK_TEXTS", 16)
-    np.testing.assert_allclose(embed(texts, model=tiny), alone(texts), atol=1e-5)
+    np.testing.assert_allclose(embed(texts, embedder=tiny), alone(texts), atol=1e-5)
 
 
 def test_mistakes_are_named(monkeypatch):
@@ -69,8 +71,8 @@ def test_mistakes_are_named(monkeypatch):
     with pytest.raises(ValueError, match="There are no texts to embed"):
         embed([])
     with pytest.raises(OSError, match="cannot load no/such-model: "):
-        embed(["a"], model="no/such-model")
-    _load_encoder.cache_clear()
+        embed(["a"], embedder="no/such-model")
+    _load_embedder.cache_clear()
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     with pytest.raises(ImportError, match=r'pip install "nanosae\[embed\]"'):
         embed(["a"])
@@ -103,7 +105,7 @@ FORMS = {
 def test_from_a_file_of_texts_to_codes(form, tiny, tmp_path, capsys):
     source, run = tmp_path / f"texts.{form}", str(tmp_path / "run")
     FORMS[form](source)
-    column = ["--text-column", "body"]
+    column = ["--text", "body"]
     assert (
         main(
             [
@@ -111,7 +113,7 @@ def test_from_a_file_of_texts_to_codes(form, tiny, tmp_path, capsys):
                 str(source),
                 "-o",
                 str(tmp_path / "e.npy"),
-                "--model",
+                "--embedder",
                 tiny,
                 *column,
             ]
@@ -132,12 +134,12 @@ def test_from_a_file_of_texts_to_codes(form, tiny, tmp_path, capsys):
         else codes.column("number").tolist() == [*range(n)]
     )
     np.testing.assert_array_equal(
-        codes.vectors(), embed(texts, model=tiny).astype(np.float16)
+        codes.vectors(), embed(texts, embedder=tiny).astype(np.float16)
     )
-    # the run knows its encoder, but a path is loaded only if the user gives it
+    # the run knows its embedder, but a path is loaded only if the user gives it
     assert main(["search", run, "old tree", "-n", "3"]) == 0
     said = capsys.readouterr().out
-    assert f"the encoder {tiny} could not be loaded" in said
+    assert f"the embedder {tiny} could not be loaded" in said
     assert main(["search", run, "old tree", "-n", "20", "--embedder", tiny]) == 0
     said = capsys.readouterr().out
     assert f"rows like the text, encoded by {tiny}" in said
@@ -154,9 +156,9 @@ def test_mistakes_on_the_command_line_are_one_line(tiny, tmp_path, capfd):
     for arguments, words in (
         ([str(tmp_path / "gone.txt"), "-o", output], "gone.txt does not exist"),
         ([str(texts), "-o", output], "no column 'text'; there are body, number"),
-        ([str(texts), "-o", str(tmp_path / "e"), "--text-column", "body"], "Name it"),
+        ([str(texts), "-o", str(tmp_path / "e"), "--text", "body"], "Name it"),
         (
-            [str(texts), "-o", output, "--text-column", "number"],
+            [str(texts), "-o", output, "--text", "number"],
             "Text 0 (0-based) is 0; 150 of",
         ),
         (
@@ -164,7 +166,7 @@ def test_mistakes_on_the_command_line_are_one_line(tiny, tmp_path, capfd):
             "cannot be read as a .parquet",
         ),
     ):
-        assert main(["embed", *arguments, "--model", tiny]) == 2
+        assert main(["embed", *arguments, "--embedder", tiny]) == 2
         err = capfd.readouterr().err
         assert words in err
         assert "Traceback" not in err

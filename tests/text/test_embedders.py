@@ -1,4 +1,4 @@
-"""Encoders by name: servers, prompts, a hub out of reach, and names out of received files."""
+"""Embedders by name: servers, prompts, a hub out of reach, and names out of received files."""
 
 import base64
 import json
@@ -15,8 +15,8 @@ import pytest
 
 from nanosae.errors import ConfigError, DataTypeError, MissingError, ServerError
 from nanosae.text import hub
-from nanosae.text.embed import _load_encoder, count_cut
-from nanosae.text.embedders import find_encoder, received_encoder
+from nanosae.text.embed import _load_embedder, count_cut
+from nanosae.text.embedders import find_embedder, received_embedder
 from nanosae.text.endpoint import Endpoint, _retry_after
 
 
@@ -72,15 +72,15 @@ def server():
 def test_a_server_s_rows_are_in_the_order_of_the_texts(server, monkeypatch):
     monkeypatch.setenv("NANOSAE_API_KEY", "secret")
     texts = ["a" * (i % 7 + 1) for i in range(300)]
-    encoder = find_encoder("some-model", base_url=server.url)
-    rows = encoder.encode(texts)
+    embedder = find_embedder("some-model", base_url=server.url)
+    rows = embedder.encode(texts)
     assert rows[:, 0].tolist() == [len(text) for text in texts]
     assert [len(body["input"]) for _, body in server.requests] == [128, 128, 44]
     assert server.requests[0][0] == "/v1/embeddings"
     assert server.requests[0][1]["model"] == "some-model"
     assert set(server.keys) == {"Bearer secret"}
-    assert server.url in encoder.identity
-    assert "secret" not in repr(encoder)
+    assert server.url in embedder.identity
+    assert "secret" not in repr(embedder)
 
 
 def test_what_may_pass_is_tried_again(server):
@@ -130,14 +130,14 @@ SECRET = "hunter2-and-more"
 
 def test_credentials_in_an_address_go_to_the_server_and_nowhere_else(server):
     address = server.url.replace("http://", f"http://me:{SECRET}@")
-    encoder = find_encoder("m", base_url=address)
-    encoder.encode(["abc"])
+    embedder = find_embedder("m", base_url=address)
+    embedder.encode(["abc"])
     (sent,) = server.keys
     assert base64.b64decode(sent.removeprefix("Basic ")) == f"me:{SECRET}".encode()
-    assert SECRET not in repr(encoder) + encoder.identity + encoder.note
-    assert server.url in encoder.identity
+    assert SECRET not in repr(embedder) + embedder.identity + embedder.note
+    assert server.url in embedder.identity
     with pytest.raises(ConfigError) as error:
-        find_encoder(base_url=address)
+        find_embedder(base_url=address)
     assert SECRET not in str(error.value)
 
 
@@ -145,7 +145,7 @@ def test_a_server_that_repeats_the_key_is_not_repeated(server, monkeypatch):
     monkeypatch.setenv("NANOSAE_API_KEY", SECRET)
     server.faults = [(401, {"error": f"the key {SECRET} is not known"})]
     with pytest.raises(ServerError, match="the key … is not known") as error:
-        find_encoder("m", base_url=server.url).encode(["abc"])
+        find_embedder("m", base_url=server.url).encode(["abc"])
     assert SECRET not in str(error.value)
     server.faults = [(500, {"error": SECRET})] * 5
     with pytest.raises(ServerError, match="failed 5 times") as error:
@@ -155,19 +155,37 @@ def test_a_server_that_repeats_the_key_is_not_repeated(server, monkeypatch):
 
 def test_a_server_needs_the_name_of_a_model():
     with pytest.raises(ConfigError, match="without the name of a model"):
-        find_encoder(base_url="http://127.0.0.1:9")
-    with pytest.raises(DataTypeError, match="a name or an object"):
-        find_encoder(3)
+        find_embedder(base_url="http://127.0.0.1:9")
+    with pytest.raises(DataTypeError, match="a name, a function or an object"):
+        find_embedder(3)
+
+
+class Lengths:
+    def encode(self, texts):
+        return [[len(text), 1] for text in texts]
+
+
+@pytest.mark.parametrize("given", [Lengths(), Lengths().encode])
+def test_an_object_and_a_function_are_embedders(given):
+    found = find_embedder(given, prompt="to ")
+    assert found.encode(["be"]).tolist() == [[5, 1]]
+    assert found.encode(["be"]).dtype == np.float32
+    assert found.name.startswith("Lengths")
+
+
+def test_a_folder_may_be_a_path(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "sentence_transformers", types.ModuleType("x"))
+    assert find_embedder(tmp_path).name == str(tmp_path)
 
 
 def test_a_prompt_comes_before_each_text_and_makes_other_rows(server):
-    plain = find_encoder("m", base_url=server.url)
-    prompted = find_encoder("m", base_url=server.url, prompt="passage: ")
+    plain = find_embedder("m", base_url=server.url)
+    prompted = find_embedder("m", base_url=server.url, prompt="passage: ")
     assert prompted.encode(["x"])[0, 0] == len("passage: x")
     assert prompted.identity != plain.identity
     assert (plain.query_prompt, prompted.query_prompt) == ("", "passage: ")
     options = {"base_url": server.url, "prompt": "passage: "}
-    both = find_encoder("m", query_prompt="query: ", **options)
+    both = find_embedder("m", query_prompt="query: ", **options)
     assert both.query_prompt == "query: "
     assert both.identity == prompted.identity  # the rows are the same
 
@@ -187,9 +205,9 @@ def test_model2vec_models_are_loaded_once(monkeypatch, tmp_path):
     library = types.ModuleType("model2vec")
     monkeypatch.setattr(library, "StaticModel", StaticModel, raising=False)
     monkeypatch.setitem(sys.modules, "model2vec", library)
-    encoder = find_encoder(f"model2vec:{tmp_path}")
-    assert encoder.encode(["a", "b"]).shape == (2, 3)
-    encoder.encode(["c"])
+    embedder = find_embedder(f"model2vec:{tmp_path}")
+    assert embedder.encode(["a", "b"]).shape == (2, 3)
+    embedder.encode(["c"])
     assert loaded == [str(tmp_path)]
 
 
@@ -204,7 +222,7 @@ def test_a_hub_out_of_reach_is_said_at_once_with_what_works(monkeypatch):
     with pytest.raises(
         MissingError, match=r"no-one/nothing: .*cannot be reached.*offline: wordllama"
     ):
-        find_encoder("no-one/nothing").encode(["a"])
+        find_embedder("no-one/nothing").encode(["a"])
 
 
 def test_the_hub_is_asked_for_seconds_only(monkeypatch):
@@ -224,15 +242,15 @@ def test_a_path_out_of_a_received_file_is_never_loaded(tmp_path, monkeypatch):
         f"open({str(tmp_path / 'ran')!r}, 'w').close()\nclass Payload: pass\n"
     )
     monkeypatch.chdir(tmp_path)
-    _load_encoder.cache_clear()
+    _load_embedder.cache_clear()
     for name in (str(tmp_path / "evil"), "evil", "./evil", "../x/evil", "a/b/c"):
         with pytest.raises(MissingError, match=r"not the name of a model.*--embedder"):
-            received_encoder(name)
+            received_embedder(name)
     assert not (tmp_path / "ran").exists()
 
 
-def test_the_names_of_encoders_in_received_files_work():
-    assert received_encoder("wordllama").encode(["a tree"]).shape == (1, 256)
+def test_the_names_of_embedders_in_received_files_work():
+    assert received_embedder("wordllama").encode(["a tree"]).shape == (1, 256)
 
 
 @pytest.mark.skipif(

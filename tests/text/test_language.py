@@ -1,4 +1,4 @@
-"""Which texts are told to be in another language than their encoder."""
+"""Which texts are told to be in another language than their embedder."""
 
 import pytest
 
@@ -41,7 +41,7 @@ def test_texts_are_sampled_over_all_rows():
     assert not seem_english([ENGLISH["sentences"]] * 1000 + [OTHERS["Russian"]] * 9000)
 
 
-def test_only_encoders_for_english_are_noted():
+def test_only_embedders_for_english_are_noted():
     texts = [OTHERS["Greek"]]
     assert len(language_note("all-MiniLM-L6-v2", texts)) == 1
     assert len(language_note("sentence-transformers/all-MiniLM-L6-v2", texts)) == 1

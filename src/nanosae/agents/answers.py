@@ -14,6 +14,7 @@ import pandas as pd
 
 from nanosae.analysis.cards import card
 from nanosae.analysis.comparisons.contrast import contrast
+from nanosae.analysis.groups.topic_rows import N_TOPICS
 from nanosae.analysis.search.results import Results
 from nanosae.analysis.search.search import search
 from nanosae.checked import plain
@@ -141,7 +142,7 @@ def compare(
     }
 
 
-def topics(analysis: Analysis, n: int = 20) -> Answer:
+def topics(analysis: Analysis, n: int = N_TOPICS) -> Answer:
     """List the topics, the largest first, with the numbers of typical rows."""
     return _stored(analysis.topics, n, "topics")
 

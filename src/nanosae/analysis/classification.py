@@ -1,4 +1,4 @@
-"""AUC and F1 of every feature for every label, and of scores with confidence intervals.
+"""AUC and F1 of every feature for every class, and of scores with confidence intervals.
 
 The AUC is the Mann-Whitney U ÷ (positives × negatives), with ties counting one half (Hanley and
 McNeil, Radiology 143 (1982) 29).
@@ -17,12 +17,12 @@ from nanosae.analysis.statistics import Estimate, clustered_mean
 
 @dataclass(frozen=True)
 class SingleFeatureScores:
-    """How well each of F features alone predicts each of L labels.
+    """How well each of F features alone predicts each of C classes.
 
     Attributes:
-        auc: AUC, (F, L); NaN for labels that all rows have, or none.
-        f1: The best F1 of "activation ≥ threshold" over positive thresholds, (F, L).
-        threshold: That threshold, (F, L); infinite if feature and label share no row.
+        auc: AUC, (F, C); NaN for classes of all rows, or of none.
+        f1: The best F1 of "activation ≥ threshold" over positive thresholds, (F, C).
+        threshold: That threshold, (F, C); infinite if feature and class share no row.
     """
 
     auc: np.ndarray
@@ -45,12 +45,12 @@ class _SortedEntries:
     mid_rank: np.ndarray
 
 
-def single_feature_scores(activations: Any, labels: Any) -> SingleFeatureScores:
-    """Compute the AUC and the best F1 of every feature for every label from one sort.
+def single_feature_scores(activations: Any, classes: Any) -> SingleFeatureScores:
+    """Compute the AUC and the best F1 of every feature for every class from one sort.
 
     Args:
         activations: Non-negative csc_array (n, F) without explicit zeros.
-        labels: Indicators, csr_array (n, L).
+        classes: Indicators, csr_array (n, C).
 
     Example:
         >>> x = sp.csc_array([[2.0], [1.0], [0.0]])
@@ -59,8 +59,8 @@ def single_feature_scores(activations: Any, labels: Any) -> SingleFeatureScores:
         ([[1.0]], [[1.0]], [[2.0]])
     """
     entries = _sort_entries(activations)
-    f1, threshold = _best_f1(entries, labels, n_columns=activations.shape[1])
-    auc = _auc_of_columns(entries, activations, labels)
+    f1, threshold = _best_f1(entries, classes, n_columns=activations.shape[1])
+    auc = _auc_of_columns(entries, activations, classes)
     return SingleFeatureScores(auc, f1, threshold)
 
 
@@ -96,17 +96,17 @@ def _sort_entries(columns: Any) -> _SortedEntries:
     return _SortedEntries(row, column, value, n_above, mid_rank)
 
 
-def _auc_of_columns(entries: _SortedEntries, columns: Any, labels: Any) -> np.ndarray:
-    """Return the AUC, (F, L), from rank sums; all zeros are tied at the lowest rank."""
+def _auc_of_columns(entries: _SortedEntries, columns: Any, classes: Any) -> np.ndarray:
+    """Return the AUC, (F, C), from rank sums; all zeros are tied at the lowest rank."""
     n_rows, n_columns = columns.shape
-    n_positive = labels.sum(0)
+    n_positive = classes.sum(0)
     n_active = np.diff(columns.indptr)
     mid_rank_of_zeros = (n_active + 1 + n_rows) / 2
     # ranks relative to those of the zeros, so that only stored entries need to be summed
     relative_rank = entries.mid_rank - mid_rank_of_zeros[entries.column]
     places = (entries.column, entries.row)
     by_column = sp.csr_array((relative_rank, places), shape=(n_columns, n_rows))
-    relative_sums: Any = by_column @ labels
+    relative_sums: Any = by_column @ classes
     sums_of_zeros = np.outer(mid_rank_of_zeros, n_positive)
     rank_sums = relative_sums.toarray() + sums_of_zeros
     least_rank_sums = n_positive * (n_positive + 1) / 2
@@ -117,16 +117,16 @@ def _auc_of_columns(entries: _SortedEntries, columns: Any, labels: Any) -> np.nd
 
 
 def _best_f1(
-    entries: _SortedEntries, labels: Any, n_columns: int
+    entries: _SortedEntries, classes: Any, n_columns: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the best F1 and its threshold, each (F, L).
+    """Return the best F1 and its threshold, each (F, C).
 
-    As the threshold decreases, F1 rises only at rows with the label, so only these are considered.
+    As the threshold decreases, F1 rises only at rows of the class, so only these are considered.
     """
-    n_labels = labels.shape[1]
-    n_positive = labels.sum(0)
-    entry, label = _copies_per_label(entries.row, labels)
-    cell = entries.column[entry] * n_labels + label
+    n_classes = classes.shape[1]
+    n_positive = classes.sum(0)
+    entry, class_ = _copies_per_class(entries.row, classes)
+    cell = entries.column[entry] * n_classes + class_
     order = np.argsort(cell, kind="stable")
     cell = cell[order]
     entry = entry[order]
@@ -134,33 +134,33 @@ def _best_f1(
     first_of_cell = np.searchsorted(cell, cell)
     n_hits = np.arange(len(cell)) - first_of_cell + 1
     n_above = entries.n_above[entry]
-    n_with_label = n_positive[cell % n_labels]
-    score = 2 * n_hits / (n_above + n_with_label)
+    n_in_class = n_positive[cell % n_classes]
+    score = 2 * n_hits / (n_above + n_in_class)
     by_score = np.lexsort((score, cell))
     cell_ends = np.searchsorted(cell, np.unique(cell), "right")
     best = by_score[cell_ends - 1]
     best_cell = cell[best]
     best_entry = entry[best]
 
-    shape = (n_columns, n_labels)
-    f1 = np.zeros(n_columns * n_labels)
-    threshold = np.full(n_columns * n_labels, np.inf)
+    shape = (n_columns, n_classes)
+    f1 = np.zeros(n_columns * n_classes)
+    threshold = np.full(n_columns * n_classes, np.inf)
     f1[best_cell] = score[best]
     threshold[best_cell] = entries.value[best_entry]
     return f1.reshape(shape), threshold.reshape(shape)
 
 
-def _copies_per_label(row: np.ndarray, labels: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Repeat each entry once per label of its row; return the entry and the label of each copy."""
-    labels_of_row = np.diff(labels.indptr)
-    n_copies = labels_of_row[row]
+def _copies_per_class(row: np.ndarray, classes: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Repeat each entry once per class of its row; return the entry and the class of each copy."""
+    classes_of_row = np.diff(classes.indptr)
+    n_copies = classes_of_row[row]
     entry = np.repeat(np.arange(len(row)), n_copies)
     first_copy = np.cumsum(n_copies) - n_copies
     first_of_entry = np.repeat(first_copy, n_copies)
     place_among_copies = np.arange(len(entry)) - first_of_entry
-    first_label = labels.indptr[row[entry]]
-    label = labels.indices[first_label + place_among_copies]
-    return entry, label
+    first_class = classes.indptr[row[entry]]
+    class_ = classes.indices[first_class + place_among_copies]
+    return entry, class_
 
 
 def f1_scores(

@@ -1,6 +1,6 @@
-"""Read metadata columns as labels or numbers.
+"""Read metadata columns as classes or numbers.
 
-An empty cell is None, "", NaN, an infinite number or an empty list. Several labels in one cell are
+An empty cell is None, "", NaN, an infinite number or an empty list. Several classes in one cell are
 a list, or joined by "|".
 """
 
@@ -105,8 +105,8 @@ def name_of(column: Any) -> str | None:
     return name if isinstance(name, str) and name else None
 
 
-def label_matrix(values: np.ndarray) -> tuple[list[str], sp.csr_array]:
-    """Turn cells of labels, joined by "|", into names and an indicator matrix.
+def class_matrix(values: np.ndarray) -> tuple[list[str], sp.csr_array]:
+    """Turn cells of classes, joined by "|", into names and an indicator matrix.
 
     Args:
         values: One cell per row; an empty one gives an empty row.
@@ -115,7 +115,7 @@ def label_matrix(values: np.ndarray) -> tuple[list[str], sp.csr_array]:
         The sorted names, and the indicators, csr_array (n, n_names) of float64 0 and 1.
 
     Example:
-        >>> label_matrix(np.array(["b|a", "", "a"], dtype=object))[1].toarray().tolist()
+        >>> class_matrix(np.array(["b|a", "", "a"], dtype=object))[1].toarray().tolist()
         [[1.0, 1.0], [0.0, 0.0], [1.0, 0.0]]
     """
     from sklearn.preprocessing import MultiLabelBinarizer
@@ -124,18 +124,18 @@ def label_matrix(values: np.ndarray) -> tuple[list[str], sp.csr_array]:
     number, distinct = pd.Series(hashable, dtype=object).factorize(
         use_na_sentinel=False
     )
-    labels = [_labels_of(cell) for cell in distinct]
+    classes = [_classes_of(cell) for cell in distinct]
     binarizer = MultiLabelBinarizer(sparse_output=True)
-    indicators = sp.csr_array(binarizer.fit_transform(labels), dtype=np.float64)
+    indicators = sp.csr_array(binarizer.fit_transform(classes), dtype=np.float64)
     return binarizer.classes_.tolist(), sp.csr_array(indicators[number])
 
 
-def _labels_of(cell: Any) -> list[str]:
-    """Return the labels in a cell."""
+def _classes_of(cell: Any) -> list[str]:
+    """Return the classes in a cell."""
     if is_missing_value(cell):
         return []
     if is_list(cell):
-        return [str(label) for label in cell if not is_missing_value(label)]
+        return [str(name) for name in cell if not is_missing_value(name)]
     return str(cell).split("|")
 
 
@@ -195,14 +195,14 @@ def column_to_compare(codes: Codes) -> str | None:
 
 
 def is_grouping(values: np.ndarray) -> bool:
-    """Return whether cells are labels of few and large groups.
+    """Return whether cells are names of few and large groups.
 
     Example:
         >>> is_grouping(np.array(["a", "b|a"] * 10, dtype=object)), is_grouping(np.arange(20))
         (True, False)
     """
     known = values[~is_missing(values)]
-    names, _ = label_matrix(known)
+    names, _ = class_matrix(known)
     fewest, most = GROUPS
     if not fewest <= len(names) <= most or len(known) < GROUP_ROWS * len(names):
         return False
@@ -214,6 +214,6 @@ def is_grouping(values: np.ndarray) -> bool:
 
 
 def _are_days(names: list[str]) -> bool:
-    """Return whether all labels are written like 2024-05-31."""
+    """Return whether all names are written like 2024-05-31."""
     days = pd.to_datetime(names, format="%Y-%m-%d", errors="coerce")
     return bool(days.notna().all())

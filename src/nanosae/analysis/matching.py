@@ -110,7 +110,7 @@ def assign(similarity: Any) -> tuple[np.ndarray, np.ndarray]:
     return partner, partner_similarity
 
 
-def splitting(small: Any, large: Any, threshold: float = 0.0) -> pd.DataFrame:
+def splitting(small: Any, large: Any, threshold: float = 0.7) -> pd.DataFrame:
     """List the children that each feature of a smaller SAE has in a larger one.
 
     Args:

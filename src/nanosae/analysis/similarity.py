@@ -1,7 +1,7 @@
 """Similarities between the features of two SAEs, a block of features at a time.
 
 For two sets of directions in the same input space this is the cosine; for two codes of the same
-rows (of any two SAEs, even with different widths or encoders) the Pearson correlation of
+rows (of any two SAEs, even with different widths or embedders) the Pearson correlation of
 activations.
 """
 

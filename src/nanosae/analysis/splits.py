@@ -3,7 +3,7 @@
 Rows are in the same duplicate group if their texts are equal up to case, digits, punctuation and
 spaces, if a given column has equal values, or if their embeddings are nearer than chance: if the
 cosine of the centred rows exceeds both 0.95 and what chance gives in their number of dimensions
-(`chance_cosine`). Rows are centred because many encoders have a large common mean, which makes
+(`chance_cosine`). Rows are centred because many embedders have a large common mean, which makes
 every raw cosine large; and in 5 dimensions a cosine of 0.95 is common. Tokens are grouped by their
 text instead of by cosine.
 
@@ -96,8 +96,8 @@ def held_out(
     n_held = group_held.sum()
     if not 0 < n_held < n_groups:
         raise DataError(
-            f"share={share} of {n_rows} rows in {n_groups} duplicate groups leaves"
-            " one side of the split empty.",
+            f"Holding out {share:.3g} of {n_rows} rows in {n_groups} duplicate groups leaves one "
+            "side of the split empty.",
             remedy="Give more distinct rows, or another share.",
         )
     return group_held[duplicate_group]
@@ -412,7 +412,7 @@ def _hash(key: Any) -> int:
 def _row_bytes(codes: Codes, rows: np.ndarray) -> Iterator[bytes | None]:
     """Yield the bytes of each row of vectors; None for zero rows.
 
-    Zero rows are left by failed calls to an encoder and say nothing about the text.
+    Zero rows are left by failed calls to an embedder and say nothing about the text.
     """
     for vectors in _vector_blocks(codes, rows):
         for vector in vectors:

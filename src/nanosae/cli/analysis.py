@@ -26,6 +26,7 @@ from nanosae.cli.parameters import (
     Integers,
     Number,
     OptionalCount,
+    OptionalFile,
     Run,
     Sources,
     Stats,
@@ -87,7 +88,7 @@ def label(
     """Label features with keywords or a language model (--llm), with held-out scores.
 
     Args:
-        embedder: Encoder of the run's rows; labels are then chosen and scored by its embeddings.
+        embedder: Embedder of the run's rows; labels are then chosen and scored by its embeddings.
         llm: Ask a language model (key in OPENAI_API_KEY).
         model: Name of the language model.
         base_url: Address of any server with the chat-completions protocol.
@@ -112,7 +113,7 @@ def label(
     codes = open_codes(run, name)
     chosen = None if features is None else list(features)
     if not llm:
-        table = nanosae.label(codes, chosen, groups=groups, encoder=embedder)
+        table = nanosae.label(codes, chosen, groups=groups, embedder=embedder)
         save(codes, table)
         _show_labels(
             table,
@@ -212,12 +213,12 @@ def search(
     Args:
         row: Find rows similar to this one.
         feature: Find rows of this feature, given by number or label.
-        embedder: Encoder of the run's rows, if the run does not name it.
+        embedder: Embedder of the run's rows, if the run does not name it.
         n: Number of hits.
     """
     by = int(feature) if feature is not None and feature.isdecimal() else feature
     codes = open_codes(run, name)
-    found = nanosae.search(codes, query, row=row, feature=by, n=n, encoder=embedder)
+    found = nanosae.search(codes, query, row=row, feature=by, n=n, embedder=embedder)
     if prints_json():
         show(found.to_frame())
     else:
@@ -273,18 +274,18 @@ def over_time(
     run: Run,
     /,
     *,
-    column: str,
+    time: str,
     stats: Stats = False,
     name: Corpus = None,
 ) -> None:
     """Find the features that become more or less frequent over time.
 
     Args:
-        column: Column with dates or times.
+        time: Column with dates or times.
     """
     codes = open_codes(run, name)
-    found = nanosae.over_time(codes, column)
-    parameters = {"verb": "over-time", "column": column}
+    found = nanosae.over_time(codes, time)
+    parameters = {"verb": "over-time", "time": time}
     _save_and_show(codes, parameters, found, stats)
 
 
@@ -292,31 +293,31 @@ def evaluate(
     run: Run,
     /,
     *,
-    labels: str | None = None,
-    targets: str | None = None,
+    classes: str | None = None,
+    targets: OptionalFile = None,
     groups: Groups = None,
     model: str | None = None,
     layer: str | None = None,
-    texts: str | None = None,
-    text_column: TextColumn = "text",
+    texts: OptionalFile = None,
+    text: TextColumn = "text",
     name: Corpus = None,
 ) -> None:
     """Compare the features with dense vectors, PCA, k-means and a random decoder.
 
     Args:
-        labels: Column of known labels.
+        classes: Column of the known classes of rows.
         targets: File of the target rows of a transcoder.
         model: Measure instead the cost of replacing a layer of this language model with the SAE.
         layer: Name of the layer, such as `layers.15`, if the SAE does not record it.
         texts: File of texts that the SAE was not trained on.
     """
-    of_codes = {"labels": labels, "targets": targets, "groups": groups, "name": name}
-    of_model = {"layer": layer, "texts": texts, "text_column": text_column}
+    of_codes = {"classes": classes, "targets": targets, "groups": groups, "name": name}
+    of_model = {"layer": layer, "texts": texts, "text": text}
     if model is None:
         refuse_unused("without --model", evaluate, of_model)
     else:
         refuse_unused("with --model", evaluate, of_codes)
-        _evaluate_in_model(run, model, layer, texts, text_column)
+        _evaluate_in_model(run, model, layer, texts, text)
         return
     from nanosae.analysis.evaluation.verdict import verdict
     from nanosae.runs.results import save_result
@@ -327,9 +328,9 @@ def evaluate(
     if targets is not None:
         rows = open_rows(targets)
         vectors = rows.read(0, rows.n_rows)
-    found = nanosae.evaluate(codes, labels, targets=vectors, groups=groups)
+    found = nanosae.evaluate(codes, classes, targets=vectors, groups=groups)
     result = found.to_dict()
-    parameters = {"labels": labels, "targets": targets, "groups": groups}
+    parameters = {"classes": classes, "targets": targets, "groups": groups}
     save_result(codes, "evaluation.json", result, parameters)
     sentences = verdict(found)
     shown = [str(found), "", *found.about["notes"], *sentences]
@@ -342,14 +343,14 @@ def _evaluate_in_model(
     model: str,
     layer: str | None,
     texts: str | None,
-    text_column: str,
+    text: str,
 ) -> None:
     """Print the loss recovered and the KL divergence of a model with the SAE spliced in."""
     from nanosae.sources.texts import read_texts
 
     if texts is None:
         raise ConfigError("--model requires --texts.")
-    sentences = read_texts(texts, text_column)[text_column].to_pylist()
+    sentences = read_texts(texts, text)[text].to_pylist()
     sae = nanosae.SAEModel.load(run)
     found = nanosae.loss_recovered(model, layer, sae, sentences)._asdict()
     lines = []

@@ -133,6 +133,7 @@ for group_place, (title, verbs) in enumerate(GROUPS.items()):
     for place, verb in enumerate(verbs):
         app.command(verb, group=group, sort_key=place, help_format="markdown")
 app["search"].usage = "Usage: nanosae search RUN [QUERY] [OPTIONS]"
+app["stability"].usage = "Usage: nanosae stability RUN OTHERS... [OPTIONS]"
 
 ERRORS_ARE_OURS: dict[str, Any] = {
     "exit_on_error": False,

@@ -18,6 +18,7 @@ from nanosae.cli.parameters import (
     Integers,
     Model,
     OptionalCount,
+    OptionalFile,
     OptionalWords,
     Output,
     Run,
@@ -39,8 +40,8 @@ def embed(
     /,
     *,
     output: Output,
-    model: str = "all-MiniLM-L6-v2",
-    text_column: TextColumn = "text",
+    embedder: str | None = None,
+    text: TextColumn = "text",
     encoding: Encoding = "utf-8",
     force: bool = False,
 ) -> None:
@@ -48,31 +49,37 @@ def embed(
 
     Args:
         output: The file X.npy.
-        model: Name or folder of a sentence-transformers model.
+        embedder: wordllama, all-MiniLM-L6-v2, the name or folder of any sentence-transformers
+            model, or model2vec:NAME; by default the best installed one.
         force: Overwrite existing files.
     """
+    from nanosae.runs.embeddings import as_float16
     from nanosae.sources.texts import read_texts
-    from nanosae.text.embed import embed as embed_texts
+    from nanosae.text.embed import check_texts
+    from nanosae.text.embedders import find_embedder
     from nanosae.text.embedding_files import EmbeddingFiles
     from nanosae.text.language import language_note
 
-    table = read_texts(texts, text_column, encoding=encoding)
-    say_notes(language_note(model, table[text_column].to_pylist()))
+    table = read_texts(texts, text, encoding=encoding)
+    sentences = table[text].to_pylist()
+    check_texts(sentences)
+    found = find_embedder(embedder)
+    say_notes(language_note(found.name, sentences))
     files = EmbeddingFiles(
-        output, Path(texts), table, model=model, text_column=text_column, force=force
+        output, Path(texts), table, embedder=found.name, text_column=text, force=force
     )
     is_done = files.done
     sentence = f"{output} is up to date"
     if not is_done:
-        rows = embed_texts(table[text_column].to_pylist(), model=model, dtype="float16")
+        rows = as_float16(found.encode(sentences))
         files.write(rows)
         n_rows, width = rows.shape
         sentence = f"{output}: {n_rows:,} rows, {width} dimensions"
     facts = {"output": output, "texts": files.table, "rows": len(table)}
     facts |= {"done_before": is_done}
     show_facts(facts, f"{sentence}; the texts are in {files.table}")
-    column = [] if text_column == "text" else ["--text-column", text_column]
-    say_next(command_line("train", output, "-o", "RUN", "--encoder", model))
+    column = [] if text == "text" else ["--text", text]
+    say_next(command_line("train", output, "-o", "RUN", "--embedder", found.name))
     if not prints_json():
         print(f"then: {command_line('encode', 'RUN', output, *column)}")
 
@@ -82,7 +89,7 @@ def activations(
     texts: Texts,
     /,
     *,
-    layer: Words,
+    layers: Words,
     output: Output,
     pooling: Literal["mean", "first", "last"] | None = None,
     bos: Annotated[bool, Parameter(negative="--no-bos")] = True,
@@ -94,13 +101,13 @@ def activations(
     chat: bool = False,
     concat: bool = False,
     dtype: Literal["float16", "float32"] = "float16",
-    text_column: TextColumn = "text",
+    text: TextColumn = "text",
     encoding: Encoding = "utf-8",
 ) -> None:
     """Cache a language model's activations, one row per token; repeat the command to resume.
 
     Args:
-        layer: Names of modules, such as `layers.15`.
+        layers: Names of modules, such as `layers.15`.
         output: Output folder.
         pooling: Pool the tokens of each text into one row.
         bos: Prepend the begin-of-text token, if the tokenizer has one.
@@ -116,18 +123,18 @@ def activations(
     from nanosae.sources.texts import read_texts
     from nanosae.text.activation_cache import cache_activations
 
-    table = read_texts(texts, text_column, encoding=encoding, keep_chats=chat)
-    sentences = table[text_column].to_pylist()
+    table = read_texts(texts, text, encoding=encoding, keep_chats=chat)
+    sentences = table[text].to_pylist()
     options: Any = {"pooling": pooling, "bos": bos, "special_tokens": special_tokens}
     options |= {"max_norm": max_norm, "max_length": max_length}
     options |= {"batch_tokens": batch_tokens, "dtype": dtype}
     options |= {"pack": pack, "concat": concat}
-    n_rows = cache_activations(model, layer, sentences, output, **options)
-    layers = ", ".join(layer)
+    n_rows = cache_activations(model, layers, sentences, output, **options)
+    names = ", ".join(layers)
     facts = {"output": output, "rows": n_rows, "texts": len(sentences)}
-    sentence = f"{output}: {n_rows:,} rows from {len(sentences):,} texts, at {layers}"
-    show_facts(facts | {"layers": list(layer)}, sentence)
-    folder = "+".join(layer) if concat else layer[0]
+    sentence = f"{output}: {n_rows:,} rows from {len(sentences):,} texts, at {names}"
+    show_facts(facts | {"layers": list(layers)}, sentence)
+    folder = "+".join(layers) if concat else layers[0]
     rows, tokens = output / folder, output / "tokens"
     training = command_line("train", rows, "-o", "RUN")
     say_next(f"{training}; {command_line('encode', 'RUN', rows, '--texts', tokens)}")
@@ -161,8 +168,8 @@ def encode(
     data: Data,
     /,
     *,
-    texts: FileName | None = None,
-    text_column: TextColumn = "text",
+    texts: OptionalFile = None,
+    text: TextColumn = "text",
     encoding: Encoding = "utf-8",
     columns: OptionalWords = None,
     name: str = "default",
@@ -194,7 +201,7 @@ def encode(
         )
     vector_columns = columns or model.config.get("columns")
     names = list(vector_columns) if vector_columns else None
-    metadata = _metadata(data, texts, text_column, encoding, names)
+    metadata = _metadata(data, texts, text, encoding, names)
     path = corpus_path(run, name)
     options = EncodeOptions(
         metadata=metadata, columns=names, resume=resume, append=append, force=force
@@ -250,7 +257,7 @@ def export(
     run: Run,
     /,
     *,
-    output: Annotated[FileName, Parameter(alias="-o")],
+    output: Annotated[FileName, Parameter(alias="-o", metavar="FILE")],
     to: Target = "table",
     collection: str = "features",
     features: Integers = None,

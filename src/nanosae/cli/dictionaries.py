@@ -22,6 +22,9 @@ from nanosae.cli.parameters import (
 from nanosae.errors import ConfigError, command_line
 
 Other = Annotated[Path, Parameter(help="The run folder of another SAE.")]
+Others = Annotated[
+    Path, Parameter(help="The run folders of SAEs trained with other seeds.")
+]
 
 
 def edits(_kind: Any, tokens: Sequence[Token]) -> dict[int, float]:
@@ -44,7 +47,9 @@ if TYPE_CHECKING:
     Edits = dict[int, float]
 else:
     # of a dict, cyclopts would also look for keys in the name of the option: --edit.12
-    Edits = Annotated[tuple[str, ...], Parameter(converter=edits)]
+    Edits = Annotated[
+        tuple[str, ...], Parameter(converter=edits, metavar="FEATURE=VALUE...")
+    ]
 
 
 def match(run: Run, other: Other, /) -> None:
@@ -76,7 +81,7 @@ def splitting(run: Run, larger: Other, /, *, threshold: float = 0.7) -> None:
     show(table)
 
 
-def stability(run: Run, /, *others: Other) -> None:
+def stability(run: Run, /, *others: Others) -> None:
     """Measure how well each feature is found again by SAEs with other seeds.
 
     If the run has codes, the scores are added to its feature table.

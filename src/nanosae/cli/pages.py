@@ -55,16 +55,18 @@ def explore(
     name: Corpus = None,
     host: str = "127.0.0.1",
     port: Count = 8765,
-    browser: Annotated[bool, Parameter(negative="--no-browser")] = True,
+    open_browser: Annotated[
+        bool, Parameter("--browser", negative="--no-browser")
+    ] = True,
 ) -> None:
     """Explore a run in the browser: map, search, cards, steering, comparisons, tags.
 
     Args:
         host: Address to listen on; addresses other than this machine's require a token.
         port: Port to listen on; 0 chooses a free one.
-        browser: Open the page in a browser.
+        open_browser: Open the page in a browser.
     """
-    nanosae.explore(run, name, host=host, port=port, open_browser=browser)
+    nanosae.explore(run, name=name, host=host, port=port, open_browser=open_browser)
 
 
 def demo(*, output: OptionalOutput = None, browser: Open = False) -> None:

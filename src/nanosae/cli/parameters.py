@@ -66,6 +66,7 @@ Texts = Annotated[
         "possibly compressed, a folder or a glob."
     ),
 ]
+OptionalFile = Annotated[FileName | None, Parameter(metavar="FILE")]
 TextColumn = Annotated[str, Parameter(help="Name of the text column.")]
 Encoding = Annotated[
     str,

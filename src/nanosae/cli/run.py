@@ -18,9 +18,9 @@ from nanosae.cli.output import (
 )
 from nanosae.cli.parameters import (
     Encoding,
-    FileName,
     Number,
     Open,
+    OptionalFile,
     OptionalWords,
     Output,
     Stats,
@@ -40,7 +40,7 @@ class Columns:
         by: Columns whose values to compare; all categories by default.
         time: Columns over which to follow features; all dates by default.
         target: Columns of numbers to explain; all by default.
-        labels: Column of known labels to evaluate the features on.
+        classes: Column of known classes to evaluate the features on.
         encoding: Encoding of a CSV or text file.
     """
 
@@ -48,7 +48,7 @@ class Columns:
     by: OptionalWords = None
     time: OptionalWords = None
     target: OptionalWords = None
-    labels: str | None = None
+    classes: str | None = None
     encoding: Encoding = "utf-8"
 
 
@@ -71,7 +71,7 @@ class Embeddings:
     base_url: str | None = None
     prompt: str = ""
     query_prompt: str | None = None
-    vectors: FileName | None = None
+    vectors: OptionalFile = None
 
 
 def run(
@@ -82,7 +82,7 @@ def run(
     columns: Columns = Columns(),
     embeddings: Embeddings = Embeddings(),
     config: Path | None = None,
-    topics: Number = 20,
+    n_topics: Number = 20,
     dry_run: bool = False,
     price: float | None = None,
     stats: Stats = False,
@@ -97,7 +97,7 @@ def run(
     Args:
         output: The run folder.
         config: JSON file of training settings.
-        topics: Number of topics.
+        n_topics: Number of topics; fewer if words cannot tell them apart.
         dry_run: Only print how the columns are interpreted, and what embedding costs.
         price: Price of a million tokens, for --dry-run.
         explore: Open the explorer at the end.
@@ -118,7 +118,7 @@ def run(
         sentences = "\n".join([*plan.lines(), cost])
         show_facts({"plan": plan.lines(), "cost": cost}, sentences)
         return
-    analysis = run_plan(plan, output, config=settings, n_topics=topics, say=say)
+    analysis = run_plan(plan, output, config=settings, n_topics=n_topics, say=say)
     if prints_json():
         print(to_json(analysis.to_dict()))
     elif stats:

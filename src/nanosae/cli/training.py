@@ -19,7 +19,7 @@ from nanosae.cli.output import (
     shows_progress,
     to_json,
 )
-from nanosae.cli.parameters import Data, FileName, Output, Run
+from nanosae.cli.parameters import Data, OptionalFile, Output, Run
 from nanosae.cli.settings import Lists, Settings, combinations
 from nanosae.errors import ConfigError, MissingError, command_line
 
@@ -36,11 +36,11 @@ def train(
     output: Output,
     settings: Lists = {},  # noqa: B006 (read, never changed)
     config: Path | None = None,
-    init: Annotated[FileName | None, Parameter(help=INIT)] = None,
+    init: Annotated[OptionalFile, Parameter(help=INIT)] = None,
     resume: bool = False,
     force: bool = False,
     live: bool = False,
-    targets: FileName | None = None,
+    targets: OptionalFile = None,
 ) -> None:
     """Train an SAE on the rows of DATA and write a run folder.
 

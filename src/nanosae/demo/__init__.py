@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 if TYPE_CHECKING:
     from nanosae.pipeline.result import Analysis
 
-CONFIG: dict = {"hidden_size": 1024, "k": 16, "encoder": "all-MiniLM-L6-v2"}
+CONFIG: dict = {"hidden_size": 1024, "k": 16, "embedder": "all-MiniLM-L6-v2"}
 
 
 def load() -> tuple[np.ndarray, list[str], list[str]]:

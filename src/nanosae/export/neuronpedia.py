@@ -48,7 +48,7 @@ def write_neuronpedia(codes: Codes, output: str | Path, sae_set: str) -> int:
     layer = LAYER.search(metadata.get("hook_name") or "")
     features = list(_features(codes))
     batch = {
-        "model_id": metadata.get("model_name") or metadata.get("encoder") or "",
+        "model_id": metadata.get("model_name") or metadata.get("embedder") or "",
         "layer": 0 if layer is None else int(layer[1]),
         "sae_set": sae_set,
         "sae_id_suffix": None,

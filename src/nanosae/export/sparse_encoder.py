@@ -1,6 +1,6 @@
 """An SAE as a module of sentence-transformers: texts in, sparse vectors of features out.
 
-`SparseEncoder(folder, trust_remote_code=True)` loads a saved encoder wherever nanosae is installed;
+`SparseEncoder(folder, trust_remote_code=True)` loads a saved one wherever nanosae is installed;
 the library requires that argument to import modules other than its own. `FeatureEncoder` does the
 same, and its `decode` returns names of features instead of tokens.
 """
@@ -37,7 +37,7 @@ class SAEFeatures(Module):
     """Replaces the embeddings of texts by their feature activations.
 
     Args:
-        sae: An SAE that was trained on embeddings of this encoder.
+        sae: An SAE that was trained on embeddings of this embedder.
         names: Names of features, by number.
     """
 
@@ -85,8 +85,8 @@ class FeatureEncoder(SparseEncoder):
         return _decoded(embeddings, module.names, top_k)
 
 
-def sparse_encoder(run: str | Path, encoder: Any) -> FeatureEncoder:
-    """Return an encoder from texts to the features of a run, with cosine similarity.
+def sparse_encoder(run: str | Path, embedder: Any) -> FeatureEncoder:
+    """Return a SparseEncoder from texts to the features of a run, with cosine similarity.
 
     In measurements, cosines found texts of the same kind slightly more often than dot products, by
     which vector stores rank unless vectors are normalised (`docs/log.md`). Texts are encoded with
@@ -94,21 +94,21 @@ def sparse_encoder(run: str | Path, encoder: Any) -> FeatureEncoder:
 
     Args:
         run: The run folder.
-        encoder: The sentence-transformers model whose embeddings the SAE was trained on, or its
+        embedder: The sentence-transformers model whose embeddings the SAE was trained on, or its
             name or folder.
     """
-    if isinstance(encoder, str | Path):
+    if isinstance(embedder, str | Path):
         library = extra("embed", "sentence_transformers", "SparseEncoder")
-        encoder = library.SentenceTransformer(str(encoder))
+        embedder = library.SentenceTransformer(str(embedder))
     names = known_labels(Codes.open(run)) if has_corpus(run) else {}
     sae = SAEModel.load(run)
-    prompts, default = dict(encoder.prompts), encoder.default_prompt_name
+    prompts, default = dict(embedder.prompts), embedder.default_prompt_name
     if sae.config.get("prompt") or sae.config.get("query_prompt"):
         prompts["document"] = sae.config.get("prompt") or ""
         prompts["query"] = sae.config.get("query_prompt") or ""
         default = "document"
     return FeatureEncoder(
-        modules=[*encoder, SAEFeatures(sae, names)],
+        modules=[*embedder, SAEFeatures(sae, names)],
         prompts=prompts,
         default_prompt_name=default,
         similarity_fn_name="cosine",

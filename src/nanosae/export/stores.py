@@ -25,7 +25,7 @@ LARGEST_SQL_VECTOR = 16_000  # maximal number of non-zero entries in a sparsevec
 
 
 def to_store(
-    codes: Codes, output: str | Path, to: Store, name: str = "features"
+    codes: Codes, output: str | Path, to: Store, collection: str = "features"
 ) -> int:
     """Write a corpus for a store; return the number of rows.
 
@@ -35,21 +35,21 @@ def to_store(
             `/_bulk`, with FILE.mapping.json to create the index) and `pgvector` (SQL for psql); a
             folder or the http(s) URL of a server for `qdrant`.
         to: The store.
-        name: Name of the collection, index or table.
+        collection: Name of the collection, index or table.
 
     Raises:
-        ConfigError: If there is no such store, or the name is not a lower-case identifier.
+        ConfigError: If there is no such store, or `collection` is not a lower-case identifier.
         ExistsError: If Qdrant already has a collection of that name.
         ExtraError: If qdrant-client is needed and not installed.
     """
     require_choice("to", to, get_args(Store))
-    if not name.isidentifier() or name != name.lower():
+    if not collection.isidentifier() or collection != collection.lower():
         raise ConfigError(
-            f"{name!r} cannot be the name of a collection.",
+            f"{collection!r} cannot be the name of a collection.",
             remedy="Use lower-case letters, digits and _, with a letter first.",
         )
     if to == "qdrant":
-        return _to_qdrant(codes, str(output), name)
+        return _to_qdrant(codes, str(output), collection)
     formats: dict[str, LineFormat] = {
         "jsonl": json_lines,
         "opensearch": bulk_lines,
@@ -57,7 +57,7 @@ def to_store(
     }
     path = Path(output)
     lines_of = formats[to]
-    _write_lines(path, lines_of(codes, name))
+    _write_lines(path, lines_of(codes, collection))
     if to == "opensearch":
         mapping_path = path.with_name(f"{path.name}.mapping.json")
         mapping = json.dumps(opensearch_mapping(), indent=1)

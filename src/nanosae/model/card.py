@@ -29,7 +29,7 @@ DESCRIBED = {
     "k": "Active features per row (k)",
     "l1_coefficient": "L1 coefficient",
     "matryoshka": "Matryoshka prefixes",
-    "encoder": "Trained on embeddings of",
+    "embedder": "Trained on embeddings of",
     "model_name": "Trained on activations of",
     "hook_name": "Layer",
     "columns": "Vector columns",

@@ -131,7 +131,7 @@ class SAEModel(nn.Module):
         if width != self.cfg["d_in"]:
             raise DataError(
                 f"x has width {width}, but this SAE expects input_size={self.cfg['d_in']}.",
-                remedy="Was it trained on another encoder? See model.config.",
+                remedy="Was it trained on rows of another embedder? See model.config.",
             )
         kind = rule(self.cfg["architecture"])
         projected = self._prepared(x.to(self.W_dec.dtype)) @ self.W_enc

@@ -102,7 +102,7 @@ class Weights:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """Settings that SAELens does not have: activation, k, columns, encoder, seed and so on."""
+        """Settings that SAELens does not have: activation, k, columns, embedder, seed and so on."""
         return self.cfg.get("metadata", {})
 
     def encode(self, x: Any) -> sp.csr_array:
@@ -123,7 +123,7 @@ class Weights:
         if width != self.input_size:
             raise DataError(
                 f"x has width {width}, but this SAE expects {self.input_size}.",
-                remedy="Was it trained on another encoder?",
+                remedy="Was it trained on rows of another embedder?",
             )
         block_rows = max(1, BLOCK // self.hidden_size)
         blocks = [sp.csr_array((0, self.hidden_size), dtype=np.float32)]

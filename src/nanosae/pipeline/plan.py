@@ -1,4 +1,4 @@
-"""The plan of a run: the roles of the columns, and the encoder.
+"""The plan of a run: the roles of the columns, and the embedder.
 
 The plan is printed before anything is computed, so that a wrong guess costs only seconds.
 """
@@ -32,7 +32,7 @@ from nanosae.sources.roles import (
 from nanosae.sources.texts import drop_empty_texts, read_texts, without_structs
 from nanosae.sources.typed import with_types
 from nanosae.sources.vector_text import with_vectors_parsed
-from nanosae.text.embedders import Encoder, find_encoder
+from nanosae.text.embedders import Embedder, find_embedder
 from nanosae.text.language import language_note
 
 MIN_ROWS = 50  # rows needed to learn anything
@@ -48,23 +48,23 @@ class Plan:
     Attributes:
         table: The rows with a text and all columns that are kept; the text column is `text`.
         vectors: Given rows, (n, width), or None if the texts are to be embedded.
-        encoder: The text encoder; None if vectors are given.
+        embedder: The embedder; None if vectors are given.
         columns: The role of every column.
         groups: Columns whose values are compared.
         times: Columns over which features are followed.
         numbers: Columns of numbers that are explained.
-        labels: Column of known labels to evaluate the features on, if any.
+        classes: Column of known classes to evaluate the features on, if any.
         notes: Sentences about rows that were skipped and the like.
     """
 
     table: pa.Table
     vectors: np.ndarray | None
-    encoder: Encoder | None
+    embedder: Embedder | None
     columns: list[Column]
     groups: list[str]
     times: list[str]
     numbers: list[str]
-    labels: str | None
+    classes: str | None
     notes: list[str]
 
     @property
@@ -75,8 +75,8 @@ class Plan:
     def lines(self) -> list[str]:
         """Return the plan in lines: the role of every column with its reason, and the notes."""
         lines = [f"{len(self.table):,} rows", *_lines_on_columns(self.columns)]
-        if self.encoder is not None:
-            lines.append(f"  embedder: {self.encoder.name} ({self.encoder.note})")
+        if self.embedder is not None:
+            lines.append(f"  embedder: {self.embedder.name} ({self.embedder.note})")
         elif self.vectors is not None and self.columns[0].role != "vectors":
             lines.append(f"  vectors: {self.vectors.shape[1]} dimensions, as given")
         return lines + [f"  {note}" for note in self.notes]
@@ -104,14 +104,14 @@ def make_plan(
     by: str | Sequence[str] | None = None,
     time: str | Sequence[str] | None = None,
     target: str | Sequence[str] | None = None,
-    labels: str | None = None,
+    classes: str | None = None,
     embedder: Any = None,
     base_url: str | None = None,
     prompt: str = "",
     query_prompt: str | None = None,
     encoding: str = "utf-8",
 ) -> Plan:
-    """Plan a run: find the roles of the columns, the vectors and the encoder.
+    """Plan a run: find the roles of the columns, the vectors and the embedder.
 
     The arguments are those of `nanosae.run`.
 
@@ -122,7 +122,7 @@ def make_plan(
     if vectors is not None and embedder is not None:
         raise ConfigError("vectors and embedder cannot both be given.")
     table, vectors_of_file = _read(data, text, encoding)
-    given = {"text": text, "by": by, "time": time, "target": target, "labels": labels}
+    given = {"text": text, "by": by, "time": time, "target": target, "classes": classes}
     _check_names(table, given)
     notes = notes_of(table)
     source = vectors_of_file if vectors is None else vectors
@@ -147,21 +147,21 @@ def make_plan(
         if skipped:
             notes.append(_note_on_skipped(skipped))
     _check_rows(table)
-    encoder = None
+    found = None
     if rows is None:
-        encoder = find_encoder(
+        found = find_embedder(
             embedder, base_url=base_url, prompt=prompt, query_prompt=query_prompt
         )
-        notes += language_note(encoder.name, table["text"].to_pylist())
+        notes += language_note(found.name, table["text"].to_pylist())
     return Plan(
         table=table,
         vectors=rows,
-        encoder=encoder,
+        embedder=found,
         columns=[*vectors_column, *columns],
         groups=_compared(by, columns, "category", "tags"),
         times=_compared(time, columns, "date"),
         numbers=_compared(target, columns, "number"),
-        labels=labels,
+        classes=classes,
         notes=notes,
     )
 
@@ -329,11 +329,11 @@ def embedding_cost(plan: Plan, run: Path, price: float | None) -> str:
         run: The run folder; texts already embedded there cost nothing.
         price: Price of a million tokens, in any currency.
     """
-    if plan.encoder is None:
+    if plan.embedder is None:
         return "nothing to embed: the vectors are given"
     texts = plan.table["text"].to_pylist()
     if (run / "embeddings").exists():
-        new = Embeddings(run / "embeddings", plan.encoder.identity).missing(texts)
+        new = Embeddings(run / "embeddings", plan.embedder.identity).missing(texts)
     else:
         new = list(set(texts))
     n_tokens = sum(map(len, new)) // CHARACTERS_PER_TOKEN

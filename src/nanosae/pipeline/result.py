@@ -95,11 +95,11 @@ class Analysis:
 
         explore(self.run, open_browser=open_browser)
 
-    def report(self, path: str | Path | None = None) -> Path:
+    def report(self, output: str | Path | None = None) -> Path:
         """Write all results to one HTML file and return its path."""
         from nanosae.view.report.render import report
 
-        return report(self.run, path)
+        return report(self.run, output)
 
     def _fresh_table(self, name: str) -> pd.DataFrame | None:
         return fresh_value(self.run, f"{name}.parquet", self.codes)

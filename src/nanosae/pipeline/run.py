@@ -26,7 +26,7 @@ from nanosae.analysis.describe import describe
 from nanosae.analysis.evaluation.evaluate import evaluate
 from nanosae.analysis.evaluation.verdict import verdict
 from nanosae.analysis.groups.families import families, save_families
-from nanosae.analysis.groups.topic_rows import save_topics
+from nanosae.analysis.groups.topic_rows import N_TOPICS, save_topics
 from nanosae.analysis.groups.topics import distinct_topics, topics
 from nanosae.analysis.names.labels import label
 from nanosae.checked import table_checksum
@@ -44,9 +44,8 @@ from nanosae.runs.tables import save_features
 if TYPE_CHECKING:
     from nanosae.analysis.comparisons.findings import Contrast
     from nanosae.pipeline.result import Analysis
-    from nanosae.text.embedders import Encoder
+    from nanosae.text.embedders import Embedder
 
-N_TOPICS = 20
 MANY_COPIES = 0.5  # share of distinct texts below which a note mentions copies
 DISTINCT = 0.9  # share of the rows: if fewer are distinct, one of each is trained on
 CORPUS = "default"
@@ -61,7 +60,7 @@ def run(
     by: str | Sequence[str] | None = None,
     time: str | Sequence[str] | None = None,
     target: str | Sequence[str] | None = None,
-    labels: str | None = None,
+    classes: str | None = None,
     embedder: Any = None,
     base_url: str | None = None,
     prompt: str = "",
@@ -88,10 +87,10 @@ def run(
         by: Columns whose values to compare; by default, all categories of 2 to 50 values.
         time: Columns over which to follow features; by default, all dates.
         target: Columns of numbers to explain; by default, all.
-        labels: Column of known labels to evaluate the features on.
-        embedder: Name of a text encoder, or an object with `encode`; see `find_encoder`.
+        classes: Column of known classes to evaluate the features on.
+        embedder: A name, an object with `encode` or a function; see `find_embedder`.
         base_url: Address of a server with the embeddings protocol.
-        prompt: Prefix of each text for the encoder, such as "passage: ".
+        prompt: Prefix of each text for the embedder, such as "passage: ".
         query_prompt: Prefix of each query, such as "query: "; by default, that of the texts.
         encoding: Encoding of a CSV or text file.
         config: Training settings; None derives them from the data.
@@ -113,7 +112,7 @@ def run(
         by=by,
         time=time,
         target=target,
-        labels=labels,
+        classes=classes,
         embedder=embedder,
         base_url=base_url,
         prompt=prompt,
@@ -180,11 +179,11 @@ class Work:
         """Return the stages in order."""
         plan = self.plan
         thousands = len(plan.table) / 1000  # of rows
-        stages = [] if plan.encoder is None else [self._embedding(plan.encoder)]
+        stages = [] if plan.embedder is None else [self._embedding(plan.embedder)]
         needs = tuple(stage.name for stage in stages)
         trained_on = {"config": self.config.to_dict()} | self._vectors_digest()
-        if plan.encoder is not None and plan.encoder.query_prompt:
-            trained_on["query_prompt"] = plan.encoder.query_prompt
+        if plan.embedder is not None and plan.embedder.query_prompt:
+            trained_on["query_prompt"] = plan.embedder.query_prompt
         train = partial(self.train, resumes=False)
         resume = partial(self.train, resumes=True)
         seconds = 5 + thousands
@@ -208,18 +207,18 @@ class Work:
             Stage("topics", self.topics, named, topics, 1),
             Stage("compare", self.compare, compares, columns, comparing),
         ]
-        if plan.labels is not None:
-            labels = {"labels": plan.labels}
-            stages.append(Stage("evaluate", self.evaluate, ("encode",), labels, 20))
+        if plan.classes is not None:
+            classes = {"classes": plan.classes}
+            stages.append(Stage("evaluate", self.evaluate, ("encode",), classes, 20))
         everything = tuple(stage.name for stage in stages)
         stages.append(Stage("report", self.report, everything, {}, 5))
         return stages
 
-    def _embedding(self, encoder: Encoder) -> Stage:
+    def _embedding(self, embedder: Embedder) -> Stage:
         table = self.plan.table
         texts = table_checksum(table.select(["text"]))
-        settings = {"texts": texts, "encoder": encoder.identity}
-        seconds = len(table) * encoder.seconds
+        settings = {"texts": texts, "embedder": embedder.identity}
+        seconds = len(table) * embedder.seconds
         return Stage("embed", self.embed, (), settings, seconds)
 
     def _vectors_digest(self) -> dict[str, str]:
@@ -230,26 +229,26 @@ class Work:
 
     def embed(self) -> str:
         """Embed the texts that are not embedded yet."""
-        encoder = self.plan.encoder
-        assert encoder is not None
+        embedder = self.plan.embedder
+        assert embedder is not None
         texts = self.plan.table["text"].to_pylist()
-        store = Embeddings(self.folder / "embeddings", encoder.identity)
+        store = Embeddings(self.folder / "embeddings", embedder.identity)
         new = store.missing(texts)
-        store.add(new, encoder.encode, self.progress.advance)
+        store.add(new, embedder.encode, self.progress.advance)
         rows = store.rows(texts)
         store.keep(texts)
-        if encoder.count_cut is not None:
-            self._report_truncation(*encoder.count_cut(new))
+        if embedder.count_cut is not None:
+            self._report_truncation(*embedder.count_cut(new))
         n_known = len(set(texts)) - len(new)
         cached = f", {n_known:,} of them cached" if n_known else ""
         n_texts, width = rows.shape
-        return f"{n_texts:,} texts{cached}, {width} dimensions, by {encoder.name}"
+        return f"{n_texts:,} texts{cached}, {width} dimensions, by {embedder.name}"
 
     def _report_truncation(self, n_cut: int, n_tokens: int) -> None:
         if n_cut:
             verb = "was" if n_cut == 1 else "were"
             self.progress.say(
-                f"  {counted(n_cut, 'text')} {verb} cut to the encoder's limit of "
+                f"  {counted(n_cut, 'text')} {verb} cut to the embedder's limit of "
                 f"{n_tokens} tokens."
             )
 
@@ -258,13 +257,13 @@ class Work:
         from nanosae.train.trainer import SAETrainer
 
         config = self.config
-        encoder = self.plan.encoder
-        if encoder is not None:
+        embedder = self.plan.embedder
+        if embedder is not None:
             config = replace(
                 config,
-                encoder=encoder.name,
-                prompt=encoder.prompt,
-                query_prompt=encoder.query_prompt,
+                embedder=embedder.name,
+                prompt=embedder.prompt,
+                query_prompt=embedder.query_prompt,
             )
         trainer = SAETrainer(config, run=self.folder)
         rows = without_copies(self.vectors())
@@ -331,7 +330,7 @@ class Work:
         """Compare groups, follow features over time, and explain numbers."""
         codes = self.codes
         questions = [("contrast", "by", column) for column in self.plan.groups]
-        questions += [("over-time", "column", column) for column in self.plan.times]
+        questions += [("over-time", "time", column) for column in self.plan.times]
         questions += [("explain", "target", column) for column in self.plan.numbers]
         results, compared, notes = [], [], []
         for verb, argument, column in questions:
@@ -363,17 +362,17 @@ class Work:
         return f"{n_found} in {counted(len(results), 'comparison')}"
 
     def evaluate(self) -> str:
-        """Evaluate the features on known labels; unsuitable labels do not stop the run."""
+        """Evaluate the features on known classes; unsuitable ones do not stop the run."""
         codes = self.codes
         try:
-            result = evaluate(codes, self.plan.labels)
+            result = evaluate(codes, self.plan.classes)
         except DataError as error:
-            return f"skipped {self.plan.labels}: {error}"
+            return f"skipped {self.plan.classes}: {error}"
         save_result(
-            codes, "evaluation.json", result.to_dict(), {"labels": self.plan.labels}
+            codes, "evaluation.json", result.to_dict(), {"classes": self.plan.classes}
         )
         self._say_notes([*result.about["notes"], *verdict(result)])
-        return f"measured against the labels in {self.plan.labels}"
+        return f"measured against the classes in {self.plan.classes}"
 
     def report(self) -> str:
         """Add an overview of the texts to the findings, and write the report."""

@@ -1,12 +1,12 @@
 """The embeddings of a run's texts, cached by text.
 
-    embeddings/encoder.json          name of the encoder
+    embeddings/embedder.json          name of the embedder
     embeddings/rows.npy              (n, width) float16, in the order of the corpus
     embeddings/keys.npy              (n, 16) uint8: a hash of each row's text
     embeddings/NNNNN.rows.npy        the same for texts embedded by an unfinished command
     embeddings/NNNNN.keys.npy
 
-A text that this encoder has embedded in this folder before is not embedded again. Keys are written
+A text that this embedder has embedded in this folder before is not embedded again. Keys are written
 after their rows: rows without keys are incomplete and are not used.
 """
 
@@ -24,22 +24,22 @@ from nanosae.errors import DamagedFileError, DataError
 from nanosae.lock import Lock
 
 BLOCK = 2048  # texts embedded between two writes
-NAME = "encoder.json"
+NAME = "embedder.json"
 LOCK = ".lock"
 AGAIN = "Delete its folder; the texts will be embedded again."
 
 
 class Embeddings:
-    """The embedded texts of a run, by one encoder.
+    """The embedded texts of a run, by one embedder.
 
     Args:
-        folder: `RUN/embeddings`; the first `add` deletes the rows of any other encoder.
-        encoder: Name of the encoder.
+        folder: `RUN/embeddings`; the first `add` deletes the rows of any other embedder.
+        embedder: Name of the embedder.
     """
 
-    def __init__(self, folder: Path, encoder: str) -> None:
+    def __init__(self, folder: Path, embedder: str) -> None:
         self.folder = folder
-        self._encoder = encoder
+        self._embedder = embedder
         self._rows, self._places = self._load()
 
     def missing(self, texts: Sequence[str]) -> list[str]:
@@ -63,7 +63,7 @@ class Embeddings:
 
         Raises:
             BusyError: If another process is writing in the folder.
-            DataError: If the encoder returns a value that is not finite or too large for float16,
+            DataError: If the embedder returns a value that is not finite or too large for float16,
                 or rows of another width than before.
         """
         new = self.missing(texts)
@@ -77,16 +77,16 @@ class Embeddings:
         return len(new)
 
     def _prepare_folder(self) -> None:
-        """Delete drafts, and the rows of other encoders."""
+        """Delete drafts, and the rows of other embedders."""
         sweep_drafts(self.folder)
         if not self._is_ours():
             self._delete(self.folder.glob("*.npy"))
-            write_json(self.folder / NAME, {"encoder": self._encoder})
+            write_json(self.folder / NAME, {"embedder": self._embedder})
 
     def _is_ours(self) -> bool:
-        """Return whether the rows in the folder are by this encoder."""
+        """Return whether the rows in the folder are by this embedder."""
         file = self.folder / NAME
-        return file.exists() and read_json(file, AGAIN)["encoder"] == self._encoder
+        return file.exists() and read_json(file, AGAIN)["embedder"] == self._embedder
 
     def _add(
         self,
@@ -99,7 +99,7 @@ class Embeddings:
         n_done = 0
         for start in range(0, len(new), BLOCK):
             block = new[start : start + BLOCK]
-            rows = _as_float16(encode(block))
+            rows = as_float16(encode(block))
             self._check_width(rows)
             self._write_block(block, rows)
             n_done += sum(map(len, block))
@@ -126,7 +126,8 @@ class Embeddings:
         width, known = rows.shape[1], self._rows.shape[1]
         if len(self._rows) and width != known:
             raise DataError(
-                f"The encoder returned rows of width {width}; those in {self.folder} have {known}.",
+                f"The embedder returned rows of width {width}; those in {self.folder} have "
+                f"{known}.",
                 file=self.folder,
                 remedy=AGAIN,
             )
@@ -167,12 +168,13 @@ def _load_pair(keys_file: Path) -> tuple[np.ndarray, np.ndarray]:
     return rows, keys
 
 
-def _as_float16(rows: np.ndarray) -> np.ndarray:
+def as_float16(rows: np.ndarray) -> np.ndarray:
+    """Return rows as float16; refuse values that it cannot represent."""
     with np.errstate(over="ignore"):
         halves = np.asarray(rows).astype(np.float16)
     if not np.isfinite(halves).all():
         raise DataError(
-            "The encoder returned values that are NaN, infinite or above 65,504."
+            "The embedder returned values that are NaN, infinite or above 65,504."
         )
     return halves
 

@@ -55,7 +55,7 @@ CONTENT: dict[str, dict[str, type]] = {  # what readers need of a result
         "stats": dict,
         "parameters": dict,
     },
-    "evaluation.json": {"table": list, "labels": list, "about": dict},
+    "evaluation.json": {"table": list, "classes": list, "about": dict},
 }
 READABLE = 60  # characters of a contrast's parameters in its file name
 FACTS = b"nanosae"  # key of nanoSAE's facts in the metadata of a Parquet file
@@ -243,7 +243,7 @@ def contrast_title(result: Result) -> str:
     asked = result.parameters
     if not asked:
         return Path(result.name).stem
-    column = asked.get("by") or asked.get("target") or asked.get("column")
+    column = asked.get("by") or asked.get("target") or asked.get("time")
     title = TITLES.get(str(asked.get("verb")), "Comparison by {}").format(column)
     if asked.get("a") is not None:
         other = asked.get("b")

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pandas as pd
 
 from nanosae.atomic import write_bytes
 from nanosae.codes import Codes
+from nanosae.errors import DataTypeError
 from nanosae.lock import SHORT_CHANGE, Lock
 from nanosae.runs import annotations
 from nanosae.runs.results import (
@@ -24,6 +26,7 @@ from nanosae.runs.results import (
     write_table,
 )
 
+Labels = Mapping[int, str] | pd.DataFrame  # labels of features, see `labels_by_feature`
 TABLE = "features.parquet"
 LABELS = ("label", "llm_label")  # later ones win
 DOUBTS = ("label_doubtful", "llm_doubtful")  # whether each of these is doubtful
@@ -59,12 +62,37 @@ def known_labels(source: Codes | Path) -> dict[int, str]:
     table, names = _labels_and_names(source)
     known: dict[int, str] = {}
     for column in LABELS:
-        if column not in table:
-            continue
-        for feature, label in zip(table["feature"], table[column], strict=True):
-            if isinstance(label, str) and label:
-                known[int(feature)] = label
+        if column in table:
+            known |= _by_feature(table, column)
     return known | names
+
+
+def labels_by_feature(labels: Labels) -> dict[int, str]:
+    """Return the non-empty labels of a mapping or table.
+
+    Args:
+        labels: A mapping from features to labels, or a table with `feature` and `label`, such
+            as `label` returns.
+
+    Raises:
+        DataTypeError: If it is neither.
+    """
+    if isinstance(labels, Mapping):
+        return {int(feature): label for feature, label in labels.items() if label}
+    if isinstance(labels, pd.DataFrame):
+        return _by_feature(labels, "label") if "label" in labels else {}
+    raise DataTypeError(
+        f"labels must be a mapping from features to labels, or a table with the columns `feature` "
+        f"and `label`, not {type(labels).__name__}."
+    )
+
+
+def _by_feature(table: pd.DataFrame, column: str) -> dict[int, str]:
+    found = {}
+    for feature, label in zip(table["feature"], table[column], strict=True):
+        if isinstance(label, str) and label:
+            found[int(feature)] = label
+    return found
 
 
 def doubtful_labels(source: Codes | Path) -> set[int]:

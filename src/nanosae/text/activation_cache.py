@@ -31,7 +31,7 @@ def cache_activations(
     model: Any,
     layers: str | Sequence[str],
     texts: Sequence[Any],
-    folder: str | Path,
+    output: str | Path,
     *,
     tokenizer: Any = None,
     dtype: str = "float16",
@@ -54,7 +54,7 @@ def cache_activations(
         model: As in `activations`.
         layers: One name or several; with `concat`, their rows are in `folder/LAYER+LAYER/`.
         texts: Texts or chats, the same in each call.
-        folder: Output folder.
+        output: Output folder.
         tokenizer: Tokenizer of a loaded model.
         dtype: float16 or float32.
         pooling: As in `activations`, like all that follow.
@@ -73,7 +73,7 @@ def cache_activations(
         ConfigError: If the folder holds shards of other settings or texts; it is a ValueError.
         DataError: If a value is too large for float16; it is a ValueError.
     """
-    folder = Path(folder)
+    folder = Path(output)
     names = [layers] if isinstance(layers, str) else list(layers)
     if any(not isinstance(text, str) for text in texts):
         model, tokenizer = load_model(model, tokenizer)

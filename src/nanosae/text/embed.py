@@ -33,7 +33,7 @@ BLOCK_TEXTS = 4096  # texts per step of the progress bar
 def embed(
     texts: Sequence[str],
     *,
-    model: str = MODEL,
+    embedder: str = MODEL,
     dtype: str = "float32",
     batch_size: int | None = None,
     prompt: str = "",
@@ -43,7 +43,7 @@ def embed(
 
     Args:
         texts: The texts.
-        model: Name or folder of a sentence-transformers model.
+        embedder: Name or folder of a sentence-transformers model.
         dtype: float32 or float16.
         batch_size: Texts per forward pass; None depends on the device and the texts' lengths.
         prompt: Prefix of each text, such as "passage: ".
@@ -62,28 +62,28 @@ def embed(
         >>> embed(["a small tree", "a river"]).shape  # doctest: +SKIP
         (2, 384)
     """
-    _check_texts(texts)
-    encoder = _load_encoder(model, offline=offline)
+    check_texts(texts)
+    model = _load_embedder(embedder, offline=offline)
     if not batch_size:
-        batch_size = BATCH_SIZES.get(encoder.device.type)
+        batch_size = BATCH_SIZES.get(model.device.type)
     starts = range(0, len(texts), BLOCK_TEXTS)
     blocks = []
     for start in tracked(starts, "embed", unasked=len(starts) > 1):
         block = [prompt + text for text in texts[start : start + BLOCK_TEXTS]]
-        blocks.append(_encode_block(encoder, block, batch_size).astype(dtype))
+        blocks.append(_encode_block(model, block, batch_size).astype(dtype))
     return np.concatenate(blocks)
 
 
-def _encode_block(encoder: Any, texts: list[str], batch_size: int | None) -> np.ndarray:
+def _encode_block(model: Any, texts: list[str], batch_size: int | None) -> np.ndarray:
     """Encode texts; without a batch size, in batches of about the same number of letters."""
     if batch_size is not None:
-        return encoder.encode(texts, batch_size=batch_size, show_progress_bar=False)
+        return model.encode(texts, batch_size=batch_size, show_progress_bar=False)
     sizes = np.array([_cpu_batch_size(text) for text in texts])
     blocks, places = [], []
     for size in np.unique(sizes):
         places_of_size = np.flatnonzero(sizes == size)
         of_size = [texts[place] for place in places_of_size]
-        blocks.append(encoder.encode(of_size, batch_size=size, show_progress_bar=False))
+        blocks.append(model.encode(of_size, batch_size=size, show_progress_bar=False))
         places.append(places_of_size)
     order = np.argsort(np.concatenate(places))
     return np.concatenate(blocks)[order]
@@ -94,7 +94,8 @@ def _cpu_batch_size(text: str) -> int:
     return max(size for size in CPU_BATCH_SIZES if size <= max(n_fit, 4))
 
 
-def _check_texts(texts: Sequence[str]) -> None:
+def check_texts(texts: Sequence[str]) -> None:
+    """Refuse an empty list and texts that are not strings."""
     if not len(texts):
         raise DataError("There are no texts to embed.", remedy="Give at least one.")
     bad = [row for row, text in enumerate(texts) if not isinstance(text, str)]
@@ -108,32 +109,32 @@ def _check_texts(texts: Sequence[str]) -> None:
         )
 
 
-def count_cut(texts: Sequence[str], model: str = MODEL) -> tuple[int, int]:
+def count_cut(texts: Sequence[str], embedder: str = MODEL) -> tuple[int, int]:
     """Count the texts that exceed the limit of a model.
 
     Args:
         texts: The texts.
-        model: As in `embed`.
+        embedder: As in `embed`.
 
     Returns:
         The number of truncated texts, and the limit in tokens.
     """
-    encoder = _load_encoder(model, offline=False)
-    limit = encoder.max_seq_length or 0
+    model = _load_embedder(embedder, offline=False)
+    limit = model.max_seq_length or 0
     # a token has at least one letter
     candidates = [text for text in texts if len(text) >= limit]
     if not limit or not candidates:
         return 0, limit
-    lengths = encoder.tokenizer(
+    lengths = model.tokenizer(
         candidates, truncation=False, return_length=True, verbose=False
     )["length"]
     return int(np.count_nonzero(np.array(lengths) > limit)), limit
 
 
 @lru_cache(maxsize=2)
-def _load_encoder(name: str, *, offline: bool) -> Any:
+def _load_embedder(name: str, *, offline: bool) -> Any:
     """Load and cache a model; code in its files is never executed."""
-    models = extra("embed", "sentence_transformers", f"the encoder {name}")
+    models = extra("embed", "sentence_transformers", f"the embedder {name}")
     packaged = _packaged_model(name)
     is_here = packaged is not None or offline
     if not is_here:
@@ -154,7 +155,7 @@ def _load_encoder(name: str, *, offline: bool) -> Any:
 
 
 def installed() -> str:
-    """Return the names of the encoders whose weights are in installed packages."""
+    """Return the names of the embedders whose weights are in installed packages."""
     names = []
     if static.is_installed():
         names.append(static.NAME)
@@ -164,7 +165,7 @@ def installed() -> str:
 
 
 def has_packaged_model() -> bool:
-    """Return whether a sentence encoder is installed with its weights and needs no hub."""
+    """Return whether a model is installed with its weights, so that no hub is needed."""
     library = "sentence_transformers"
     has_library = library in sys.modules or find_spec(library) is not None
     return has_library and find_spec(PACKAGE) is not None

@@ -1,10 +1,10 @@
-"""Text encoders by name, and the best installed one by default.
+"""Embedders by name, and the best installed one by default.
 
-Two encoders come with their weights in a package and need no network: `all-MiniLM-L6-v2` (`pip
+Two embedders come with their weights in a package and need no network: `all-MiniLM-L6-v2` (`pip
 install "nanosae[embed]"`) and `wordllama` (part of the core installation; static, less accurate and
 about a hundred times faster). `model2vec:NAME` is a static model of that library. With a
 `base_url`, a name is a model of that server; any other name is a sentence-transformers model.
-Objects with an `encode` method are used directly.
+Objects with an `encode` method, and functions, are used directly.
 """
 
 from __future__ import annotations
@@ -27,15 +27,16 @@ from nanosae.text.endpoint import Endpoint
 from nanosae.text.hub import require_model
 
 MODEL2VEC = "model2vec:"
+Encode = Callable[[Sequence[str]], np.ndarray]
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
 @dataclass(frozen=True)
-class Encoder:
-    """A text encoder.
+class Embedder:
+    """A program that turns texts into vectors.
 
     Attributes:
-        name: Name, which is saved with the SAE so that queries use the same encoder.
+        name: Name, which is saved with the SAE so that queries use the same embedder.
         encode: Function from texts to rows, (n, width) float32.
         note: Short description for users.
         seconds: Approximate time per text on a small machine.
@@ -46,7 +47,7 @@ class Encoder:
     """
 
     name: str
-    encode: Callable[[Sequence[str]], np.ndarray]
+    encode: Encode
     note: str
     seconds: float
     identity: str
@@ -55,33 +56,33 @@ class Encoder:
     query_prompt: str = ""
 
 
-def find_encoder(
-    wanted: Any = None,
+def find_embedder(
+    embedder: Any = None,
     *,
     base_url: str | None = None,
     prompt: str = "",
     query_prompt: str | None = None,
-) -> Encoder:
-    """Return a text encoder.
+) -> Embedder:
+    """Return an embedder.
 
     Args:
-        wanted: A name or a folder, an object with a method `encode`, or None for the best encoder
-            installed with its weights. A folder can contain code that is run; use only folders that
-            you trust.
+        embedder: A name or a folder, an object with a method `encode` or a function, both from
+            texts to vectors, or None for the best embedder installed with its weights. A folder can
+            contain code that is run; use only folders that you trust.
         base_url: Address of a server with the embeddings protocol.
         prompt: Prefix of each text, such as "passage: ".
         query_prompt: Prefix of each query, such as "query: "; that of the texts by default.
 
     Raises:
-        DataTypeError: If the object has no method `encode`.
+        DataTypeError: If it is neither a name, nor a function, nor has a method `encode`.
         ExtraError: If the library of the model is not installed.
         ConfigError: If a server is given without the name of a model.
 
     Example:
-        >>> find_encoder("wordllama").encode(["a small tree"]).shape
+        >>> find_embedder("wordllama").encode(["a small tree"]).shape
         (1, 256)
     """
-    found = _find(wanted, base_url)
+    found = _find(embedder, base_url)
     if query_prompt is None:
         query_prompt = prompt
     found = replace(found, prompt=prompt, query_prompt=query_prompt)
@@ -94,34 +95,36 @@ def find_encoder(
     return replace(found, encode=encode, identity=f"{found.identity} {prompt!r}")
 
 
-def received_encoder(name: str) -> Encoder:
-    """Return the encoder named in a received file; paths are never loaded.
+def received_embedder(name: str) -> Embedder:
+    """Return the embedder named in a received file; paths are never loaded.
 
     Args:
         name: Name from the model's settings.
 
     Raises:
-        MissingError: If the name is a path, or the encoder is not on this machine.
+        MissingError: If the name is a path, or the embedder is not on this machine.
     """
     if name == static.NAME:
-        return find_encoder(name)
+        return find_embedder(name)
     if not HUB_NAME.fullmatch(name) or Path(name).exists():
         raise MissingError(
-            f"The run names {name!r} as its encoder, which is not the name of a model.",
-            remedy=f"If you trust it, give it as encoder={name!r} (--embedder {name}).",
+            f"The run names {name!r} as its embedder, which is not the name of a model.",
+            remedy=f"If you trust it, give it as embedder={name!r} (--embedder {name}).",
         )
-    encode = partial(embed, model=name, offline=True)
-    return Encoder(name, encode, "sentence encoder", seconds=1e-2, identity=name)
+    encode = partial(embed, embedder=name, offline=True)
+    return Embedder(name, encode, "sentence-transformers", seconds=1e-2, identity=name)
 
 
-def _find(wanted: Any, base_url: str | None) -> Encoder:
+def _find(wanted: Any, base_url: str | None) -> Embedder:
     if base_url is not None:
         return _of_server(wanted, base_url)
+    if isinstance(wanted, Path):
+        wanted = str(wanted)
     if wanted is None:
         wanted = MODEL if has_packaged_model() else static.NAME
     if wanted == static.NAME:
         static.require()
-        return Encoder(
+        return Embedder(
             static.NAME,
             static.encode_static,
             "static word vectors, offline",
@@ -131,25 +134,27 @@ def _find(wanted: Any, base_url: str | None) -> Encoder:
     if isinstance(wanted, str) and wanted.startswith(MODEL2VEC):
         return _of_model2vec(wanted)
     if isinstance(wanted, str):
-        extra("embed", "sentence_transformers", f"the encoder {wanted}")
-        return Encoder(
+        extra("embed", "sentence_transformers", f"the embedder {wanted}")
+        return Embedder(
             wanted,
-            partial(embed, model=wanted),
-            "sentence encoder",
+            partial(embed, embedder=wanted),
+            "sentence-transformers",
             seconds=1e-2,
             identity=wanted,
-            count_cut=partial(count_cut, model=wanted),
+            count_cut=partial(count_cut, embedder=wanted),
         )
-    if not hasattr(wanted, "encode"):
+    encode = getattr(wanted, "encode", wanted)
+    if not callable(encode):
         raise DataTypeError(
-            f"An embedder must be a name or an object with a method `encode`, not {wanted!r}."
+            "An embedder must be a name, a function or an object with a method `encode`, not "
+            f"{wanted!r}."
         )
-    name = type(wanted).__name__
-    encode = _encode_with(wanted)
-    return Encoder(name, encode, "given as an object", seconds=1e-3, identity=name)
+    name = getattr(wanted, "__qualname__", type(wanted).__name__)
+    encode = _encode_with(encode)
+    return Embedder(name, encode, "given as an object", seconds=1e-3, identity=name)
 
 
-def _of_server(model: Any, base_url: str) -> Encoder:
+def _of_server(model: Any, base_url: str) -> Embedder:
     base_url, credentials = split_credentials(base_url)
     if not isinstance(model, str):
         raise ConfigError(
@@ -158,30 +163,32 @@ def _of_server(model: Any, base_url: str) -> Encoder:
         )
     server = Endpoint(base_url, model, credentials=credentials)
     identity = f"{model} {base_url}"
-    return Encoder(
+    return Embedder(
         model, server.encode, f"by {base_url}", seconds=1e-2, identity=identity
     )
 
 
-def _of_model2vec(wanted: str) -> Encoder:
-    extra("model2vec", "model2vec", f"the encoder {wanted}")
+def _of_model2vec(wanted: str) -> Embedder:
+    extra("model2vec", "model2vec", f"the embedder {wanted}")
     name = wanted.removeprefix(MODEL2VEC)
 
     def encode(texts: Sequence[str]) -> np.ndarray:
-        return _encode_with(_model2vec(name))(texts)
+        return _encode_with(_model2vec(name).encode)(texts)
 
-    return Encoder(wanted, encode, "static word vectors", seconds=1e-4, identity=wanted)
+    return Embedder(
+        wanted, encode, "static word vectors", seconds=1e-4, identity=wanted
+    )
 
 
 @lru_cache(maxsize=1)
 def _model2vec(name: str) -> Any:
-    library = extra("model2vec", "model2vec", f"the encoder {name}")
+    library = extra("model2vec", "model2vec", f"the embedder {name}")
     require_model(name, works=installed())
     return library.StaticModel.from_pretrained(name)
 
 
-def _encode_with(model: Any) -> Callable[[Sequence[str]], np.ndarray]:
+def _encode_with(function: Callable[[list[str]], Any]) -> Encode:
     def encode(texts: Sequence[str]) -> np.ndarray:
-        return np.asarray(model.encode(list(texts)), np.float32)
+        return np.asarray(function(list(texts)), np.float32)
 
     return encode

@@ -28,7 +28,7 @@ class EmbeddingFiles:
         output: The file X.npy.
         texts: The file of the texts.
         table: Contents of that file.
-        model: Name of the model.
+        embedder: Identity of the embedder.
         text_column: Name of the text column.
         force: Whether to overwrite existing files.
 
@@ -43,7 +43,7 @@ class EmbeddingFiles:
         texts: Path,
         table: pa.Table,
         *,
-        model: str,
+        embedder: str,
         text_column: str,
         force: bool = False,
     ) -> None:
@@ -58,7 +58,7 @@ class EmbeddingFiles:
         self._keeps_table = self.table.resolve() == texts.resolve()
         self._origin = {
             "texts": table_checksum(table),
-            "model": model,
+            "embedder": embedder,
             "text_column": text_column,
         }
         if not force:

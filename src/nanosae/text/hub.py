@@ -23,7 +23,7 @@ def require_model(name: str, works: str) -> bool:
 
     Args:
         name: A folder, or a name on the hub.
-        works: Names of the installed encoders, for the error message.
+        works: Names of the installed embedders, for the error message.
 
     Raises:
         MissingError: If the model is not on this machine and the hub does not answer in time.
@@ -33,13 +33,13 @@ def require_model(name: str, works: str) -> bool:
     if os.environ.get("HF_HUB_OFFLINE") == "1" or not _hub_answers():
         raise MissingError(
             f"cannot load {name}: it is not on this machine, and the hub cannot be reached.",
-            remedy=f"These encoders are installed and work offline: {works}.",
+            remedy=f"These embedders are installed and work offline: {works}.",
         )
     return False
 
 
 def _is_cached(name: str) -> bool:
-    hub = extra("embed", "huggingface_hub", f"the encoder {name}")
+    hub = extra("embed", "huggingface_hub", f"the embedder {name}")
     names = [name] if "/" in name else [f"sentence-transformers/{name}", name]
     try:
         found = [hub.try_to_load_from_cache(full, "config.json") for full in names]

@@ -1,6 +1,6 @@
-"""Whether texts are in the language that their encoder was trained on.
+"""Whether texts are in the language that their embedder was trained on.
 
-The two encoders that need no network were trained on English.
+The two embedders that need no network were trained on English.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ from nanosae.text import static
 from nanosae.text.embed import PACKAGED
 from nanosae.text.stop_words import ENGLISH, SAMPLE, languages_of
 
-ENGLISH_ENCODERS = (static.NAME, *PACKAGED)
+ENGLISH_EMBEDDERS = (static.NAME, *PACKAGED)
 # share of letters that are not ASCII, up to an eighth in Latin scripts with accents
 MAX_FOREIGN_LETTERS = 0.25
 
 
-def language_note(encoder: str, texts: Sequence[str]) -> list[str]:
-    """Return a note if texts are not in English, but the encoder is for English.
+def language_note(embedder: str, texts: Sequence[str]) -> list[str]:
+    """Return a note if texts are not in English, but the embedder is for English.
 
     Example:
         >>> language_note("wordllama", ["ein Baum und die Früchte, und wie sie wachsen"])[0][:35]
         'The texts do not seem to be English'
     """
-    if encoder not in ENGLISH_ENCODERS or seem_english(texts):
+    if embedder not in ENGLISH_EMBEDDERS or seem_english(texts):
         return []
     return [
-        f"The texts do not seem to be English, but {encoder} was trained on English. A "
+        f"The texts do not seem to be English, but {embedder} was trained on English. A "
         "multilingual model tells their meanings apart better; one is "
         "paraphrase-multilingual-MiniLM-L12-v2."
     ]

@@ -1,8 +1,8 @@
-"""A static text encoder: each text is the mean of its tokens' vectors.
+"""A static embedder: each text is the mean of its tokens' vectors.
 
 It needs no language model, no network and no torch: the vectors of 32,000 tokens (256 dimensions,
 16 MB) are part of the package wordllama (Miller 2024), whose files are read without importing it.
-It is less accurate than a sentence encoder but encodes tens of thousands of texts per second.
+It is less accurate than a language model but embeds tens of thousands of texts per second.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ def require() -> None:
     """Raise an ExtraError unless the package with the weights is installed."""
     if not is_installed():
         raise ExtraError(
-            "the static text encoder needs its weights.", remedy="pip install wordllama"
+            "the static embedder needs its weights.",
+            remedy="pip install wordllama",
         )
 
 

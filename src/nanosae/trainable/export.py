@@ -33,7 +33,7 @@ DESCRIBED_SETTINGS = (
     "l1_coefficient",
     "matryoshka",
     "nested",
-    "encoder",
+    "embedder",
     "prompt",
     "query_prompt",
     "seed",

@@ -4,12 +4,25 @@ import json
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from nanosae.analysis.comparisons.contrast import contrast
 from nanosae.analysis.comparisons.explain import explain
 from nanosae.analysis.comparisons.summary import lines
 from nanosae.codes import write_codes
+from nanosae.errors import DataTypeError
 from nanosae.runs.tables import save_features
+
+
+def test_labels_are_a_mapping_or_a_table(compared_codes):
+    table = pd.DataFrame({"feature": range(48), "label": [f"F{i}" for i in range(48)]})
+    mapping = dict(zip(table["feature"], table["label"], strict=True))
+    by_table = contrast(compared_codes, "B", "A", by="group", labels=table)
+    by_mapping = contrast(compared_codes, "B", "A", by="group", labels=mapping)
+    assert by_table.findings["label"].str.fullmatch(r"F\d+").all()
+    assert by_table.to_dict() == by_mapping.to_dict()
+    with pytest.raises(DataTypeError, match="labels must be a mapping"):
+        contrast(compared_codes, "B", "A", by="group", labels=["F0"])  # pyright: ignore
 
 
 def test_results_are_json_sentences_and_html(compared_codes, compared):

@@ -118,7 +118,7 @@ def test_a_transcoder_without_targets_has_no_reconstruction(transcoded):
         evaluate(codes, targets=targets[:-1])
 
 
-def test_labels_must_be_one_per_row(codes):
+def test_classes_must_be_one_per_row(codes):
     with pytest.raises(ValueError, match="got 10 values for the 1200 rows"):
         evaluate(codes, ["a"] * 10)
 
@@ -140,8 +140,8 @@ def test_the_true_dictionary_scores_perfectly(result, planted):
     assert value(result, "probe_f1@1") > 0.99
     for measure in ("recovery", "stability"):
         assert value(result, measure) == pytest.approx(1, abs=1e-5)
-    chosen = result.labels[result.labels["representation"] == "codes"]
-    assert [planted.names[j] for j in chosen["feature"]] == chosen["label"].tolist()
+    chosen = result.classes[result.classes["representation"] == "codes"]
+    assert [planted.names[j] for j in chosen["feature"]] == chosen["class"].tolist()
 
 
 def test_baselines_stand_beside_it_and_are_worse(result):
@@ -176,7 +176,7 @@ def test_noise_scores_no_better_than_chance_which_choosing_on_test_rows_would_no
     y = np.where(rng.random(600) < 0.2, "yes", "no")
     codes = write_codes(tmp_path / "codes", x, metadata={"y": y})
     found = evaluate(codes, "y", ks=(1, 10))
-    lines = found.labels.set_index("label")
+    lines = found.classes.set_index("class")
     chance = 1 / 3  # F1 of calling every row "yes"
     assert lines.loc["yes", "f1"] < chance + 0.03
     assert abs(value(found, "best_feature_auc") - 0.5) < 0.1
@@ -187,7 +187,7 @@ def test_noise_scores_no_better_than_chance_which_choosing_on_test_rows_would_no
 
 
 def test_groups_stay_in_one_half(tmp_path):
-    """Every source is a label of its own feature: nothing can be learnt across sources."""
+    """Every source is a class of its own feature: nothing can be learnt across sources."""
     source = np.repeat(np.arange(40), 10)
     y = np.where(np.random.default_rng(0).random(40) < 0.5, "a", "b")[source]
     x = sp.csr_array(np.eye(40, dtype=np.float32)[source])
@@ -213,12 +213,12 @@ def test_a_split_that_is_not_what_was_asked_for_is_noted(tmp_path):
     assert note.startswith("17 % of the rows are held out instead of 50 %")
 
 
-def test_without_labels_only_what_needs_none(codes):
+def test_without_classes_only_what_needs_none(codes):
     found = evaluate(codes)
     measures = set(found.table["measure"])
     assert {"fvu", "intruder_vectors", "gini", "redundancy"} <= measures
     assert not any(m.startswith(("probe", "best")) for m in measures)
-    assert len(found.labels) == 0
+    assert len(found.classes) == 0
 
 
 def test_without_vectors_or_texts_it_does_what_it_can(planted, tmp_path):
@@ -228,18 +228,18 @@ def test_without_vectors_or_texts_it_does_what_it_can(planted, tmp_path):
     found = evaluate(codes, "group", ks=(1,))
     assert set(found.table["representation"]) == {"codes"}
     assert not any("intruder" in m for m in found.table["measure"])
-    assert set(found.labels["label"]) == {"A", "B"}
+    assert set(found.classes["class"]) == {"A", "B"}
 
 
-def test_rows_without_label_and_rare_labels_are_left_out(codes, planted):
+def test_rows_without_class_and_rare_classes_are_left_out(codes, planted):
     y = planted.columns["group"].copy()
     y[:500] = ""
     y[500:504] = "tiny"
     found = evaluate(codes, y, ks=(1,), baselines=False)
     assert found.about["rows"] == 700
-    assert found.about["notes"] == []  # all rows with a label
-    assert set(found.labels["label"]) == {"A", "B"}
-    with pytest.raises(ValueError, match=r"none of 1200 labels has 10 rows"):
+    assert found.about["notes"] == []  # all rows with a class
+    assert set(found.classes["class"]) == {"A", "B"}
+    with pytest.raises(ValueError, match=r"none of 1200 classes has 10 rows"):
         evaluate(codes, [f"own {i}" for i in range(1200)])
 
 
@@ -258,7 +258,7 @@ def test_max_rows_draws_rows_and_the_seed_decides(codes):
 def test_results_are_json_and_html(result, codes):
     read = json.loads(json.dumps(result.to_dict()))
     assert {r["measure"] for r in read["table"]} == set(result.table["measure"])
-    assert read["about"]["labels"] == "topics"
+    assert read["about"]["classes"] == "topics"
     assert "best_feature_f1" in result._repr_html_()
     assert isinstance(codes, Codes)
 
@@ -273,8 +273,8 @@ def test_a_label_needs_rows_with_and_without_it_in_both_parts(tmp_path):
     rng = np.random.default_rng(0)
     activations = sp.csr_array((rng.random((400, 6)) < 0.4).astype(np.float32))
     codes = write_codes(tmp_path, activations, metadata={"y": cells})
-    assert set(evaluate(codes, "y", ks=(1,)).labels["label"]) == {"usual", "other"}
-    every = evaluate(codes, "y", ks=(1,), min_rows=5).labels["label"]
+    assert set(evaluate(codes, "y", ks=(1,)).classes["class"]) == {"usual", "other"}
+    every = evaluate(codes, "y", ks=(1,), min_rows=5).classes["class"]
     assert set(every) == {"usual", "other", "common", "rare"}
 
 
@@ -297,9 +297,9 @@ def test_too_few_rows_are_refused_and_two_are_enough(planted, tmp_path):
     kept = {"texts": planted.texts[:2], "vectors": planted.embeddings[:2]}
     codes = write_codes(tmp_path / "codes" / "c", planted.activations[:2], **kept)
     assert "fvu" in evaluate(codes).wide().index
-    for labels, n_rows in ((["", ""], 0), (["a", None], 1)):
+    for classes, n_rows in ((["", ""], 0), (["a", None], 1)):
         with pytest.raises(DataError, match=f"{n_rows} of 2 rows can be measured"):
-            evaluate(codes, labels)
+            evaluate(codes, classes)
     with pytest.raises(ConfigError, match="min_rows=0 must be at least 1"):
         evaluate(codes, ["a", "b"], min_rows=0)
 

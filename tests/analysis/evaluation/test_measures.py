@@ -1,4 +1,4 @@
-"""Measures without labels against brute force."""
+"""Measures without classes against brute force."""
 
 import numpy as np
 import pytest

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, roc_auc_score
 
 from nanosae.analysis.evaluation.probes import (
-    LabelledRows,
+    RowClasses,
     best_features,
     dense_probe,
     fit_dense_probe,
@@ -33,8 +33,8 @@ def test_a_sparse_probe_is_sklearns_logistic_regression():
     assert np.abs(got - other.decision_function(scaled)).max() > 0.1
 
 
-def test_the_intercept_of_a_rare_label_is_not_penalised():
-    """With an uninformative feature, the mean probability is the label's share."""
+def test_the_intercept_of_a_rare_class_is_not_penalised():
+    """With an uninformative feature, the mean probability is the class's share."""
     rng = np.random.default_rng(0)
     x = rng.random((4000, 1)) * (rng.random((4000, 1)) < 0.5)
     y = rng.random(4000) < 0.01
@@ -51,15 +51,15 @@ def test_the_intercept_of_a_rare_label_is_not_penalised():
 
 @pytest.fixture
 def rows():
-    """300 training and 700 held-out rows with one label."""
+    """300 training and 700 held-out rows with one class."""
     y = np.random.default_rng(0).random(1000) < 0.4
-    labels = sp.csr_array(y[:, None] * 1.0)
-    return LabelledRows(labels, np.arange(1000) >= 300, np.arange(1000))
+    classes = sp.csr_array(y[:, None] * 1.0)
+    return RowClasses(classes, np.arange(1000) >= 300, np.arange(1000))
 
 
 def flipped(rows):
-    """Return a column that is the label on training rows and its opposite on held-out rows."""
-    y = rows.labels.toarray()[:, 0] > 0
+    """Return a column that is the class on training rows and its opposite on held-out rows."""
+    y = rows.indicators.toarray()[:, 0] > 0
     return np.where(rows.held, ~y, y) * 1.0
 
 
@@ -77,7 +77,7 @@ def test_what_a_probe_learnt_on_training_rows_is_measured_on_held_out_rows(rows)
 
 def test_the_features_of_a_probe_are_chosen_on_the_training_rows(rows):
     rng = np.random.default_rng(1)
-    y = rows.labels.toarray()[:, 0]
+    y = rows.indicators.toarray()[:, 0]
     noise = rng.random((1000, 2)) < 0.4
     x = np.column_stack(
         [np.where(rows.held, noise[:, 0], y), np.where(rows.held, y, noise[:, 1])]
@@ -94,9 +94,9 @@ def test_predictions_of_a_probe_are_what_is_likelier_than_not_and_than_the_rate(
     x = rng.random(20000) < 0.4
     y = rng.random(20000) < np.where(x, 0.3, 0.05)
     half = np.arange(20000) % 2 == 0
-    rows = LabelledRows(sp.csr_array(y[:, None] * 1.0), half, np.arange(20000))
+    rows = RowClasses(sp.csr_array(y[:, None] * 1.0), half, np.arange(20000))
     measures = sparse_probes(sp.csc_array(x[:, None] * 1.0), rows, ks=[1])
-    # no text is likelier with the label than without
+    # no text is likelier of the class than not
     assert measures["probe_f1@1"].value == 0
     expected = (
         y[half & x].sum() / y[half].sum() + (~y)[half & ~x].sum() / (~y)[half].sum()
@@ -104,7 +104,7 @@ def test_predictions_of_a_probe_are_what_is_likelier_than_not_and_than_the_rate(
     # 0.15 is the rate
     assert measures["probe_accuracy@1"].value == pytest.approx(expected)
     often = rng.random(20000) < np.where(x, 0.6, 0.05)  # logit 0.4 where active
-    rows = LabelledRows(sp.csr_array(often[:, None] * 1.0), half, np.arange(20000))
+    rows = RowClasses(sp.csr_array(often[:, None] * 1.0), half, np.arange(20000))
     f1 = sparse_probes(sp.csc_array(x[:, None] * 1.0), rows, ks=[1])["probe_f1@1"].value
     assert f1 == pytest.approx(f1_score(often[half], x[half]))
 
@@ -123,26 +123,26 @@ def test_best_features_are_those_of_loops():
     )
     x = np.round(np.maximum(x, 0), 1)
     held = np.arange(400) % 2 == 0
-    rows = LabelledRows(sp.csr_array(y * 1.0), held, np.arange(400))
+    rows = RowClasses(sp.csr_array(y * 1.0), held, np.arange(400))
     f1, threshold = np.zeros((4, 3)), np.zeros((4, 3))
     auc = np.zeros((4, 3))
     for j in range(4):
-        for label in range(3):
-            auc[j, label] = roc_auc_score(y[~held, label], x[~held, j])
+        for class_ in range(3):
+            auc[j, class_] = roc_auc_score(y[~held, class_], x[~held, j])
             for value in np.unique(x[~held, j])[::-1]:
-                score = f1_score(y[~held, label], x[~held, j] >= value)
-                if value > 0 and score > f1[j, label]:
-                    f1[j, label], threshold[j, label] = score, value
+                score = f1_score(y[~held, class_], x[~held, j] >= value)
+                if value > 0 and score > f1[j, class_]:
+                    f1[j, class_], threshold[j, class_] = score, value
     measures, chosen = best_features(sp.csc_array(x), rows)
     best = f1.argmax(0)
     assert chosen["feature"].tolist() == best.tolist()
     assert len(set(best.tolist())) < 3  # one-to-one makes a difference
     assert best[2] != auc[:, 2].argmax()  # and so does AUC
 
-    def on_held(j, label):
-        return f1_score(y[held, label], x[held, j] >= threshold[j, label])
+    def on_held(j, class_):
+        return f1_score(y[held, class_], x[held, j] >= threshold[j, class_])
 
-    expected = [on_held(j, label) for label, j in enumerate(best)]
+    expected = [on_held(j, class_) for class_, j in enumerate(best)]
     assert chosen["f1"] == pytest.approx(expected)
     assert measures["best_feature_f1"].value == pytest.approx(np.mean(expected))
     assert measures["covered"].value == np.mean(np.array(expected) >= 0.5)
@@ -182,9 +182,9 @@ def test_a_sparse_probe_takes_the_feature_of_the_largest_standardised_difference
     y = rng.random(900) < 0.5
     informative = 1 + 0.5 * y + 0.1 * rng.random(900)
     loud = 100 * rng.random(900) + 5 * y
-    labels = sp.csr_array(y[:, None].astype(float))
-    rows = LabelledRows(
-        labels, held=np.arange(900) >= 600, duplicate_group=np.arange(900)
+    classes = sp.csr_array(y[:, None].astype(float))
+    rows = RowClasses(
+        classes, held=np.arange(900) >= 600, duplicate_group=np.arange(900)
     )
     found = sparse_probes(
         sp.csc_array(np.column_stack([loud, informative])), rows, ks=[1]

@@ -29,9 +29,9 @@ def test_good_fair_and_weak_by_intervals():
         line("codes", "dead", 0.2),
     ]
     assert verdict(evaluation(table)) == [
-        "good: A single feature predicts a known label with F1 0.60; the best baseline, PCA, has "
+        "good: A single feature predicts a known class with F1 0.60; the best baseline, PCA, has "
         "0.40.",
-        "fair: Twenty features together predict a label with F1 0.60; the best baseline, the "
+        "fair: Twenty features together predict a class with F1 0.60; the best baseline, the "
         "embedding dimensions, has 0.65.",
         "weak: Among four texts of a feature and one without it, the words give the odd one away "
         "in 30 % of the cases (chance: 20 %); the best baseline, k-means, has 80 %.",

@@ -56,3 +56,4 @@ def test_labels_count_by_their_score_and_missing_ones_are_left_out():
     table["label_auc"] = [0.9, 0.8, 0.7, np.nan]
     assert feature_names(table) == {1: ("a", 0.9), 4: ("d", 0.5)}
     assert feature_names(None) == feature_names(table.drop(columns="label")) == {}
+    assert feature_names({np.int64(1): "a", 2: ""}) == {1: ("a", 1.0)}

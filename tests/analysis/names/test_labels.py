@@ -261,7 +261,7 @@ def test_scores_are_those_of_the_label_on_held_out_rows(planted, codes):
     assert checked > 10
 
 
-def test_with_an_encoder_the_whole_label_is_scored_as_it_reads_it(planted, codes):
+def test_with_an_embedder_the_whole_label_is_scored_as_it_reads_it(planted, codes):
     def encode(texts):
         rows = []
         for text in texts:
@@ -272,7 +272,7 @@ def test_with_an_encoder_the_whole_label_is_scored_as_it_reads_it(planted, codes
         return np.array(rows, np.float32)
 
     held = split(codes, range(6))
-    frame = label(codes, range(6), encoder=encode)
+    frame = label(codes, range(6), embedder=encode)
     vectors = codes.vectors()
     centre = vectors[~held].mean(0)
     centred = vectors - centre
@@ -282,11 +282,11 @@ def test_with_an_encoder_the_whole_label_is_scored_as_it_reads_it(planted, codes
         along = directions[held] @ (encode([row.label])[0] - centre)
         expected = roc_auc_score(truth, along)
         assert row.label_auc == pytest.approx(expected, abs=3e-3)
-    assert frame.label_doubtful.any()  # this encoder knows nothing
+    assert frame.label_doubtful.any()  # this embedder knows nothing
 
 
 @pytest.mark.parametrize("prompt", ["passage: ", "", None])
-def test_an_encoder_by_name_reads_terms_like_the_texts_of_the_run(
+def test_an_embedder_by_name_reads_terms_like_the_texts_of_the_run(
     run, monkeypatch, prompt
 ):
     model = run.weights()
@@ -299,10 +299,10 @@ def test_an_encoder_by_name_reads_terms_like_the_texts_of_the_run(
         return np.ones((len(texts), run.vectors().shape[1]), np.float32)
 
     monkeypatch.setattr(static, "encode_static", encode)
-    label(run, range(3), encoder=static.NAME)
+    label(run, range(3), embedder=static.NAME)
     named = list(read)
     read.clear()
-    label(run, range(3), encoder=encode)  # who gives a function says what it gets
+    label(run, range(3), embedder=encode)  # who gives a function says what it gets
     assert read
     assert named == [f"{prompt or ''}{text}" for text in read]
 

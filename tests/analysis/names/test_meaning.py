@@ -11,7 +11,7 @@ from nanosae.analysis.names.meaning import (
     corpus_meaning,
     is_about_texts,
     normal_auc,
-    terms_by_encoder,
+    terms_by_embedder,
 )
 from nanosae.text.words import Words
 from small_corpora import corpus
@@ -127,7 +127,7 @@ def test_noise_is_about_nothing(tmp_path, width):
     assert sum(found) <= 2
 
 
-def test_an_encoder_says_what_terms_mean_apart_from_all_terms():
+def test_an_embedder_says_what_terms_mean_apart_from_all_terms():
     texts = np.array(["red car", "red bus", "blue bus"], object)
     words = Words(texts, np.ones(3, bool))
     embeddings = {"red": [5.0, 1.0], "bus": [3.0, 3.0], "blue": [9.0, 9.0]}
@@ -138,7 +138,7 @@ def test_an_encoder_says_what_terms_mean_apart_from_all_terms():
         asked.extend(texts)
         return np.array([embeddings[text] for text in texts])
 
-    found = terms_by_encoder(encode, words, terms)
+    found = terms_by_embedder(encode, words, terms)
     assert asked == words.terms[terms].tolist()
     place_of_red = terms[words.terms[terms] == "red"]
     # (5, 1) less the mean (4, 2)

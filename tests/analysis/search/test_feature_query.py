@@ -12,13 +12,13 @@ from nanosae.errors import DataError
 from oracles import dense_rows
 
 
-def test_words_without_an_encoder_are_lifted_to_features_and_the_answer_says_so(
+def test_words_without_an_embedder_are_lifted_to_features_and_the_answer_says_so(
     codes, planted
 ):
     hits = 0
     for j in range(0, 48, 5):
         found = search(codes, planted.words[j][0])
-        assert found.note.startswith("no encoder is known: ")
+        assert found.note.startswith("no embedder is known: ")
         assert "texts and" in found.note
         assert "they give" in found.note
         hits += j in [f for f, *_ in found.features[:3]]

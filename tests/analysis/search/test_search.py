@@ -118,7 +118,9 @@ def test_a_text_is_encoded_by_a_callable(codes, planted):
             planted.embeddings[planted.texts.tolist().index(text)] for text in texts
         ]
 
-    found = search(codes, planted.texts[33], encoder=encode)
+    model = SimpleNamespace(encode=encode)
+    found = search(codes, planted.texts[33], embedder=encode)
+    assert search(codes, planted.texts[33], embedder=model).hits == found.hits
     assert (
         found.hits[0].row == 33 or planted.texts[found.hits[0].row] == planted.texts[33]
     )
@@ -129,13 +131,13 @@ def test_a_text_is_encoded_by_a_callable(codes, planted):
 
 def test_a_missing_extra_is_named(codes, monkeypatch, planted):
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
-    embed._load_encoder.cache_clear()
-    found = search(codes, planted.words[0][0], encoder="some-model")
+    embed._load_embedder.cache_clear()
+    found = search(codes, planted.words[0][0], embedder="some-model")
     assert 'some-model needs pip install "nanosae[embed]": ' in found.note
     assert found.hits
 
 
-def test_the_encoder_of_the_run_is_used_where_it_can_be_loaded(
+def test_the_embedder_of_the_run_is_used_where_it_can_be_loaded(
     codes, monkeypatch, planted
 ):
     class Library:
@@ -153,9 +155,9 @@ def test_the_encoder_of_the_run_is_used_where_it_can_be_loaded(
                 return planted.embeddings[[3] * len(texts)]
 
     monkeypatch.setitem(sys.modules, "sentence_transformers", Library)
-    embed._load_encoder.cache_clear()
+    embed._load_embedder.cache_clear()
     model = codes.weights()
-    model.cfg["metadata"]["encoder"] = "model-of-the-run"
+    model.cfg["metadata"]["embedder"] = "model-of-the-run"
     model.save(codes.run / "model")
     found = search(codes, "anything")
     assert (
@@ -164,9 +166,9 @@ def test_the_encoder_of_the_run_is_used_where_it_can_be_loaded(
     assert found.hits[0].row == 3
     assert (
         "gone could not be loaded: "
-        in search(codes, planted.words[0][0], encoder="gone").note
+        in search(codes, planted.words[0][0], embedder="gone").note
     )
-    embed._load_encoder.cache_clear()
+    embed._load_embedder.cache_clear()
 
 
 @pytest.mark.parametrize("prompt", ["query: ", "", None])
@@ -174,7 +176,7 @@ def test_the_query_prompt_of_the_run_comes_before_the_query(
     codes, monkeypatch, planted, prompt
 ):
     model = codes.weights()
-    model.cfg["metadata"] |= {"encoder": static.NAME, "query_prompt": prompt}
+    model.cfg["metadata"] |= {"embedder": static.NAME, "query_prompt": prompt}
     model.save(codes.run / "model")
     asked = []
 
@@ -186,7 +188,7 @@ def test_the_query_prompt_of_the_run_comes_before_the_query(
     search(codes, "anything")
     assert asked == [f"{prompt or ''}anything"]
     given = []
-    search(codes, "anything", encoder=lambda texts: given.extend(texts) or encode([]))
+    search(codes, "anything", embedder=lambda texts: given.extend(texts) or encode([]))
     assert given == ["anything"]  # who gives a function says what it gets
 
 
@@ -194,7 +196,7 @@ def test_a_query_is_encoded_by_static_word_vectors_where_the_run_names_them(
     codes, monkeypatch, planted
 ):
     model = codes.weights()
-    model.cfg["metadata"]["encoder"] = static.NAME
+    model.cfg["metadata"]["embedder"] = static.NAME
     model.save(codes.run / "model")
     monkeypatch.setattr(static, "encode_static", lambda _: planted.embeddings[[3]])
     found = search(codes, "anything")
@@ -233,7 +235,7 @@ def test_mistakes_are_named(tmp_path, codes, planted):
     bare = write_codes(tmp_path / "bare", sp.csr_array(np.eye(3)))
     with pytest.raises(ValueError, match="an edit needs the run's model"):
         search(bare, row=0, edit={1: 1.0})
-    with pytest.raises(ValueError, match="neither texts nor labels: give encoder"):
+    with pytest.raises(ValueError, match="neither texts nor labels: give embedder"):
         search(bare, "word")
     with pytest.raises(ValueError, match="neither embeddings nor a model"):
         search(bare, np.ones(3))
@@ -291,7 +293,7 @@ def english(tmp_path):
 
 
 def test_meaning_and_words_are_merged_by_reciprocal_rank(english):
-    found = search(english, "bank account", encoder=lambda texts: np.eye(1, 8), n=7)
+    found = search(english, "bank account", embedder=lambda texts: np.eye(1, 8), n=7)
     cosine = np.array([1, 0, 0, 3 / np.sqrt(10), 0, 0, 0])
     by_meaning = np.argsort(-cosine, kind="stable").tolist()
     by_words = find_texts(english, "bank account", 7)[0].tolist()
@@ -338,7 +340,7 @@ def test_what_is_not_found_is_said_with_what_helps(english):
     assert many.note.count("no text has") == 5
     assert "3 more words are in no text" in many.note
     assert "try other or fewer words" in found.note
-    assert "encoder=NAME" in found.note
+    assert "embedder=NAME" in found.note
 
 
 def test_of_a_long_query_the_first_words_are_looked_up_once(english, monkeypatch):

@@ -67,10 +67,10 @@ def test_a_sentence_weighs_what_is_lost_without_it(corpus, monkeypatch):
         )
         return np.outer(lengths, direction).astype(np.float32)
 
-    monkeypatch.setitem(corpus.model.metadata, "encoder", "mine")
+    monkeypatch.setitem(corpus.model.metadata, "embedder", "mine")
     monkeypatch.setitem(corpus.model.metadata, "prompt", "passage: ")
     monkeypatch.setattr(
-        evidence, "received_encoder", lambda name: SimpleNamespace(encode=encode)
+        evidence, "received_embedder", lambda name: SimpleNamespace(encode=encode)
     )
     monkeypatch.setattr(
         type(corpus.codes), "texts", lambda self, rows: ["".join(strengths)]
@@ -84,7 +84,7 @@ def test_a_sentence_weighs_what_is_lost_without_it(corpus, monkeypatch):
 
 def test_a_path_that_a_received_run_names_is_not_loaded(corpus, monkeypatch, tmp_path):
     row, feature = 5, int(corpus.codes.row(5)[0][0])
-    monkeypatch.setitem(corpus.model.metadata, "encoder", str(tmp_path))
+    monkeypatch.setitem(corpus.model.metadata, "embedder", str(tmp_path))
     monkeypatch.setattr(
         type(corpus.codes), "texts", lambda self, rows: ["It rained all day. " * 3]
     )
@@ -92,10 +92,10 @@ def test_a_path_that_a_received_run_names_is_not_loaded(corpus, monkeypatch, tmp
         weigh_sentences(corpus, row, feature)
 
 
-def test_without_an_encoder_it_says_so(client):
+def test_without_an_embedder_it_says_so(client):
     answer = client.get("/api/sentences", params={"row": 5, "feature": 3})
     assert answer.status_code == 400
-    assert "sentence" in answer.json()["error"] or "encoder" in answer.json()["error"]
+    assert "sentence" in answer.json()["error"] or "embedder" in answer.json()["error"]
     assert (
         client.get("/api/sentences", params={"row": 900, "feature": 3}).status_code
         == 400

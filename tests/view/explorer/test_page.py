@@ -501,12 +501,12 @@ def test_words_of_a_feature_are_marked_and_long_texts_fold(page, explorer):
     assert not page.browser.all("#detail .marking button")  # a single sentence
 
 
-def test_an_encoder_that_is_not_there_is_said(page):
+def test_an_embedder_that_is_not_there_is_said(page):
     page.open(open="row:6")
     page.wait("document.querySelector('#detail .marking button')")
     page.click("#detail .marking button")
     page.wait("document.querySelector('#detail .error')")
-    assert "encoder" in page.browser.text("#detail .error")
+    assert "embedder" in page.browser.text("#detail .error")
     (refused,) = page.browser.problems()
     assert "400" in refused
 

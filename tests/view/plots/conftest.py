@@ -44,7 +44,7 @@ def run(tmp_path_factory):
         for k, value in zip((1, 2, 5, "all"), rng.uniform(0.1, 0.9, 4), strict=True)
     ]
     save_result(
-        codes, "evaluation.json", {"table": table, "labels": [], "about": {}}, {}
+        codes, "evaluation.json", {"table": table, "classes": [], "about": {}}, {}
     )
     return path
 

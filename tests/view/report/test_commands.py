@@ -15,7 +15,7 @@ def test_the_commands_that_made_it(page, run):
     commands = [c.replace(str(run), "RUN") for c in page.blocks["facts"]["commands"]]
     assert commands[0] == (
         "nanosae train 'rows of it.npy' -o RUN --input-size 32 --hidden-size 48 --k 3 "
-        "--activation topk --encoder 'an encoder'"
+        "--activation topk --embedder 'an embedder'"
     )
     assert commands[2:] == [
         "nanosae describe RUN",
@@ -23,7 +23,7 @@ def test_the_commands_that_made_it(page, run):
         "nanosae families RUN",
         "nanosae topics RUN -n 5",
         "nanosae contrast RUN --by group --a A --b B",
-        "nanosae evaluate RUN --labels topics",
+        "nanosae evaluate RUN --classes topics",
         "nanosae report RUN",
     ]
 

@@ -36,7 +36,7 @@ Findings are associations, not causes, and covariates that are not named are not
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,7 @@ from nanosae.analysis.reading import texts_of
 from nanosae.analysis.row_order import as_mask, in_row_order
 from nanosae.codes import Codes, Corpus, as_codes, indices
 from nanosae.errors import ConfigError, DataError, near_names
+from nanosae.runs.tables import Labels
 
 CHOSEN = "the chosen rows"  # name of a group given by its rows
 
@@ -71,7 +72,7 @@ def contrast(
     covariates: Sequence[str] | None = None,
     groups: str | None = None,
     min_active: int = 10,
-    labels: Mapping[int, str] | None = None,
+    labels: Labels | None = None,
     seed: int = 0,
 ) -> Contrast:
     """Find the features that differ between two groups of rows.
@@ -91,7 +92,8 @@ def contrast(
             with equal values count as one text and stay on one side of the split.
         min_active: Minimum number of independent texts on which a feature must be active to be
             tested, and minimum size of a group.
-        labels: Names of features; None: those of the run.
+        labels: Labels of features, a mapping or a table with `feature` and `label`; None: those of
+            the run.
         seed: Seed of the split into training and held-out rows for the score of the joint model.
 
     Raises:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -10,10 +10,10 @@ import scipy.sparse as sp
 
 from nanosae.analysis.columns import (
     as_numbers,
+    class_matrix,
     count_infinite,
     is_list,
     is_missing,
-    label_matrix,
     name_of,
     one_per_row,
 )
@@ -22,6 +22,7 @@ from nanosae.analysis.comparisons.findings import Contrast
 from nanosae.analysis.comparisons.hypotheses import Options, Question, answer
 from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.errors import DataError, require_choice
+from nanosae.runs.tables import Labels
 
 MAX_DATES = 50  # that are compared with each other
 WINSORISED = 0.01  # share of the numbers on each side
@@ -29,24 +30,24 @@ WINSORISED = 0.01  # share of the numbers on each side
 
 def explain(
     codes: Corpus,
-    y: Any,
+    target: Any,
     *,
     kind: Literal["classes", "numeric"] | None = None,
     covariates: Sequence[str] | None = None,
     groups: str | None = None,
     min_active: int = 10,
-    labels: Mapping[int, str] | None = None,
+    labels: Labels | None = None,
     seed: int = 0,
 ) -> Contrast:
     """Find the features that are associated with a target, one by one and jointly.
 
     Args:
         codes: The corpus, or its run folder, or an `Analysis` of it.
-        y: A metadata column, or one value per row. Rows with an empty ("", None, NaN) or infinite
-            cell are left out; a note counts the infinite ones. A pandas series is matched with the
-            rows by its index if possible.
+        target: A metadata column, or one value per row. Rows with an empty ("", None, NaN) or
+            infinite cell are left out; a note counts the infinite ones. A pandas series is matched
+            with the rows by its index if possible.
         kind: How to treat the target. None: numbers with more than two distinct values are
-            "numeric", everything else "classes". A cell may hold several labels, joined by "|".
+            "numeric", everything else "classes". A cell may hold several classes, joined by "|".
         covariates: See `contrast`.
         groups: See `contrast`.
         min_active: See `contrast`; each class is a group.
@@ -55,37 +56,37 @@ def explain(
 
     Raises:
         ConfigError: If there is no such kind.
-        DataError: If `y` does not have one value per row, has fewer than two distinct values, or
-            is not numeric although `kind` is "numeric", or has more than 50 different dates.
+        DataError: If `target` does not have one value per row, has fewer than two distinct values,
+            or is not numeric although `kind` is "numeric", or has more than 50 different dates.
     """
     codes = as_codes(codes)
     options = Options(covariates, groups, min_active, labels, seed)
-    return answer(load_compared(codes), question_about(codes, y, kind), options)
+    return answer(load_compared(codes), question_about(codes, target, kind), options)
 
 
 def question_about(
-    codes: Codes, y: Any, kind: Literal["classes", "numeric"] | None = None
+    codes: Codes, column: Any, kind: Literal["classes", "numeric"] | None = None
 ) -> Question:
-    """Make the question what is associated with a target; see `explain` for the arguments."""
+    """Make the question what is associated with a column; see `explain` for the arguments."""
     if kind is not None:
         require_choice("kind", kind, ["classes", "numeric"])
-    values = one_per_row(codes, y)
-    column = name_of(y)
+    values = one_per_row(codes, column)
+    name = name_of(column)
     numbers = as_numbers(values)
     if kind == "numeric" and numbers is None:
         raise DataError(
             "kind='numeric' needs numbers, but the target holds other values.",
-            column=column,
+            column=name,
         )
     is_numeric = numbers is not None and kind != "classes"
     if numbers is not None and is_numeric:
         n_numbers = len(np.unique(numbers[~np.isnan(numbers)]))
-        _require_two(n_numbers, column)
+        _require_two(n_numbers, name)
         is_numeric = kind == "numeric" or n_numbers > 2
     if numbers is not None and is_numeric:
-        return _number(numbers, values, column)
-    _require_few_dates(values, column)
-    return _classes(values, column)
+        return _number(numbers, values, name)
+    _require_few_dates(values, name)
+    return _classes(values, name)
 
 
 def _require_few_dates(values: np.ndarray, column: str | None) -> None:
@@ -132,13 +133,13 @@ def _infinite_note(values: np.ndarray, name: str) -> list[str]:
 
 def _classes(values: np.ndarray, column: str | None) -> Question:
     """Make the question about each class; of two exclusive classes only the second is tested."""
-    names, indicators = label_matrix(values)
+    names, indicators = class_matrix(values)
     _require_two(len(names), column)
     rows = ~is_missing(values)
     has_lists = values.dtype == object and any(map(is_list, values))
     facts: dict[str, Any] = {"column": column, "lists": has_lists}
-    one_label_each = indicators.sum() == rows.sum()
-    if len(names) == 2 and one_label_each:
+    one_class_each = indicators.sum() == rows.sum()
+    if len(names) == 2 and one_class_each:
         facts["b"] = names[0]
         return Question("groups", indicators[:, [1]], rows, names[1:], facts)
     return Question("groups", indicators, rows, names, facts)

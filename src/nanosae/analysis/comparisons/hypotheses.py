@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -35,7 +35,7 @@ from nanosae.analysis.comparisons.strata import TEXT_LENGTH, strata
 from nanosae.analysis.splits import duplicate_groups, held_out, split_notes
 from nanosae.analysis.statistics import Z95, false_discovery
 from nanosae.codes import Codes
-from nanosae.runs.tables import doubtful_labels, known_labels
+from nanosae.runs.tables import Labels, doubtful_labels, known_labels, labels_by_feature
 
 MAX_P = 0.05  # of a finding, whatever its weight
 TOPICS_SHARE = 0.2  # of the total weight of all tests
@@ -77,7 +77,7 @@ class Options:
     covariates: Sequence[str] | None
     groups: str | None
     min_active: int
-    labels: Mapping[int, str] | None
+    labels: Labels | None
     seed: int = 0
     copies: bool = False  # whether each copy of a text counts
 
@@ -105,7 +105,7 @@ def answer(compared: Compared, question: Question, options: Options) -> Contrast
     about |= {"covariates": list(covariates), "labels": None}
     about |= {
         "fdr": FALSE_DISCOVERY_RATE,
-        "share": HELD_OUT_SHARE,
+        "heldout_share": HELD_OUT_SHARE,
         "n_select": MAX_MODEL_FEATURES,
         "n_rows": len(rows.numbers),
         "n_held_out": int(rows.held.sum()),
@@ -118,9 +118,11 @@ def answer(compared: Compared, question: Question, options: Options) -> Contrast
     return Contrast(question.kind, table, model, scores, about, pd.DataFrame())
 
 
-def _names(compared: Compared, labels: Mapping[int, str] | None) -> np.ndarray:
+def _names(compared: Compared, given: Labels | None) -> np.ndarray:
     """Return the name of each feature and topic, object (F,)."""
-    labels = known_labels(compared.codes) if labels is None else labels
+    labels = known_labels(compared.codes)
+    if given is not None:
+        labels = labels_by_feature(given)
     names = []
     for feature in range(compared.n_features):
         name = labels.get(feature) or f"feature {feature}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from nanosae.analysis.comparisons.periods import Periods, periods
 from nanosae.analysis.groups.families import family_names
 from nanosae.analysis.groups.topic_rows import load_row_topics
 from nanosae.codes import Codes, Corpus, as_codes
-from nanosae.runs.tables import load_features
+from nanosae.runs.tables import Labels, load_features
 
 KINDS = ("topic", "family")  # columns of features.parquet that group related features
 MIN_KIND = 5  # features of one topic or family, for a note that they move together
@@ -29,12 +29,12 @@ MOVED = 0.5  # share of all features from which on the whole collection is in do
 
 def over_time(
     codes: Corpus,
-    column: Any,
+    time: Any,
     *,
     covariates: Sequence[str] | None = None,
     groups: str | None = None,
     min_active: int = 10,
-    labels: Mapping[int, str] | None = None,
+    labels: Labels | None = None,
 ) -> Contrast:
     """Find the features that become more or less frequent.
 
@@ -44,7 +44,7 @@ def over_time(
 
     Args:
         codes: The corpus, or its run folder, or an `Analysis` of it.
-        column: A metadata column of numbers or dates (ISO 8601), or one of these per row. A pandas
+        time: A metadata column of numbers or dates (ISO 8601), or one of these per row. A pandas
             series is matched with the rows by its index if possible.
         covariates: See `contrast`.
         groups: See `contrast`.
@@ -56,7 +56,7 @@ def over_time(
     """
     codes = as_codes(codes)
     options = Options(covariates, groups, min_active, labels)
-    result = answer_over_time(load_compared(codes), column, options)
+    result = answer_over_time(load_compared(codes), time, options)
     result.about["notes"] += collection_notes(codes, result)
     return result
 

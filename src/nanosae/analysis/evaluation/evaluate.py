@@ -3,7 +3,7 @@
 Every measure is computed for the codes and for four baselines (see `baselines`), on the same rows
 with the same split. Features, thresholds and probes are fitted on the training part and measured on
 the held-out part; duplicate groups and equal `groups` stay on one side. The 95 % intervals account
-for the choice of held-out rows; labels and fits are held fixed.
+for the choice of held-out rows; classes and fits are held fixed.
 
 Not included: measures that need a language model, and TPP and SCR, which do not rank SAEs
 (arXiv 2605.18229).
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nanosae.analysis.columns import is_missing, label_matrix, one_per_row
+from nanosae.analysis.columns import class_matrix, is_missing, one_per_row
 from nanosae.analysis.evaluation.baselines import Representation, representations
 from nanosae.analysis.evaluation.measures import (
     intruder_detection,
@@ -27,7 +27,7 @@ from nanosae.analysis.evaluation.measures import (
     usage,
 )
 from nanosae.analysis.evaluation.probes import (
-    LabelledRows,
+    RowClasses,
     best_features,
     dense_probe,
     sparse_probes,
@@ -48,16 +48,16 @@ class Evaluation:
     """The measures of a dictionary and of its baselines.
 
     Attributes:
-        table: `representation, measure, value, low, high, n`: means over n labels, features or
+        table: `representation, measure, value, low, high, n`: means over n classes, features or
             rows, with 95 % intervals.
-        labels: The feature with the best training F1 for each label: `representation, label,
+        classes: The feature with the best training F1 for each class: `representation, class,
             feature, threshold, f1, auc, n_rows`, the last three on the held-out part.
         about: Options, counts, and `notes` if rows were sampled or the split differs from the one
             asked for.
     """
 
     table: pd.DataFrame
-    labels: pd.DataFrame
+    classes: pd.DataFrame
     about: dict[str, Any]
 
     def wide(self) -> pd.DataFrame:
@@ -71,15 +71,15 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the evaluation as JSON types."""
-        table, labels = records(self.table), records(self.labels)
-        return {"about": self.about, "table": table, "labels": labels}
+        table, classes = records(self.table), records(self.classes)
+        return {"about": self.about, "table": table, "classes": classes}
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Evaluation:
         """Return an evaluation from its `to_dict()`; empty tables lose their columns."""
         return cls(
             table=pd.DataFrame(content["table"]),
-            labels=pd.DataFrame(content["labels"]),
+            classes=pd.DataFrame(content["classes"]),
             about=content["about"],
         )
 
@@ -92,7 +92,7 @@ class Evaluation:
 
 def evaluate(
     codes: Corpus,
-    labels: Any = None,
+    classes: Any = None,
     *,
     targets: np.ndarray | None = None,
     ks: Sequence[int] = (1, 2, 5, 10, 20),
@@ -102,15 +102,16 @@ def evaluate(
     groups: str | None = None,
     min_rows: int = 10,
     max_rows: int = 25_000,
-    share: float = 0.5,
+    heldout_share: float = 0.5,
     seed: int = 0,
 ) -> Evaluation:
     """Measure the features of a dictionary, and baselines.
 
     Args:
         codes: The corpus, or its run folder, or an `Analysis` of it.
-        labels: A metadata column, or one value per row; a cell may hold several labels, joined by
-            "|". Rows without a label are left out. None: only measures that need no labels.
+        classes: A metadata column, or one value per row; a cell may hold several classes, joined
+            by "|". Rows without a class are left out. None: only measures that need no classes.
+            A pandas series is matched with the rows by its index if possible.
         targets: Targets of a transcoder, (n_rows, output_size). Without them its reconstruction is
             not measured. Baselines always reconstruct the rows.
         ks: Numbers of features of the sparse probes.
@@ -119,62 +120,62 @@ def evaluate(
             each true feature with its one-to-one partner.
         baselines: Whether to measure the baselines as well; they need vectors.
         groups: A column whose equal values stay on one side of the split.
-        min_rows: Minimum number of rows with a label, and without it, in either part.
+        min_rows: Minimum number of rows of a class, and of others, in either part.
         max_rows: Maximum number of rows; more are sampled.
-        share: Share of the rows to hold out.
+        heldout_share: Share of the rows to hold out.
         seed: Seed of the split, the sampling and the baselines.
 
     Raises:
         ConfigError: If `min_rows` is below 1.
-        DataError: If fewer than two rows are left, no label has enough rows, or labels or targets
+        DataError: If fewer than two rows are left, no class has enough rows, or classes or targets
             do not have one entry per row.
     """
     codes = as_codes(codes)
     if min_rows < 1:
         raise ConfigError(f"min_rows={min_rows} must be at least 1.")
     rng = np.random.default_rng(seed)
-    values = None if labels is None else one_per_row(codes, labels)
+    values = None if classes is None else one_per_row(codes, classes)
     rows, notes = _draw_rows(codes, values, max_rows, rng)
     if len(rows) < 2:
         raise DataError(
             f"only {len(rows)} of {codes.n_rows:,} rows can be measured; 2 are needed.",
-            column=labels if isinstance(labels, str) else None,
-            remedy="Give a column with labels, or more rows.",
+            column=classes if isinstance(classes, str) else None,
+            remedy="Give a column with classes, or more rows.",
         )
     if targets is not None:
         targets = _checked_targets(codes, targets)[rows]
     names = np.zeros(0, object)
-    labelled = None
+    row_classes = None
     if values is not None:
         duplicate_group = duplicate_groups(codes, groups=groups, rows=rows)
-        held = held_out(duplicate_group, share, seed)
-        names, labelled = _labelled_rows(values[rows], held, duplicate_group, min_rows)
-        notes += split_notes(held, share)
+        held = held_out(duplicate_group, heldout_share, seed)
+        names, row_classes = _row_classes(values[rows], held, duplicate_group, min_rows)
+        notes += split_notes(held, heldout_share)
     compared = representations(codes, rows, baselines, rng, targets)
     spaces = text_spaces(codes, rows, seed)
     measures: dict[str, Measures] = {}
     best = {}
     for name, representation in tracked(compared, "evaluate"):
         measures[name] = {}
-        if labelled is not None:
-            single, best[name] = best_features(representation.activations, labelled)
-            probes = sparse_probes(representation.activations, labelled, ks)
+        if row_classes is not None:
+            single, best[name] = best_features(representation.activations, row_classes)
+            probes = sparse_probes(representation.activations, row_classes, ks)
             measures[name] = single | probes
             if name == "dense":
-                measures[name] |= dense_probe(codes.vectors(rows), labelled)
-        measures[name] |= _unlabelled_measures(representation, spaces, rng)
+                measures[name] |= dense_probe(codes.vectors(rows), row_classes)
+        measures[name] |= _other_measures(representation, spaces, rng)
         del representation  # frees a large one before the next is made
     measures["codes"] |= _agreement_measures(codes, others, truth)
     about = {
         "rows": len(rows),
-        "labels": labels if isinstance(labels, str) else None,
+        "classes": classes if isinstance(classes, str) else None,
         "groups": groups,
         "min_rows": min_rows,
-        "share": share,
+        "heldout_share": heldout_share,
         "seed": seed,
         "notes": notes,
     }
-    return Evaluation(_as_table(measures), _label_table(best, names), about)
+    return Evaluation(_as_table(measures), _class_table(best, names), about)
 
 
 def _agreement_measures(
@@ -204,7 +205,7 @@ def _checked_targets(codes: Codes, targets: np.ndarray) -> np.ndarray:
 def _draw_rows(
     codes: Codes, values: np.ndarray | None, max_rows: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, list[str]]:
-    """Draw rows, only labelled ones if labels are given; ascending, and a note if not all are."""
+    """Draw rows in ascending order, of those with a class; with a note if not all are drawn."""
     rows = np.arange(codes.n_rows)
     if values is not None:
         rows = np.flatnonzero(~is_missing(values))
@@ -214,35 +215,35 @@ def _draw_rows(
     return np.sort(rng.permutation(rows)[:max_rows]), notes
 
 
-def _labelled_rows(
+def _row_classes(
     values: np.ndarray, held: np.ndarray, duplicate_group: np.ndarray, min_rows: int
-) -> tuple[np.ndarray, LabelledRows]:
-    """Return the names and indicators of the labels with enough rows in both parts."""
-    names, labels = label_matrix(values)
-    n_training = _minority_counts(labels[~held])
-    n_held = _minority_counts(labels[held])
+) -> tuple[np.ndarray, RowClasses]:
+    """Return the names and indicators of the classes with enough rows in both parts."""
+    names, indicators = class_matrix(values)
+    n_training = _minority_counts(indicators[~held])
+    n_held = _minority_counts(indicators[held])
     is_frequent = np.minimum(n_training, n_held) >= min_rows
     if not is_frequent.any():
         raise DataError(
-            f"none of {len(names)} labels has {min_rows} rows in both parts of the split.",
-            remedy="Lower min_rows, or choose a column with fewer distinct labels.",
+            f"none of {len(names)} classes has {min_rows} rows in both parts of the split.",
+            remedy="Lower min_rows, or choose a column with fewer classes.",
         )
-    labelled = LabelledRows(labels[:, is_frequent], held, duplicate_group)
-    return np.array(names, object)[is_frequent], labelled
+    row_classes = RowClasses(indicators[:, is_frequent], held, duplicate_group)
+    return np.array(names, object)[is_frequent], row_classes
 
 
-def _minority_counts(labels: Any) -> np.ndarray:
-    """Count the rows with each label, or those without it if they are fewer."""
-    n_with = labels.sum(0)
-    return np.minimum(n_with, labels.shape[0] - n_with)
+def _minority_counts(indicators: Any) -> np.ndarray:
+    """Count the rows of each class, or the others if they are fewer."""
+    n_inside = indicators.sum(0)
+    return np.minimum(n_inside, indicators.shape[0] - n_inside)
 
 
-def _unlabelled_measures(
+def _other_measures(
     representation: Representation,
     spaces: dict[str, np.ndarray],
     rng: np.random.Generator,
 ) -> Measures:
-    """Compute the measures that need no labels."""
+    """Compute the measures that need no classes."""
     measures: Measures = {}
     for space, points in spaces.items():
         estimate = intruder_detection(representation.activations, points, rng)
@@ -255,12 +256,12 @@ def _unlabelled_measures(
     return measures
 
 
-def _label_table(
+def _class_table(
     best: dict[str, dict[str, np.ndarray]], names: np.ndarray
 ) -> pd.DataFrame:
-    """Return a table of the best feature of each label in each representation."""
+    """Return a table of the best feature of each class in each representation."""
     tables = [
-        pd.DataFrame(chosen | {"representation": representation, "label": names})
+        pd.DataFrame(chosen | {"representation": representation, "class": names})
         for representation, chosen in best.items()
     ]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()

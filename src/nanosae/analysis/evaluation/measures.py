@@ -1,4 +1,4 @@
-"""Measures of features that need no labels: coherence, usage, reconstruction."""
+"""Measures of features that need no classes: coherence, usage, reconstruction."""
 
 from __future__ import annotations
 

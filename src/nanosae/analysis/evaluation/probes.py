@@ -1,4 +1,4 @@
-"""How well activations predict labels: with one feature, a few, or all columns.
+"""How well activations predict classes: with one feature, a few, or all columns.
 
 Features, thresholds and probes are fitted on the training part of the rows and measured on the
 held-out part.
@@ -24,23 +24,23 @@ from nanosae.analysis.classification import (
 from nanosae.analysis.statistics import Estimate, mean_estimate, regress
 
 SPARSE_RIDGE = 1.0  # penalty of the sparse probes, for features with unit variance
-INTERCEPT_RIDGE = 1e-6  # keeps the intercept finite for labels that all rows have
+INTERCEPT_RIDGE = 1e-6  # keeps the intercept finite for classes that all rows belong to
 DENSE_RIDGE = 10.0  # penalty of the dense probe, except for its intercept
 MAX_LBFGS_STEPS = 150
-COVERED_F1 = 0.5  # a label is covered if its best feature reaches this F1
+COVERED_F1 = 0.5  # a class is covered if its best feature reaches this F1
 
 
 @dataclass(frozen=True, eq=False)
-class LabelledRows:
-    """Rows with labels, and their split.
+class RowClasses:
+    """The classes of rows, and the split of the rows.
 
     Attributes:
-        labels: Indicators, csr_array (n_rows, n_labels).
+        indicators: Whether a row is of a class, csr_array (n_rows, n_classes).
         held: Whether a row is held out, bool (n_rows,).
         duplicate_group: Group of each row, int (n_rows,).
     """
 
-    labels: Any
+    indicators: Any
     held: np.ndarray
     duplicate_group: np.ndarray
 
@@ -51,8 +51,8 @@ class LabelledRows:
 
     @property
     def held_truth(self) -> np.ndarray:
-        """Labels of the held-out rows, bool (n_held, n_labels)."""
-        return self.labels[self.held].toarray() > 0
+        """Classes of the held-out rows, bool (n_held, n_classes)."""
+        return self.indicators[self.held].toarray() > 0
 
     @property
     def held_group(self) -> np.ndarray:
@@ -61,25 +61,25 @@ class LabelledRows:
 
 
 def best_features(
-    activations: Any, rows: LabelledRows
+    activations: Any, rows: RowClasses
 ) -> tuple[dict[str, Estimate], dict[str, np.ndarray]]:
-    """Measure the best single feature of each label, and the best one-to-one assignment.
+    """Measure the best single feature of each class, and the best one-to-one assignment.
 
     Returns:
         `best_feature_f1`, `covered`, `best_feature_auc` and `one_to_one_f1`; and the feature with
-        the best training F1 of each label: `feature, threshold, f1, auc, n_rows`.
+        the best training F1 of each class: `feature, threshold, f1, auc, n_rows`.
     """
     by_row = activations.tocsr()
     training = sp.csc_array(by_row[rows.training])
-    training_labels = rows.labels[rows.training]
-    scores = single_feature_scores(training, training_labels)
+    training_classes = rows.indicators[rows.training]
+    scores = single_feature_scores(training, training_classes)
     held = sp.csc_array(by_row[rows.held])
     truth = rows.held_truth
     group = rows.held_group
-    n_labels = truth.shape[1]
+    n_classes = truth.shape[1]
 
     best = scores.f1.argmax(0)
-    threshold = scores.threshold[best, np.arange(n_labels)]
+    threshold = scores.threshold[best, np.arange(n_classes)]
     strength = held[:, best].toarray()
     predicted = strength >= threshold
     f1, mean_f1 = f1_scores(predicted, truth, group)
@@ -106,20 +106,20 @@ def best_features(
 
 
 def _one_to_one_f1(
-    scores: SingleFeatureScores, held: Any, rows: LabelledRows
+    scores: SingleFeatureScores, held: Any, rows: RowClasses
 ) -> Estimate:
-    """Measure the assignment of labels to distinct features with the best training F1."""
-    assigned, label = linear_sum_assignment(-scores.f1)
-    threshold = scores.threshold[assigned, label]
+    """Measure the assignment of classes to distinct features with the best training F1."""
+    assigned, class_ = linear_sum_assignment(-scores.f1)
+    threshold = scores.threshold[assigned, class_]
     strength = held[:, assigned].toarray()
     predicted = strength >= threshold
-    truth = rows.held_truth[:, label]
+    truth = rows.held_truth[:, class_]
     _, mean_f1 = f1_scores(predicted, truth, rows.held_group)
     return mean_f1
 
 
 def sparse_probes(
-    activations: Any, rows: LabelledRows, ks: Sequence[int]
+    activations: Any, rows: RowClasses, ks: Sequence[int]
 ) -> dict[str, Estimate]:
     """Fit logistic regressions on the k features with the largest standardised mean difference.
 
@@ -128,23 +128,23 @@ def sparse_probes(
     Returns:
         `probe_f1@k`, `probe_auc@k` and `probe_accuracy@k` for each k.
     """
-    training_labels = rows.labels[rows.training]
-    order = _by_mean_difference(activations.tocsr()[rows.training], training_labels)
-    truth = rows.labels.toarray() > 0
+    training_classes = rows.indicators[rows.training]
+    order = _by_mean_difference(activations.tocsr()[rows.training], training_classes)
+    truth = rows.indicators.toarray() > 0
     measures = {}
     for k in ks:
         scores = np.empty(truth.shape)
-        for label, features in enumerate(order[:, :k]):
+        for class_, features in enumerate(order[:, :k]):
             x = activations[:, features].toarray()
-            logits = fit_sparse_probe(x, truth[:, label], rows.training)
-            scores[:, label] = logits
+            logits = fit_sparse_probe(x, truth[:, class_], rows.training)
+            scores[:, class_] = logits
         measures |= _probe_measures(str(k), scores, rows)
     return measures
 
 
-def dense_probe(x: np.ndarray, rows: LabelledRows) -> dict[str, Estimate]:
+def dense_probe(x: np.ndarray, rows: RowClasses) -> dict[str, Estimate]:
     """Fit logistic regressions on all columns; returns the measures of `sparse_probes` as @all."""
-    truth = rows.labels.toarray() > 0
+    truth = rows.indicators.toarray() > 0
     scores = fit_dense_probe(x, truth, rows.training)
     return _probe_measures("all", scores, rows)
 
@@ -157,7 +157,7 @@ def fit_sparse_probe(x: np.ndarray, y: np.ndarray, training: np.ndarray) -> np.n
 
     Args:
         x: Activations of a few features, (n, k).
-        y: The label, bool (n,).
+        y: Whether a row is of the class, bool (n,).
         training: Rows to fit on, bool (n,).
 
     Returns:
@@ -186,7 +186,7 @@ def fit_sparse_probe(x: np.ndarray, y: np.ndarray, training: np.ndarray) -> np.n
 
 
 def fit_dense_probe(x: np.ndarray, y: np.ndarray, training: np.ndarray) -> np.ndarray:
-    """Do what `fit_sparse_probe` does for dense rows (n, width) and all labels (n, n_labels)."""
+    """Do what `fit_sparse_probe` does for dense rows (n, width) and all classes (n, n_classes)."""
     mean = x[training].mean(0)
     deviation = x[training].std(0) + 1e-6
     constant = np.ones(len(x))
@@ -194,8 +194,8 @@ def fit_dense_probe(x: np.ndarray, y: np.ndarray, training: np.ndarray) -> np.nd
     design = columns[training]
     outcome = y[training]
     n_columns = columns.shape[1]
-    n_labels = y.shape[1]
-    shape = (n_columns, n_labels)
+    n_classes = y.shape[1]
+    shape = (n_columns, n_classes)
     ridge = np.full((n_columns, 1), DENSE_RIDGE)
     ridge[0] = 0
 
@@ -219,12 +219,12 @@ def fit_dense_probe(x: np.ndarray, y: np.ndarray, training: np.ndarray) -> np.nd
     return columns @ beta
 
 
-def _by_mean_difference(x: Any, labels: Any) -> np.ndarray:
-    """Order features by standardised |mean with − mean without the label|, (n_labels, F)."""
+def _by_mean_difference(x: Any, classes: Any) -> np.ndarray:
+    """Order features by standardised |mean with − mean without the class|, (n_classes, F)."""
     n_rows = x.shape[0]
-    n_with = labels.sum(0)[:, None]
+    n_with = classes.sum(0)[:, None]
     n_without = n_rows - n_with
-    sums_with = (labels.T @ x).toarray()
+    sums_with = (classes.T @ x).toarray()
     sums_without = x.sum(0) - sums_with
     mean_with = sums_with / n_with
     mean_without = sums_without / n_without
@@ -236,17 +236,17 @@ def _by_mean_difference(x: Any, labels: Any) -> np.ndarray:
 
 
 def _probe_measures(
-    k: str, scores: np.ndarray, rows: LabelledRows
+    k: str, scores: np.ndarray, rows: RowClasses
 ) -> dict[str, Estimate]:
     """Measure logits on the held-out rows: F1 (predicting p ≥ ½), AUC and balanced accuracy.
 
-    The balanced accuracy predicts a label where p exceeds its share of the training rows.
+    The balanced accuracy predicts a class where p exceeds its share of the training rows.
     """
     truth = rows.held_truth
     group = rows.held_group
     held_scores = scores[rows.held]
-    training_labels = rows.labels[rows.training]
-    share = training_labels.mean(0)
+    training_classes = rows.indicators[rows.training]
+    share = training_classes.mean(0)
     prior_log_odds = np.log(share / (1 - share))
     exceeds_prior = held_scores >= prior_log_odds
     _, f1 = f1_scores(held_scores >= 0, truth, group)

@@ -30,10 +30,10 @@ class _Criterion(NamedTuple):
 
 CRITERIA = (
     _Criterion(
-        "best_feature_f1", "A single feature predicts a known label with F1 {ours}"
+        "best_feature_f1", "A single feature predicts a known class with F1 {ours}"
     ),
     _Criterion(
-        "probe_f1@20", "Twenty features together predict a label with F1 {ours}"
+        "probe_f1@20", "Twenty features together predict a class with F1 {ours}"
     ),
     _Criterion(
         "intruder_words",

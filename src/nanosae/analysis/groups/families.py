@@ -47,7 +47,7 @@ from nanosae.codes import Codes, Corpus, as_codes, run_folder
 from nanosae.errors import ConfigError
 from nanosae.runs.export import records
 from nanosae.runs.results import FAMILIES_FORMAT, fresh_value, save_result
-from nanosae.runs.tables import save_features
+from nanosae.runs.tables import Labels, save_features
 
 MIN_ROOT_EDGES = 3  # rarer neighbours of a root
 SHOWN = 20  # families in a notebook
@@ -138,7 +138,7 @@ class Families:
 
 def families(
     codes: Corpus,
-    labels: pd.DataFrame | None = None,
+    labels: Labels | None = None,
     *,
     features: Any = None,
     prefixes: Sequence[int] | None = None,
@@ -154,8 +154,8 @@ def families(
 
     Args:
         codes: The corpus, or its run folder, or an `Analysis` of it.
-        labels: Labels of features: a table with `feature`, `label` and optionally `label_auc`,
-            which weights the label's words; by default those of the run.
+        labels: Labels of features: a mapping, or a table with `feature`, `label` and optionally
+            `label_auc`, which weights the label's words; by default those of the run.
         features: The features to group, such as those with a trustworthy label; None: all.
         prefixes: Prefix sizes of a Matryoshka SAE, to use its tree instead of spanning forests.
         directions: Decoder rows for the cosines in that tree; by default those of the model.

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from nanosae.analysis.groups.topics import Topics
 
 TOPICS = "topics.parquet"
+N_TOPICS = 20  # unless asked for another number
 ROWS = "topic_rows.parquet"
 NAMING_WORDS = 3  # of a topic, in its name
 

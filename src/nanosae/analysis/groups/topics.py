@@ -36,7 +36,7 @@ from nanosae.analysis.groups.clustering import (
     spherical_steps,
     ward_tree,
 )
-from nanosae.analysis.groups.topic_rows import NAMING_WORDS
+from nanosae.analysis.groups.topic_rows import N_TOPICS, NAMING_WORDS
 from nanosae.analysis.groups.topic_words import (
     most_telling_first,
     spelled,
@@ -49,6 +49,7 @@ from nanosae.analysis.statistics import unit
 from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.errors import ConfigError
 from nanosae.progress import tracked
+from nanosae.runs.tables import Labels
 from nanosae.text.words import Words
 
 BLOCK = 2**13  # rows projected at a time
@@ -105,7 +106,7 @@ class Topics:
     """
 
     codes: Codes
-    labels: pd.DataFrame | None = field(repr=False)
+    labels: Labels | None = field(repr=False)
     n: int
     is_eligible: np.ndarray = field(repr=False)
     decoder: np.ndarray = field(repr=False)
@@ -317,8 +318,8 @@ class Topics:
 
 def topics(
     codes: Corpus,
-    n: int,
-    labels: pd.DataFrame | None = None,
+    n: int = N_TOPICS,
+    labels: Labels | None = None,
     *,
     directions: np.ndarray | None = None,
     max_density: float = 0.2,
@@ -328,9 +329,9 @@ def topics(
     Args:
         codes: The corpus, or its run folder, or an `Analysis` of it.
         n: Number of topics; `Topics.cut` gives any other number without further computation.
-        labels: A table of labels with which to name topics: `feature`, `label` and optionally
-            `label_auc`. By default topics are named by words of their texts or, without texts, by
-            the run's labels.
+        labels: Labels of features with which to name topics: a mapping, or a table with `feature`,
+            `label` and optionally `label_auc`. By default topics are named by words of their texts
+            or, without texts, by the run's labels.
         directions: Decoder rows, (n_features, width); by default those of the run's model.
         max_density: Features active on a larger share of the rows belong to no topic.
 

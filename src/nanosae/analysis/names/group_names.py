@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from nanosae.codes import Codes
-from nanosae.runs.tables import known_labels, load_features
+from nanosae.runs.tables import Labels, known_labels, labels_by_feature, load_features
 from nanosae.text.tokens import fold, stem
 
 Term = tuple[str, ...]  # stems of its words
@@ -32,25 +32,21 @@ class FeatureName(NamedTuple):
 
 
 def feature_names(
-    labels: pd.DataFrame | None, codes: Codes | None = None
+    labels: Labels | None, codes: Codes | None = None
 ) -> dict[int, FeatureName]:
     """Return the names of all features that have one.
 
     Args:
-        labels: A table with `feature`, `label` and optionally `label_auc`, which is the weight.
-            None: the names of the run.
+        labels: A mapping from features to labels, or a table with `feature`, `label` and
+            optionally `label_auc`, which is the weight. None: the names of the run.
         codes: A corpus of the run.
     """
     if labels is not None:
-        return _names_of_table(labels)
+        scores = labels if isinstance(labels, pd.DataFrame) else pd.DataFrame()
+        return _weighted(labels_by_feature(labels), scores)
     if codes is None or codes.run is None:
         return {}
-    scored = _names_of_table(load_features(codes.run, codes))
-    names = {}
-    for feature, text in known_labels(codes).items():
-        weight = scored[feature].weight if feature in scored else 1.0
-        names[feature] = FeatureName(text, weight)
-    return names
+    return _weighted(known_labels(codes), load_features(codes.run, codes))
 
 
 def common_words(
@@ -140,19 +136,17 @@ def _label_of_numbers(features: list[int]) -> str:
     return f"features {listed}{ellipsis}"
 
 
-def _names_of_table(labels: pd.DataFrame) -> dict[int, FeatureName]:
-    """Return the non-empty labels of a table."""
-    if "label" not in labels:
-        return {}
-    weights = [1.0] * len(labels)
-    if "label_auc" in labels:
-        weights = labels["label_auc"].fillna(UNSURE).tolist()
-    names = {}
-    lines = zip(labels["feature"], labels["label"], weights, strict=True)
-    for feature, text, weight in lines:
-        if isinstance(text, str) and text:
-            names[int(feature)] = FeatureName(text, float(weight))
-    return names
+def _weighted(labels: Mapping[int, str], table: pd.DataFrame) -> dict[int, FeatureName]:
+    """Return labels with their scores in a table as weights; 1 without a score."""
+    weights: dict[int, float] = {}
+    if "label_auc" in table:
+        scores = table["label_auc"].fillna(UNSURE)
+        scored = dict(zip(table["feature"], scores, strict=True))
+        weights = {feature: scored[feature] for feature in labels_by_feature(table)}
+    return {
+        feature: FeatureName(text, float(weights.get(feature, 1.0)))
+        for feature, text in labels.items()
+    }
 
 
 def _distinctive_terms(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from nanosae.analysis.names.meaning import (
     corpus_meaning,
     is_about_texts,
     terms_by_corpus,
-    terms_by_encoder,
+    terms_by_embedder,
 )
 from nanosae.analysis.names.name_search import Name
 from nanosae.analysis.names.naming import candidate_terms, choose_names
@@ -43,7 +44,7 @@ from nanosae.analysis.splits import duplicate_groups, held_out, split_notes
 from nanosae.codes import Codes, Corpus, as_codes, excerpt, sample_notes, sampled_rows
 from nanosae.errors import ConfigError
 from nanosae.progress import tracked
-from nanosae.text.embedders import find_encoder
+from nanosae.text.embedders import find_embedder
 from nanosae.text.words import Words
 
 COLUMNS = ["feature", "label", "label_doubtful", "keywords", *SCORES]
@@ -64,9 +65,9 @@ def label(
     codes: Corpus,
     features: Any = None,
     *,
-    encoder: str | Encode | None = None,
+    embedder: Any = None,
     n_keywords: int = 500,
-    share: float = 1 / 3,
+    heldout_share: float = 1 / 3,
     groups: str | None = None,
     min_texts: int = 5,
     seed: int = 0,
@@ -80,11 +81,12 @@ def label(
     Args:
         codes: A corpus with texts, or its run folder, or an `Analysis` of it.
         features: The features to label; by default all that are active on some row.
-        encoder: The encoder of the embeddings, or its name. With it, the meaning of a term or label
-            is its embedding, with the run's prompt of the texts before it if a name is given;
-            without it, it is estimated from the texts that have the term.
+        embedder: The embedder of the rows: a name, an object with `encode` or a function; see
+            `find_embedder`. With it, the meaning of a term or label is its embedding, with the
+            run's prompt of the texts before it if a name is given; without it, it is estimated
+            from the texts that have the term.
         n_keywords: Maximum number of words in a feature's query.
-        share: Share of the rows to hold out, and of the ten strongest rows of each feature.
+        heldout_share: Share of the rows to hold out, and of the ten strongest rows of each feature.
         groups: A metadata column whose equal values stay on one side of the split.
         min_texts: Minimum number of active texts on either side of the split; a feature with fewer
             is labelled from all its texts and not scored.
@@ -109,9 +111,10 @@ def label(
     for name, value in (("n_keywords", n_keywords), ("min_texts", min_texts)):
         if value < 1:
             raise ConfigError(f"{name}={value} must be at least 1.")
-    encode = encoder
-    if isinstance(encode, str):
-        encode = find_encoder(encode, prompt=text_prompt(codes)).encode
+    encode = None
+    if embedder is not None:
+        prompt = text_prompt(codes) if isinstance(embedder, str | Path) else ""
+        encode = find_embedder(embedder, prompt=prompt).encode
     features = chosen_features(codes, features)
     sampled, is_random = sampled_rows(codes, MOST_ROWS, seed)
     notes = sample_notes("Labels are", sampled, codes)
@@ -120,8 +123,8 @@ def label(
     duplicate_group = duplicate_groups(codes, groups=groups)
     strongest = _strongest_rows(codes, features)
     indicators = _indicators(strongest, codes.n_rows)
-    held = held_out(duplicate_group, share, seed, indicators)
-    notes += split_notes(held, share)
+    held = held_out(duplicate_group, heldout_share, seed, indicators)
+    notes += split_notes(held, heldout_share)
     train_rows = np.flatnonzero(~held)
     words = Words(texts, ~held, with_spellings=True)
     sample = np.random.default_rng(seed).permutation(train_rows)[:SAMPLE]
@@ -221,7 +224,7 @@ def _meanings(
         return None, None
     meaning = corpus_meaning(codes, rows, seed)
     if encode is not None and len(terms):
-        return meaning, terms_by_encoder(encode, words, terms)
+        return meaning, terms_by_embedder(encode, words, terms)
     if not is_about_texts(meaning, words, terms):
         return None, None
     return meaning, terms_by_corpus(meaning, words, terms)

@@ -3,10 +3,10 @@
 The direction of a term is the one that best separates the rows whose texts have it from all rows
 (Fisher's linear discriminant, 1936): the difference of means times the inverse covariance matrix,
 estimated with Ledoit-Wolf shrinkage (2004). The difference alone would follow the directions in
-which all texts vary most. If the encoder is available, the direction of a term is its embedding.
-Rows are first centred on the corpus' mean and normalised, because embeddings of most encoders share
-a large common component; terms are centred on the mean of all terms, because short phrases share
-another one.
+which all texts vary most. If the embedder is available, the direction of a term is its embedding.
+Rows are first centred on the corpus' mean and normalised, because most embeddings share a large
+common component; terms are centred on the mean of all terms, because short phrases share another
+one.
 
 How well a direction separates a feature's rows from others is estimated under the assumption of
 normal scores: the area under the ROC curve is then Φ(difference of means ÷ √(sum of variances))
@@ -131,8 +131,8 @@ def terms_by_corpus(meaning: Meaning, words: Words, terms: np.ndarray) -> TermMe
     return TermMeaning(terms, meaning.of_terms(presence))
 
 
-def terms_by_encoder(encode: Encode, words: Words, terms: np.ndarray) -> TermMeaning:
-    """Return the meanings of terms, embedded by an encoder."""
+def terms_by_embedder(encode: Encode, words: Words, terms: np.ndarray) -> TermMeaning:
+    """Return the meanings of terms, by their embeddings."""
     embeddings = encode(words.terms[terms].tolist())
     return TermMeaning(terms, unit(embeddings - embeddings.mean(axis=0)))
 

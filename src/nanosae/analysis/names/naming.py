@@ -9,7 +9,7 @@ name.
 
 Terms without content ("next", "how do i", a first name) name a feature only if they find its texts
 twice as well as any name with content. So do numbers, letters, stop words and beginnings of words
-("over-") that half of the strongest texts have: encoders read pieces of words, and some features
+("over-") that half of the strongest texts have: embedders read pieces of words, and some features
 respond to them. A phrase with a stop word at either end ("or relating to") is used only if there
 is nothing else.
 """

@@ -107,7 +107,7 @@ def features_of_words(
     """
     if not (codes.has_texts or labels):
         raise DataError(
-            f"{codes.path} has neither texts nor labels: give encoder=… or a vector."
+            f"{codes.path} has neither texts nor labels: give embedder=… or a vector."
         )
     activations = np.zeros(codes.n_features, np.float32)
     all_are_known = all(word.terms for word in words)

@@ -2,16 +2,17 @@
 
 A query is a text, a vector, a row, a feature or a weighted combination of features. Rows are ranked
 by cosine similarity if the corpus has embeddings, and otherwise by the inner product of activations
-Σ qⱼaⱼ. A text is searched by meaning, with the corpus' encoder, and by its words (`text_index`);
-the two rankings are fused. Without an encoder, the features that the words stand for replace the
+Σ qⱼaⱼ. A text is searched by meaning, with the corpus' embedder, and by its words (`text_index`);
+the two rankings are fused. Without an embedder, the features that the words stand for replace the
 meaning (`feature_query`), and the note says so. Editing the features of a query moves it along
 their decoder directions (`steering`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.errors import ConfigError, DataError
 from nanosae.model.weights import Weights
 from nanosae.runs.tables import known_labels
-from nanosae.text.embedders import find_encoder, received_encoder
+from nanosae.text.embedders import find_embedder, received_embedder
 
 DEPTH = 100  # minimum number of rows of each ranking that are fused
 CHANCE_ROWS = 500  # sample whose pairwise cosines define similarity by chance
@@ -85,13 +86,13 @@ def search(
     edit: Mapping[int | str, float] | None = None,
     steps: int = 0,
     n: int = 10,
-    encoder: str | Callable[[list[str]], Any] | None = None,
+    embedder: Any = None,
 ) -> Results:
     """Search a corpus by exactly one of `query`, `row` and `feature`.
 
     Args:
         codes: The corpus, or its run folder, or an `Analysis` of it.
-        query: A text, or a vector (input_size,) from the corpus' encoder.
+        query: A text, or a vector (input_size,) from the corpus' embedder.
         row: Number of a row; similar rows are found.
         feature: A feature by number or label, a list of several, or their weights; rows are ranked
             by activation.
@@ -99,9 +100,9 @@ def search(
         steps: Descent steps that bring the edited query closer to the edited features (see
             `steering`).
         n: Number of hits.
-        encoder: A callable from texts to vectors (n, input_size), or the name of a
-            sentence-transformers model, for which the run's query prompt is prepended to the text.
-            By default the encoder of the run.
+        embedder: The embedder of the rows: a name, for which the run's query prompt is prepended to
+            the text, an object with `encode` or a function; see `find_embedder`. By default the
+            embedder of the run.
 
     Raises:
         ConfigError: If not exactly one query is given, it is blank, n is below 1, or an edit needs
@@ -124,7 +125,7 @@ def search(
     elif row is not None:
         made = _row_query(codes, row)
     elif isinstance(query, str):
-        made = _text_query(codes, query, encoder, model, labels)
+        made = _text_query(codes, query, embedder, model, labels)
     else:
         vector = _as_vector(query)
         made = _vector_query(codes, vector, model)
@@ -211,7 +212,7 @@ def _vector_query(
     if len(vector) != width:
         raise DataError(
             f"the query's vector has width {len(vector)}, the corpus' embeddings {width}.",
-            remedy="Encode the query with the corpus' encoder.",
+            remedy="Encode the query with the corpus' embedder.",
         )
     nothing = np.zeros(codes.n_features, np.float32)
     return _Query(nothing, vector, note)
@@ -220,13 +221,13 @@ def _vector_query(
 def _text_query(
     codes: Codes,
     text: str,
-    encoder: str | Callable[[list[str]], Any] | None,
+    embedder: Any,
     model: Weights | None,
     labels: Mapping[int, str],
 ) -> _Query:
-    """Make a query of a text's embedding and words; without an encoder, of words and features."""
+    """Make a query of a text's embedding and words; without an embedder, of words and features."""
     words = tuple(word_terms(codes, text)) if codes.has_texts else ()
-    vector, note = _embed(text, encoder, model)
+    vector, note = _embed(text, embedder, model)
     n_words = len(distinct_words(text))
     if len(words) < n_words and words:
         note += f"; only the first {len(words)} of its {n_words:,} words were looked up"
@@ -234,31 +235,32 @@ def _text_query(
         without_words = _vector_query(codes, vector, model, note)
         return replace(without_words, words=words)
     activations, how = features_of_words(codes, text, words, labels)
-    hint = "an encoder (encoder=NAME) would also find texts that say it in other words"
+    hint = (
+        "an embedder (embedder=NAME) would also find texts that say it in other words"
+    )
     return _Query(activations, None, f"{note}: {how}; {hint}", words)
 
 
 def _embed(
     text: str,
-    encoder: str | Callable[[list[str]], Any] | None,
+    embedder: Any,
     model: Weights | None,
 ) -> tuple[np.ndarray | None, str]:
     """Return the vector of a text, or None, and a note on how it was made or why it was not."""
-    if callable(encoder):
-        vectors = np.asarray(encoder([text]), np.float32)
-        return vectors[0], "rows like the text"
+    if embedder is not None and not isinstance(embedder, str | Path):
+        return find_embedder(embedder).encode([text])[0], "rows like the text"
     known = {} if model is None else model.metadata
-    name = known.get("encoder") if encoder is None else encoder
+    name = known.get("embedder") if embedder is None else str(embedder)
     if not name:
-        return None, "no encoder is known"
+        return None, "no embedder is known"
     try:
-        found = received_encoder(name) if encoder is None else find_encoder(name)
+        found = received_embedder(name) if embedder is None else find_embedder(name)
         prompt = known.get("query_prompt") or ""
         vector = found.encode([prompt + text])[0]
     except ImportError as error:
         return None, str(error)
     except OSError:
-        return None, f"the encoder {name} could not be loaded"
+        return None, f"the embedder {name} could not be loaded"
     return np.asarray(vector, np.float32), f"rows like the text, encoded by {name}"
 
 

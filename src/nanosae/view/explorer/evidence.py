@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from nanosae.errors import DataError, NanoSAEError
-from nanosae.text.embedders import received_encoder
+from nanosae.text.embedders import received_embedder
 from nanosae.view.explorer.corpus import Answer, OpenCorpus
 
 MAX_WORDS = 20  # of a feature that are marked
@@ -44,14 +44,14 @@ def can_weigh(corpus: OpenCorpus, text: str) -> bool:
 def weigh_sentences(corpus: OpenCorpus, row: int, feature: int) -> Answer:
     """Measure how removing each sentence of a text changes the activation of a feature.
 
-    The run's encoder embeds the text again without each of its sentences.
+    The run's embedder embeds the text again without each of its sentences.
 
     Returns:
         `activation`, and `sentences`, which together are the text: each with the share of the
         activation that is lost without it, from 0 to 1.
 
     Raises:
-        DataError: If there is no model or no encoder, or the text is a single sentence.
+        DataError: If there is no model or no embedder, or the text is a single sentence.
     """
     corpus.codes.features([feature])  # it must exist
     corpus.codes.row(row)
@@ -71,7 +71,7 @@ def weigh_sentences(corpus: OpenCorpus, row: int, feature: int) -> Answer:
     if whole <= 0:
         raise DataError(
             "encoded again, this text does not activate the feature: was it embedded by "
-            "another encoder?"
+            "another embedder?"
         )
     drops = np.clip(1 - activations[1:] / whole, 0, 1)
     return {
@@ -86,16 +86,16 @@ def weigh_sentences(corpus: OpenCorpus, row: int, feature: int) -> Answer:
 def _encode(corpus: OpenCorpus, texts: list[str]) -> np.ndarray:
     assert corpus.model is not None
     known = corpus.model.metadata
-    name = known.get("encoder")
+    name = known.get("embedder")
     if not name:
         raise DataError(
-            "the run names no encoder, so the text cannot be encoded again."
+            "the run names no embedder, so the text cannot be encoded again."
         )
     prompt = known.get("prompt") or ""
     try:
-        vectors = received_encoder(name).encode([prompt + text for text in texts])
+        vectors = received_embedder(name).encode([prompt + text for text in texts])
     except (OSError, NanoSAEError) as error:
-        raise DataError(f"the encoder {name} cannot be used: {error}") from error
+        raise DataError(f"the embedder {name} cannot be used: {error}") from error
     return np.asarray(vectors, np.float32)
 
 

@@ -61,8 +61,8 @@ THREADS = 4  # that answer at once: each has its own working memory
 
 def explore(
     run: Corpus,
-    name: str | None = None,
     *,
+    name: str | None = None,
     host: str = "127.0.0.1",
     port: int = 8765,
     open_browser: bool = True,
@@ -83,7 +83,7 @@ def explore(
         BusyError: If the port is in use.
         ConfigError: If there is no such host or port.
     """
-    # never download the run's encoder
+    # never download the run's embedder
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     corpus = OpenCorpus(run_folder(run), name)
     token = None if web.is_local(host) else secrets.token_urlsafe(24)

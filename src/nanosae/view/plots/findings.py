@@ -149,26 +149,26 @@ def _effect_axis(result: dict[str, Any], table: pd.DataFrame) -> str:
     return f"odds ratio, {group} : {others}, 95 % interval (log scale)"
 
 
-def over_time(source: Any, column: Any = None, *, n: int = 6) -> go.Figure:
+def over_time(source: Any, time: Any = None, *, n: int = 6) -> go.Figure:
     """Plot shares of rows over time: of topics, or of the features of a trend.
 
     Args:
         source: Topics, or a run folder with codes (its topics are computed again, 20 if it has no
-            topics.parquet); or, without a column, a result of `over_time`.
-        column: Metadata column with numbers or dates, or one value per row.
+            topics.parquet); or, without `time`, a result of `over_time`.
+        time: Metadata column with numbers or dates, or one value per row.
         n: Number of lines: the largest topics, or the largest changes.
 
     Raises:
         DataError: If the column is missing, or has neither numbers nor dates.
     """
     source = run_of(source)
-    if column is None:
+    if time is None:
         result = contrast_result(source)
         lines = _feature_shares(result, n)
         title, axis = "Features", result["about"]["column"]
     else:
-        lines = _topic_shares(topics_of(source), column, n)
-        title, axis = "Topics", name_of(column) or "time"
+        lines = _topic_shares(topics_of(source), time, n)
+        title, axis = "Topics", name_of(time) or "time"
     if not lines:
         raise DataError("nothing changes over time: nothing to draw.")
     titles = [escape_short(name, 36) for name, _ in lines]
@@ -213,7 +213,7 @@ def _feature_shares(result: dict[str, Any], n: int) -> list[tuple[str, Any]]:
     """Return the labels of the largest changes, and their shares of the rows in each period."""
     if result["kind"] != "trend":
         raise DataError(
-            f"{result['kind']!r} findings have no time: give a column, or a result of over_time."
+            f"{result['kind']!r} findings have no time: give `time`, or a result of over_time."
         )
     shares = _on_calendar(pd.DataFrame(result["shares"]), result["about"]["unit"])
     return [

@@ -89,23 +89,23 @@ def _frontier_point(
     table = table[table["measure"] == measure].set_index("representation")
     if "codes" not in table.index:
         raise DataError(
-            f"{run} was not evaluated for {measure!r}; evaluate it with labels."
+            f"{run} was not evaluated for {measure!r}; evaluate it with classes."
         )
     baselines = table["value"].drop("codes").to_dict()
     return point | table.loc["codes", INTERVAL].to_dict(), baselines
 
 
 def probing(runs: Any, measure: str = "f1") -> go.Figure:
-    """Plot how well a few features predict known labels, by their number, beside baselines.
+    """Plot how well a few features predict known classes, by their number, beside baselines.
 
     Args:
-        runs: Run folders that were evaluated with labels: one, a list, a folder of them, or a
+        runs: Run folders that were evaluated with classes: one, a list, a folder of them, or a
             mapping from names to them; an Evaluation may replace a run folder.
         measure: "f1", "auc" or "accuracy".
 
     Raises:
         MissingError: If a run was not evaluated.
-        DataError: If it was evaluated without labels.
+        DataError: If it was evaluated without classes.
     """
     run_tables: dict[str, pd.DataFrame] = {}
     baselines: dict[str, pd.DataFrame] = {}
@@ -140,7 +140,7 @@ def probing(runs: Any, measure: str = "f1") -> go.Figure:
         type="log",
         tickvals=sorted(ticks),
     )
-    figure.update_yaxes(title_text=f"{measure}, mean over labels, held-out rows")
+    figure.update_yaxes(title_text=f"{measure}, mean over classes, held-out rows")
     return titled(figure, "Sparse probing", HEIGHT)
 
 
@@ -151,5 +151,5 @@ def _probe_tables(name: str, run: Any, measure: str) -> dict[Any, pd.DataFrame]:
     n_features = table["measure"].str.extract(pattern)[0]
     table = table.assign(k=n_features.astype(float)).dropna(subset=["k"])
     if table.empty:
-        raise DataError(f"{name} has no probes: evaluate it with labels.")
+        raise DataError(f"{name} has no probes: evaluate it with classes.")
     return dict(list(table.groupby("representation", sort=False)))

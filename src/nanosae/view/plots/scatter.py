@@ -14,6 +14,7 @@ import plotly.graph_objects as go
 
 from nanosae.codes import Codes, as_codes, has_corpus
 from nanosae.errors import DataError
+from nanosae.runs.tables import Labels, labels_by_feature
 from nanosae.view import maps
 from nanosae.view.plots.base import (
     empty_figure,
@@ -31,7 +32,7 @@ WIDTH, HEIGHT = 960, 600  # pixels in which labels are placed
 FIGURE_HEIGHT = 720
 
 
-def dictionary(source: Any, labels: Mapping[int, str] | None = None) -> go.Figure:
+def dictionary(source: Any, labels: Labels | None = None) -> go.Figure:
     """Draw the decoder map: features are near each other if their directions are similar.
 
     Points are features, larger if they are active on more rows (if there are codes); colours and
@@ -39,7 +40,7 @@ def dictionary(source: Any, labels: Mapping[int, str] | None = None) -> go.Figur
 
     Args:
         source: A model, Weights, codes in a run folder, or a run folder.
-        labels: Names of features; by default those of the run.
+        labels: Labels of features, a mapping or a table; by default those of the run.
     """
     source = run_of(source)
     codes = _known_codes(source)
@@ -48,11 +49,9 @@ def dictionary(source: Any, labels: Mapping[int, str] | None = None) -> go.Figur
     if codes is not None:
         is_drawn &= codes.counts > 0
     features = np.flatnonzero(is_drawn)
-    if labels is None:
-        labels = labels_of(source)
+    known = labels_of(source) if labels is None else labels_by_feature(labels)
     names = {
-        place: labels.get(feature, "")
-        for place, feature in enumerate(features.tolist())
+        place: known.get(feature, "") for place, feature in enumerate(features.tolist())
     }
     hover = [
         f"feature {feature}<br>{escape_wrapped(names[place])}"

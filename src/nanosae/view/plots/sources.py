@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from nanosae.analysis.groups.topic_rows import N_TOPICS
 from nanosae.analysis.groups.topics import topics
 from nanosae.analysis.similarity import as_float32
 from nanosae.codes import Codes, as_codes
@@ -21,8 +22,6 @@ from nanosae.runs.results import fresh_value, load_contrasts, needed_value
 from nanosae.runs.tables import known_labels
 from nanosae.view.files import read_arrays, read_json
 from nanosae.view.plots.base import run_of
-
-TOPICS = 20  # of a run without topics
 
 # a run folder, an `Analysis`, or the lines of the metrics
 Metrics = str | Path | HoldsCodes | Sequence[Mapping[str, Any]]
@@ -169,10 +168,10 @@ def topics_of(source: Any) -> Any:
     if hasattr(source, "row_topic"):
         return source
     codes = as_codes(source)
-    n = TOPICS
+    n = N_TOPICS
     if codes.run is not None:
         table = fresh_value(codes.run, "topics.parquet", codes)
-        n = TOPICS if table is None else len(table)
+        n = N_TOPICS if table is None else len(table)
     return topics(codes, n)
 
 

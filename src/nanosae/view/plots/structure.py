@@ -17,6 +17,7 @@ from nanosae.analysis.coactivation import cooccurrence as count_together
 from nanosae.analysis.matching import splitting
 from nanosae.codes import Codes, as_codes
 from nanosae.errors import DataError
+from nanosae.runs.tables import Labels, labels_by_feature
 from nanosae.view.plots.base import (
     empty_figure,
     escape_short,
@@ -113,7 +114,7 @@ def family_tree(
     source: Any,
     family: int | None = None,
     *,
-    labels: Any = None,
+    labels: Labels | None = None,
     n: int = 3,
     most: int = 24,
 ) -> go.Figure:
@@ -122,7 +123,7 @@ def family_tree(
     Args:
         source: Families, a run folder with families.json, or an `Analysis`.
         family: Number of a family; None: the n largest families that share no feature.
-        labels: Names of features; by default those of the run.
+        labels: Labels of features, a mapping or a table; by default those of the run.
         n: Number of families.
         most: Maximum number of features of a family; the most frequent are drawn.
 
@@ -132,15 +133,14 @@ def family_tree(
     """
     source = run_of(source)
     table, edges = family_tables(source)
-    if labels is None:
-        labels = labels_of(source)
+    known = labels_of(source) if labels is None else labels_by_feature(labels)
     chosen = _chosen_families(table, family, n)
     titles = [escape_short(line["label"], 34) for line in chosen]
     figure = panel_figure(titles, [""] * n, [""] * n)
     for i, line in enumerate(chosen):
         members = line["members"][:most]
         own_edges = _tree_edges(edges, line["root"], members)
-        n_lines = _add_tree(figure, i, own_edges, line["root"], labels)
+        n_lines = _add_tree(figure, i, own_edges, line["root"], known)
         n_left_out = line["size"] - len(members)
         if n_left_out:
             _note_left_out(figure, i, n_left_out, n_lines)
@@ -247,7 +247,7 @@ def splitting_flow(
     n: int = 10,
     most: int = 6,
     threshold: float = 0.5,
-    labels: Any = None,
+    labels: tuple[Labels, Labels] | None = None,
 ) -> go.Figure:
     """Draw how features of a smaller SAE split into features of a larger one.
 
@@ -257,7 +257,8 @@ def splitting_flow(
         n: Number of features of the smaller SAE: those with the most children.
         most: Maximum number of children of each; the most similar are drawn.
         threshold: Minimum similarity of a child: the cosine, or for codes the correlation.
-        labels: Names of the features of both, a pair of mappings; by default those of the runs.
+        labels: Labels of the features of both, a pair of mappings or tables; by default those of
+            the runs.
 
     Raises:
         DataError: If no feature has two children.
@@ -276,7 +277,9 @@ def splitting_flow(
         )
     children = parents.explode(["children", "similarities"])
     children = children[children.groupby("parent").cumcount() < most]
-    left, right = labels or (labels_of(small), labels_of(large))
+    left, right = labels_of(small), labels_of(large)
+    if labels is not None:
+        left, right = map(labels_by_feature, labels)
     texts = _parent_texts(parents, left, most)
     texts += [
         escape_short(feature_name(right, feature), 34)

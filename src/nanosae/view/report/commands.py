@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nanosae.analysis.columns import column_to_compare
+from nanosae.analysis.groups.topic_rows import N_TOPICS
 from nanosae.codes import Codes
 from nanosae.errors import command_line
 from nanosae.runs.results import Result, contrast_title, load_contrasts, load_result
 from nanosae.runs.tables import load_features
-
-TOPICS = 20  # suggested for a run without topics
 
 
 class Step(NamedTuple):
@@ -148,7 +147,7 @@ def _families_step(run: Path, results: StoredResults) -> Step:
 
 def _topics_step(run: Path, results: StoredResults) -> Step:
     topics = results.fresh_value("topics.parquet")
-    n = TOPICS if topics is None else len(topics)
+    n = N_TOPICS if topics is None else len(topics)
     what = results.what_again("topics.parquet", "topics")
     return Step(topics is not None, what, ["topics", run, "-n", n])
 
@@ -184,12 +183,12 @@ def _contrast_words(run: Path, result: Result) -> list[Any]:
 def _evaluation_step(run: Path, codes: Codes | None, results: StoredResults) -> Step:
     evaluation = results.fresh_value("evaluation.json")
     if evaluation is not None:
-        labels = evaluation["about"]["labels"]
+        classes = evaluation["about"]["classes"]
     else:
-        labels = None if codes is None else column_to_compare(codes)
+        classes = None if codes is None else column_to_compare(codes)
     words = ["evaluate", run]
-    if labels:
-        words += ["--labels", labels]
+    if classes:
+        words += ["--classes", classes]
     is_done = evaluation is not None and "rows" in evaluation["about"]
     what = results.what_again("evaluation.json", "a comparison with baselines")
     return Step(is_done, what, words)

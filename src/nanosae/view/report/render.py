@@ -30,13 +30,13 @@ SCRIPTS = (
 
 
 def report(
-    run: Corpus, path: str | Path | None = None, *, name: str | None = None
+    run: Corpus, output: str | Path | None = None, *, name: str | None = None
 ) -> Path:
     """Write the report of a run.
 
     Args:
         run: The run folder, in any state, or codes or an `Analysis` of it.
-        path: The file to write, by default `RUN/report.html`. It is replaced atomically.
+        output: The file to write, by default `RUN/report.html`. It is replaced atomically.
         name: Name of the corpus.
 
     Returns:
@@ -47,7 +47,7 @@ def report(
         DamagedFileError: If a file of the run is damaged.
     """
     run = run_folder(run)
-    path = run / "report.html" if path is None else Path(path)
+    path = run / "report.html" if output is None else Path(output)
     write_text(path, render(run, name))
     return path
 

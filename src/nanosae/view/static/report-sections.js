@@ -118,8 +118,8 @@
     fvu: "Unexplained variance (lower is better)",
     cosine: "Cosine with the original",
     "recall@10": "Nearest neighbours kept, of 10",
-    best_feature_f1: "One feature per label, F1",
-    covered: "Labels with a feature of F1 ≥ 0.5",
+    best_feature_f1: "One feature per class, F1",
+    covered: "Classes with a feature of F1 ≥ 0.5",
     "probe_f1@1": "Probe on 1 feature, F1",
     "probe_f1@5": "Probe on 5 features, F1",
     "probe_f1@20": "Probe on 20 features, F1",
@@ -165,9 +165,9 @@
     const known = Object.keys(MEASURES).filter((measure) => measures.includes(measure));
     fillMeasures($("#quality-table"), table, known, MEASURES);
     fillMeasures($("#quality-all"), table, measures, {});
-    const labels = about.labels ? `, labels from “${about.labels}”` : "";
+    const classes = about.classes ? `, classes from “${about.classes}”` : "";
     $("#quality-note").textContent =
-      `Measured on ${fmt(about.rows)} rows${labels}; what was chosen on one half is measured on ` +
+      `Measured on ${fmt(about.rows)} rows${classes}; what was chosen on one half is measured on ` +
       "the other. Rest the pointer on a number for its interval.";
   };
 

@@ -25,7 +25,7 @@
     }
     if (config.k) parts.push(`k = ${config.k}`);
     else if (config.l1_coefficient) parts.push(`l1_coefficient = ${config.l1_coefficient}`);
-    if (config.encoder) parts.push(`on embeddings by ${config.encoder}`);
+    if (config.embedder) parts.push(`on embeddings by ${config.embedder}`);
     return parts.join(" · ");
   };
   const tiles = () => {
