@@ -6,8 +6,9 @@
 
 Each mutation replaces a text that stands exactly once in a file, however its lines are broken. It
 is killed if one of its tests fails (or hangs), and survives if all pass. A text that is not found
-once is an error: change the list together with the source. Exit code: 0 if at most 5 % survive, of
-which each is explained here or equivalent; 1 otherwise. Not collected by pytest.
+once is an error (see test_mutations.py): change the list together with the source. Exit code: 0 if
+at most 5 % survive, of which each is explained here or equivalent; 1 otherwise. Not collected by
+pytest.
 """
 
 from __future__ import annotations
