@@ -114,6 +114,14 @@ def get(url, **headers):
         return answer.read().decode()
 
 
+def status(url, **headers):
+    """Return the status of an answer that is an error."""
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        get(url, **headers)
+    caught.value.close()
+    return caught.value.code
+
+
 class TestServer:
     def test_it_hands_out_the_page_and_the_state(self, address):
         page = get(address)
@@ -128,15 +136,13 @@ class TestServer:
         "path", ["/config.json", "/../config.json", "/%2e%2e/x", "/state/x"]
     )
     def test_no_other_path_leads_anywhere(self, address, path):
-        with pytest.raises(urllib.error.HTTPError, match="404"):
-            get(address + path)
+        assert status(address + path) == 404
 
     @pytest.mark.parametrize(
         "query", ["offset=x", "after=-1", "offset=1.5", "offset=" + "9" * 30]
     )
     def test_bad_numbers_are_refused(self, address, query):
-        with pytest.raises(urllib.error.HTTPError, match="400"):
-            get(f"{address}/state?{query}")
+        assert status(f"{address}/state?{query}") == 400
 
     def test_a_port_that_does_not_exist_is_refused(self, run):
         with (
@@ -146,8 +152,7 @@ class TestServer:
             pass
 
     def test_a_foreign_name_is_refused(self, address):
-        with pytest.raises(urllib.error.HTTPError, match="403"):
-            get(address, Host="evil.example:80")
+        assert status(address, Host="evil.example:80") == 403
 
     def test_a_taken_port_gives_way(self, run, address):
         with serving_page(run, int(address.rsplit(":", 1)[1])) as other:
