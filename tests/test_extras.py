@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from nanosae.errors import ExtraError
-from nanosae.extras import extra
+from nanosae.extras import extra, require_extra
 
 
 @pytest.fixture
@@ -24,11 +24,24 @@ def packages(tmp_path, monkeypatch):
         del sys.modules[name]
 
 
-@pytest.mark.parametrize("module", ["not_there_at_all", "not_there_at_all.part"])
-def test_what_is_not_installed_comes_with_its_command(module):
+@pytest.mark.parametrize(
+    ("wanted", "module"),
+    [
+        (extra, "not_there_at_all"),
+        (extra, "not_there_at_all.part"),
+        (require_extra, "not_there_at_all"),
+    ],
+)
+def test_what_is_not_installed_comes_with_its_command(wanted, module):
     with pytest.raises(ExtraError) as caught:
-        extra("hub", module, "the hub")
+        wanted("hub", module, "the hub")
     assert str(caught.value) == 'the hub needs pip install "nanosae[hub]"'
+
+
+def test_what_is_required_is_not_imported(packages):
+    packages("not_imported", "raise ValueError")
+    require_extra("hub", "not_imported", "the hub")
+    assert "not_imported" not in sys.modules
 
 
 def test_what_an_installed_package_lacks_is_named_instead(packages):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import sys
+from importlib.util import find_spec
 from types import ModuleType
 
 from nanosae.errors import ExtraError
@@ -30,12 +32,28 @@ def extra(name: str, module: str, what: str) -> ModuleType:
         package, _, _ = module.partition(".")
         is_missing = isinstance(error, ModuleNotFoundError) and error.name == package
         if is_missing:
-            message = f'{what} needs pip install "nanosae[{name}]"'
-            raise ExtraError(message) from error
+            raise _missing(name, what) from error
         raise ExtraError(
             f"{what} needs {package}, which is installed but cannot be imported: {error}.",
             remedy=_remedy(error),
         ) from error
+
+
+def require_extra(name: str, module: str, what: str) -> None:
+    """Raise the error of `extra` if the module is not installed, without importing it."""
+    if not is_installed(module):
+        raise _missing(name, what)
+
+
+def is_installed(module: str) -> bool:
+    """Return whether a top-level module is installed, without importing it."""
+    if module in sys.modules:
+        return sys.modules[module] is not None
+    return find_spec(module) is not None
+
+
+def _missing(name: str, what: str) -> ExtraError:
+    return ExtraError(f'{what} needs pip install "nanosae[{name}]"')
 
 
 def _remedy(error: ImportError) -> str:

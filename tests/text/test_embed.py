@@ -78,13 +78,20 @@ def test_mistakes_are_named(monkeypatch):
         embed(["a"])
 
 
-def test_importing_it_imports_neither_torch_nor_the_library():
-    code = (
-        "import sys, nanosae.text.embed; "
-        "print({'torch', 'sentence_transformers'} & {*sys.modules})"
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import nanosae.text.embed",
+        "from nanosae.text.embedders import find_embedder; find_embedder()",
+        "from nanosae.text.embedders import find_embedder; find_embedder('org/model')",
+    ],
+)
+def test_torch_and_the_library_are_imported_only_to_embed(code):
+    shown = "import sys; print({'torch', 'sentence_transformers'} & {*sys.modules})"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}; {shown}"], capture_output=True, text=True
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.strip() == "set()"
+    assert done.stdout.strip() == "set()", done.stderr
 
 
 TABLE = pa.table({"body": [*texts_of(149), 'two\nlines, "old"'], "number": range(150)})

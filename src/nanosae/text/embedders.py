@@ -20,7 +20,7 @@ import numpy as np
 
 from nanosae.addresses import split_credentials
 from nanosae.errors import ConfigError, DataTypeError, MissingError
-from nanosae.extras import extra
+from nanosae.extras import extra, require_extra
 from nanosae.text import static
 from nanosae.text.embed import MODEL, count_cut, embed, has_packaged_model, installed
 from nanosae.text.endpoint import Endpoint
@@ -134,7 +134,7 @@ def _find(wanted: Any, base_url: str | None) -> Embedder:
     if isinstance(wanted, str) and wanted.startswith(MODEL2VEC):
         return _of_model2vec(wanted)
     if isinstance(wanted, str):
-        extra("embed", "sentence_transformers", f"the embedder {wanted}")
+        require_extra("embed", "sentence_transformers", f"the embedder {wanted}")
         return Embedder(
             wanted,
             partial(embed, embedder=wanted),
@@ -169,7 +169,7 @@ def _of_server(model: Any, base_url: str) -> Embedder:
 
 
 def _of_model2vec(wanted: str) -> Embedder:
-    extra("model2vec", "model2vec", f"the embedder {wanted}")
+    require_extra("model2vec", "model2vec", f"the embedder {wanted}")
     name = wanted.removeprefix(MODEL2VEC)
 
     def encode(texts: Sequence[str]) -> np.ndarray:
