@@ -417,8 +417,27 @@ def test_added_texts_cost_only_themselves(finished, tmp_path):
     more = pd.concat([table, reviews(410).tail(10)], ignore_index=True)
     embedder = Embedder()
     analysis, _ = run(more, tmp_path / "run", embedder=embedder)
-    assert embedder.n_texts == 10
+    assert embedder.n_texts == 10 + 1  # one is embedded again, to compare
     assert analysis.codes.n_rows == 410
+
+
+def test_another_object_of_one_name_is_refused(tmp_path):
+    table = reviews(120)
+    run(table, tmp_path / "run")
+    before = nanosae.open(tmp_path / "run").features
+    other = Embedder()
+    for word, vector in other.vectors.items():
+        other.vectors[word] = np.roll(vector, 1)
+    with pytest.raises(
+        DataError, match=r"another embedder of the name Embedder: .*differs"
+    ):
+        run(table, tmp_path / "run", embedder=other)
+    wider = Embedder()
+    wider.encode = lambda texts: np.ones((len(texts), 20))
+    with pytest.raises(DataError, match="another embedder of the name"):
+        run(table, tmp_path / "run", embedder=wider)
+    run(table, tmp_path / "run")
+    pd.testing.assert_frame_equal(nanosae.open(tmp_path / "run").features, before)
 
 
 def test_given_vectors_need_no_embedder(tmp_path):

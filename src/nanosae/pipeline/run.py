@@ -150,6 +150,7 @@ def run_plan(
         config = TrainConfig()
     work = Work(folder, plan, config, n_topics, bar)
     try:
+        work.check_embedder()
         run_stages(folder, work.stages(), bar)
         analysis = Analysis(folder)
     except BaseException:
@@ -226,6 +227,13 @@ class Work:
         if vectors is None:
             return {}
         return {"vectors": hashlib.sha256(vectors.tobytes()).hexdigest()}
+
+    def check_embedder(self) -> None:
+        """Refuse an object that embeds otherwise than the one that the folder was made with."""
+        embedder = self.plan.embedder
+        if embedder is not None and embedder.is_object:
+            store = Embeddings(self.folder / "embeddings", embedder.identity)
+            store.check(self.plan.table["text"].to_pylist(), embedder.encode)
 
     def embed(self) -> str:
         """Embed the texts that are not embedded yet."""

@@ -27,6 +27,7 @@ BLOCK = 2048  # texts embedded between two writes
 NAME = "embedder.json"
 LOCK = ".lock"
 AGAIN = "Delete its folder; the texts will be embedded again."
+SAME = 0.999  # minimum cosine of two rows of a text by one embedder; float16 keeps more
 
 
 class Embeddings:
@@ -47,6 +48,32 @@ class Embeddings:
         return list(
             dict.fromkeys(text for text in texts if _key(text) not in self._places)
         )
+
+    def check(
+        self, texts: Sequence[str], encode: Callable[[Sequence[str]], np.ndarray]
+    ) -> None:
+        """Embed one known text again, and refuse an embedder that returns another row.
+
+        Args:
+            texts: Texts, some of which may be embedded already.
+            encode: Returns the rows of some texts, (n, width).
+
+        Raises:
+            DataError: If the row is not the same.
+        """
+        known = next((text for text in texts if _key(text) in self._places), None)
+        if known is None:
+            return
+        new = np.asarray(encode([known]), np.float64).ravel()
+        old = self.rows([known])[0].astype(np.float64)
+        lengths = np.linalg.norm(new) * np.linalg.norm(old)
+        if new.shape != old.shape or new @ old < SAME * lengths:
+            raise DataError(
+                f"{self.folder} was made by another embedder of the name {self._embedder}: the row "
+                f"of the text {known[:40]!r} differs.",
+                file=self.folder,
+                remedy="Choose another run folder, or delete this folder.",
+            )
 
     def add(
         self,

@@ -44,6 +44,8 @@ class Embedder:
         prompt: Prefix of each text, which `encode` adds.
         query_prompt: Prefix of each query.
         count_cut: Function that counts truncated texts and returns the limit in tokens.
+        is_object: Whether it was given as an object or a function, so that another one may have the
+            same identity.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Embedder:
     count_cut: Callable[[Sequence[str]], tuple[int, int]] | None = None
     prompt: str = ""
     query_prompt: str = ""
+    is_object: bool = False
 
 
 def find_embedder(
@@ -150,8 +153,14 @@ def _find(wanted: Any, base_url: str | None) -> Embedder:
             f"{wanted!r}."
         )
     name = getattr(wanted, "__qualname__", type(wanted).__name__)
-    encode = _encode_with(encode)
-    return Embedder(name, encode, "given as an object", seconds=1e-3, identity=name)
+    return Embedder(
+        name,
+        _encode_with(encode),
+        "given as an object",
+        seconds=1e-3,
+        identity=name,
+        is_object=True,
+    )
 
 
 def _of_server(model: Any, base_url: str) -> Embedder:
