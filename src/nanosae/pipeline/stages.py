@@ -17,6 +17,7 @@ from typing import Any
 from nanosae.atomic import write_json
 from nanosae.checked import read_json
 from nanosae.pipeline.progress import Progress
+from nanosae.runs.folder import STAGES
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def run_stages(run: Path, stages: Sequence[Stage], progress: Progress) -> None:
         stages: The stages, each after those that it needs.
         progress: Progress bar, which also prints the lines.
     """
-    record = Record(run / "stages.json")
+    record = Record(run / STAGES)
     fingerprints = _fingerprints(stages)
     pending = [
         stage

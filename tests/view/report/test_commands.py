@@ -1,11 +1,13 @@
 """The commands that made a run, and those that add what it lacks."""
 
 import json
+import shlex
 import shutil
 
 import pytest
 
 from finished import line, training_files
+from nanosae.cli.app import parse
 from nanosae.config import TrainConfig
 from nanosae.view.report.render import report
 from reported import Page
@@ -28,12 +30,24 @@ def test_the_commands_that_made_it(page, run):
     ]
 
 
+def test_what_run_made_is_made_again_by_run(run, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "run")
+    (copy / "stages.json").write_text("{}")
+    commands = Page(report(copy).read_text("utf-8")).blocks["facts"]["commands"]
+    assert [command.replace(str(copy), "RUN") for command in commands] == [
+        "nanosae run DATA -o RUN --embedder 'an embedder' --n-topics 5",
+        "nanosae contrast RUN --by group --a A --b B",
+        "nanosae evaluate RUN --classes topics",
+    ]
+    are_understood(commands)
+
+
 def test_those_commands_are_understood(page):
-    import shlex
+    are_understood(page.blocks["facts"]["commands"])
 
-    from nanosae.cli.app import parse
 
-    for command in page.blocks["facts"]["commands"]:
+def are_understood(commands):
+    for command in commands:
         words = shlex.split(command)[1:]
         verb, _ = parse(words)
         assert verb.__name__.replace("_", "-") == words[0]

@@ -9,6 +9,7 @@ from nanosae.analysis.columns import column_to_compare
 from nanosae.analysis.groups.topic_rows import N_TOPICS
 from nanosae.codes import Codes
 from nanosae.errors import command_line
+from nanosae.runs.folder import STAGES
 from nanosae.runs.results import Result, contrast_title, load_contrasts, load_result
 from nanosae.runs.tables import load_features
 
@@ -56,6 +57,13 @@ class StoredResults:
             return None
         return result.value
 
+    def number_of_topics(self) -> int:
+        """Return the number of topics that was asked for, by default if there are none."""
+        result = self._by_name["topics.parquet"]
+        if result is None or not result.fresh:
+            return N_TOPICS
+        return result.parameters["n"]
+
     def what_again(self, name: str, what: str) -> str:
         """Return what a step adds, with the reason if its result is stale."""
         result = self._by_name[name]
@@ -68,9 +76,14 @@ def past_commands(
     run: Path, config: dict[str, Any], codes: Codes | None, results: StoredResults
 ) -> list[str]:
     """Return the commands of the steps that were done, in order."""
-    return [
-        step.command for step in _steps(run, config, codes, results) if step.is_done
-    ]
+    steps = _steps(run, config, codes, results)
+    if (run / STAGES).exists():
+        steps = [
+            _whole_run(run, config, results),
+            *_contrast_steps(run, codes, results),
+            _evaluation_step(run, codes, results),
+        ]
+    return [step.command for step in steps if step.is_done]
 
 
 def missing_steps(
@@ -90,6 +103,18 @@ def _steps(
         *_analysis_steps(run, codes, results),
         Step(True, "this report", ["report", run]),
     ]
+
+
+def _whole_run(run: Path, config: dict[str, Any], results: StoredResults) -> Step:
+    """Return the command that does all of an analysis."""
+    words = ["run", "DATA", "-o", run]
+    embedder = config.get("requested", {}).get("embedder")
+    if embedder is not None:
+        words += ["--embedder", embedder]
+    n = results.number_of_topics()
+    if n != N_TOPICS:
+        words += ["--n-topics", n]
+    return Step(True, "the whole analysis", words)
 
 
 def _training_steps(run: Path, config: dict[str, Any]) -> list[Step]:
@@ -146,10 +171,9 @@ def _families_step(run: Path, results: StoredResults) -> Step:
 
 
 def _topics_step(run: Path, results: StoredResults) -> Step:
-    topics = results.fresh_value("topics.parquet")
-    n = N_TOPICS if topics is None else len(topics)
+    is_done = results.fresh_value("topics.parquet") is not None
     what = results.what_again("topics.parquet", "topics")
-    return Step(topics is not None, what, ["topics", run, "-n", n])
+    return Step(is_done, what, ["topics", run, "-n", results.number_of_topics()])
 
 
 def _contrast_steps(
@@ -173,7 +197,9 @@ def _contrast_words(run: Path, result: Result) -> list[Any]:
     """Return the command that made a contrast."""
     parameters = dict(result.parameters)
     words = [parameters.pop("verb"), run]
-    parameters["name"] = parameters.pop("corpus", None)
+    corpus = parameters.pop("corpus", None)
+    if corpus != "default":
+        parameters["name"] = corpus
     for name, value in parameters.items():
         if value is not None:
             words += [f"--{name}", value]
