@@ -238,6 +238,25 @@ def test_embedders_for_english_are_noted_beside_other_languages():
     assert "do not seem to be English, but wordllama was trained on English" in note
 
 
+@pytest.mark.parametrize(
+    ("name", "seconds", "rest"),
+    [
+        ("all-MiniLM-L6-v2", 0.1, ""),
+        (
+            "all-MiniLM-L6-v2",
+            0.5,
+            ", about 3 minutes; --embedder wordllama takes seconds, but is less accurate",
+        ),
+        ("another", 0.5, ", about 3 minutes"),
+    ],
+)
+def test_embedding_that_takes_minutes_is_told_before(name, seconds, rest):
+    plan = make_plan(reviews(), embedder=Embedder())
+    embedder = replace(plan.embedder, name=name, note="a model", seconds=seconds)
+    lines = replace(plan, embedder=embedder).lines()
+    assert f"  embedder: {name} (a model){rest}" in lines
+
+
 def test_copies_are_told_before_their_comparisons():
     def result(n_rows, n_independent):
         about = {"n_rows": n_rows, "n_independent": n_independent}

@@ -32,11 +32,13 @@ from nanosae.sources.roles import (
 from nanosae.sources.texts import drop_empty_texts, read_texts, without_structs
 from nanosae.sources.typed import with_types
 from nanosae.sources.vector_text import with_vectors_parsed
+from nanosae.text.embed import MODEL
 from nanosae.text.embedders import Embedder, find_embedder
 from nanosae.text.language import language_note
 
 MIN_ROWS = 50  # rows needed to learn anything
 MAX_NAMES = 5  # columns of the same role that are listed by name
+MIN_MINUTES = 2  # of embedding, about which the plan says how long it takes
 CHARACTERS_PER_TOKEN = 4  # in English; other languages need more tokens
 MIN_DISTINCT = 10  # texts, so that both sides of a split have some
 
@@ -76,10 +78,22 @@ class Plan:
         """Return the plan in lines: the role of every column with its reason, and the notes."""
         lines = [f"{len(self.table):,} rows", *_lines_on_columns(self.columns)]
         if self.embedder is not None:
-            lines.append(f"  embedder: {self.embedder.name} ({self.embedder.note})")
+            lines.append(_line_on_embedder(self.embedder, len(self.table)))
         elif self.vectors is not None and self.columns[0].role != "vectors":
             lines.append(f"  vectors: {self.vectors.shape[1]} dimensions, as given")
         return lines + [f"  {note}" for note in self.notes]
+
+
+def _line_on_embedder(embedder: Embedder, n_texts: int) -> str:
+    """Return a line on the embedder, with the time that it takes if that is minutes."""
+    line = f"  embedder: {embedder.name} ({embedder.note})"
+    minutes = round(n_texts * embedder.seconds / 60)
+    if minutes < MIN_MINUTES:
+        return line
+    line += f", about {minutes} minutes"
+    if embedder.name == MODEL:
+        line += "; --embedder wordllama takes seconds, but is less accurate"
+    return line
 
 
 def _lines_on_columns(columns: list[Column]) -> list[str]:
