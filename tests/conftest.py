@@ -6,6 +6,8 @@ import pytest
 
 # no test downloads; read when the hub's client is imported
 os.environ["HF_HUB_OFFLINE"] = "1"
+# commands that the tests start buffer what they print, as those of users do
+os.environ.pop("PYTHONUNBUFFERED", None)
 # processes that share the cores have one thread each; read when libraries are imported
 if "PYTEST_XDIST_WORKER" in os.environ:
     for library in ("OMP", "MKL", "OPENBLAS", "NUMBA"):

@@ -36,3 +36,13 @@ def test_it_is_said_before_torch_is_loaded():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert done.stdout == "False\n"
+
+
+def test_lines_are_printed_at_once_to_another_program():
+    code = (
+        "import sys; sys.argv = ['nanosae', '--version']; "
+        "from nanosae.__main__ import main; main(); "
+        "print(sys.stdout.line_buffering)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "True"
