@@ -1,4 +1,4 @@
-"""How long the threads of a command spin while they wait."""
+"""What is set before a command begins: how threads wait, and when lines are printed."""
 
 import subprocess
 import sys
