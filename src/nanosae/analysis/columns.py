@@ -92,11 +92,13 @@ def one_per_row(codes: Codes, column: Any) -> np.ndarray:
 
 
 def _as_cells(values: Any) -> np.ndarray:
-    """Return dates as datetimes without a zone, and all other values as objects."""
+    """Return dates as datetimes in UTC without a zone, M8[us], and all other values as objects."""
     if isinstance(getattr(values, "dtype", None), pd.DatetimeTZDtype):
         values = values.dt.tz_convert("UTC").dt.tz_localize(None)
     cells = np.asarray(values)
-    return cells if cells.dtype.kind == "M" else np.asarray(values, dtype=object)
+    if cells.dtype.kind == "M":  # nanoseconds, of pandas 2, would become whole numbers
+        return cells.astype("M8[us]")
+    return np.asarray(values, dtype=object)
 
 
 def name_of(column: Any) -> str | None:
@@ -157,6 +159,8 @@ def one_hot(index: np.ndarray, n_columns: int | None = None) -> sp.csr_array:
 
 def as_numbers(values: np.ndarray) -> np.ndarray | None:
     """Read cells as float64, empty and infinite ones as NaN; return None if any is no number."""
+    if values.dtype.kind == "M":
+        return None
     if values.dtype.kind not in "iuf":
         values = np.where(is_missing(values), "nan", values.astype(object))
     try:

@@ -104,8 +104,10 @@ def test_the_name_of_a_column_is_not_silently_a_word(tmp_path):
         contrast(codes, by=["group", "country"])
 
 
-def test_many_dates_are_not_compared_with_each_other(compared_codes):
+@pytest.mark.parametrize("unit", ["s", "us", "ns"])
+def test_many_dates_are_not_compared_with_each_other(compared_codes, unit):
     days = pd.Series(pd.date_range("2024-01-01", periods=compared_codes.n_rows))
+    days = days.astype(f"datetime64[{unit}]")
     with pytest.raises(DataError, match="over_time"):
         explain(compared_codes, days)
     few = days.dt.to_period("Y").dt.start_time
