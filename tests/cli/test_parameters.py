@@ -68,28 +68,6 @@ OF_ONE_COMMAND = {
     "label": {"llm"},  # llm_label
     "run": {"price"},  # of a dry run
 }
-COMMANDS = {
-    "browser",
-    "config",
-    "dry_run",
-    "encoding",
-    "explore",
-    "force",
-    "live",
-    "name",
-    "output",
-    "settings",
-    "stats",
-    "text",
-}
-# Flags of one command that a Python program writes in another way.
-OF_ONE_COMMAND = {
-    "activations": {"chat"},  # texts that are lists of messages
-    "encode": {"texts"},  # part of `metadata`
-    "export": {"features", "formulas"},  # codes.features, DataFrame.to_csv
-    "label": {"llm"},  # llm_label
-    "run": {"price"},  # of a dry run
-}
 # Flags for which the function must be given a value, or has none by default.
 CHOSEN_BY_COMMANDS = {
     ("activations", "layers"),
