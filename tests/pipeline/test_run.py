@@ -451,10 +451,11 @@ def test_another_object_of_one_name_is_refused(tmp_path):
         DataError, match=r"another embedder of the name Embedder: .*differs"
     ):
         run(table, tmp_path / "run", embedder=other)
-    wider = Embedder()
-    wider.encode = lambda texts: np.ones((len(texts), 20))
-    with pytest.raises(DataError, match="another embedder of the name"):
-        run(table, tmp_path / "run", embedder=wider)
+    for rows in (np.ones((1, 20)), np.full((1, 16), np.nan)):
+        strange = Embedder()
+        strange.encode = lambda texts, rows=rows: np.repeat(rows, len(texts), axis=0)
+        with pytest.raises(DataError, match="another embedder of the name"):
+            run(table, tmp_path / "run", embedder=strange)
     run(table, tmp_path / "run")
     pd.testing.assert_frame_equal(nanosae.open(tmp_path / "run").features, before)
 

@@ -66,8 +66,11 @@ class Embeddings:
             return
         new = np.asarray(encode([known]), np.float64).ravel()
         old = self.rows([known])[0].astype(np.float64)
-        lengths = np.linalg.norm(new) * np.linalg.norm(old)
-        if new.shape != old.shape or new @ old < SAME * lengths:
+        is_same = False
+        if new.shape == old.shape:
+            lengths = np.linalg.norm(new) * np.linalg.norm(old)
+            is_same = new @ old >= SAME * lengths  # false for NaN
+        if not is_same:
             raise DataError(
                 f"{self.folder} was made by another embedder of the name {self._embedder}: the row "
                 f"of the text {known[:40]!r} differs.",
