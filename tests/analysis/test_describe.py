@@ -234,6 +234,25 @@ def test_one_row_and_no_rows(tmp_path):
     assert len(describe(one, features=[])) == 0
 
 
+def test_of_equal_texts_one_is_listed(tmp_path):
+    """Copies of a text, or texts that differ in numbers alone, would fill every list."""
+    texts = ["Thanks!", "Paid 12", "thanks", "PAID 7.", "late", "late", "", ""]
+    strongest_first = np.arange(8, 0, -1, dtype=np.float32)
+    inactive = np.zeros(8, np.float32)
+    activations = sp.csr_array(np.stack([strongest_first, inactive], axis=1))
+    vectors = np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32)
+    codes = write_codes(tmp_path, activations, texts=texts, vectors=vectors)
+    frame = describe(codes)
+    assert frame["top_rows"][0].tolist() == [0, 1, 4, 6, 7]
+    assert frame["quantile_rows"][0].tolist() == [0, 1, 4, 6, 7]
+    assert frame["top_texts"][0] == ["Thanks!", "Paid 12", "late", "", ""]
+    assert sorted(frame["near_misses"][1]) == [0, 1, 4, 6, 7]
+    assert sorted(frame["hard_negatives"][1]) == [0, 1, 4, 6, 7]
+    assert frame["n_active"][0] == 8
+    without_texts = describe(codes, texts=False)
+    assert without_texts["top_rows"][0].tolist() == list(range(8))
+
+
 def test_given_texts_may_be_missing(run):
     texts = [f"text {row}" for row in range(N)]
     found = describe(run, [None, np.nan, *texts[2:]], features=[DENSE])

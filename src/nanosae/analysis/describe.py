@@ -11,7 +11,7 @@ elsewhere (`names`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,8 @@ from nanosae.analysis.columns import is_missing, one_per_row
 from nanosae.analysis.inactive import InactiveRows
 from nanosae.analysis.monosemanticity import monosemanticity, tfidf
 from nanosae.analysis.ranking import largest_in_rows, middles_of_bands
-from nanosae.analysis.reading import run_model
+from nanosae.analysis.reading import TEXTS, run_model
+from nanosae.analysis.splits import first_of_each, same_texts
 from nanosae.codes import Codes, Corpus, as_codes, excerpt, sample_notes, sampled_rows
 from nanosae.model.weights import Weights
 
@@ -65,7 +66,8 @@ def describe(
         or duplicate). With the run's model also `nearest, nearest_cosine, opposite,
         opposite_cosine`; with embeddings `near_misses` (the inactive rows nearest to the decoder
         direction) and `hard_negatives` (those nearest to the mean of the top rows); with texts
-        `top_texts` and `monosemanticity`.
+        `top_texts` and `monosemanticity`. Of texts that are equal up to case, digits and
+        punctuation, one is listed.
 
     Raises:
         DataError: If a feature does not exist, or there is not one given text per row.
@@ -73,16 +75,18 @@ def describe(
     codes = as_codes(codes)
     model = run_model(codes)
     directions = None if model is None else model.directions()
+    texts_of = _text_reader(codes, texts)
+    text_group = _text_groups(codes, texts_of)
     inactive = None
     if codes.has_vectors:
         centre = _centre(codes, model)
-        inactive = InactiveRows(codes, codes.n_rows, pool, seed, centre)
+        distinct = first_of_each(text_group)
+        inactive = InactiveRows(codes, distinct, pool, seed, centre)
     frames = []
     for block, shared in shared_rows(codes, features):
-        facts = _facts(codes, block, shared, n, directions, inactive)
+        facts = _facts(codes, block, shared, n, text_group, directions, inactive)
         frames.append(pd.DataFrame(facts))
     frame = pd.concat(frames, ignore_index=True)
-    texts_of = _text_reader(codes, texts)
     if texts_of is not None:
         frame["top_texts"] = _texts_of_lists(texts_of, frame["top_rows"])
         rows, _ = sampled_rows(codes, MOST_TEXTS, seed)
@@ -103,6 +107,17 @@ def _text_reader(codes: Codes, texts: Any) -> Callable[[np.ndarray], np.ndarray]
     given = one_per_row(codes, texts)
     strings = np.where(is_missing(given), "", given)
     return lambda rows: strings[rows]
+
+
+def _text_groups(
+    codes: Codes, texts_of: Callable[[np.ndarray], np.ndarray] | None
+) -> np.ndarray:
+    """Return a group of each row: equal texts are one, but each token is its own, (n_rows,)."""
+    rows = np.arange(codes.n_rows)
+    if texts_of is None or codes.has_tokens:
+        return rows
+    blocks = np.split(rows, range(TEXTS, len(rows), TEXTS))
+    return same_texts(chain.from_iterable(map(texts_of, blocks)), len(rows))
 
 
 def _texts_of_lists(
@@ -130,6 +145,7 @@ def _facts(
     block: np.ndarray,
     shared: np.ndarray,
     n: int,
+    text_group: np.ndarray,
     directions: np.ndarray | None,
     inactive: InactiveRows | None,
 ) -> dict[str, Any]:
@@ -138,7 +154,7 @@ def _facts(
     columns = codes.features(block)
     density = counts[block] / max(codes.n_rows, 1)
     facts: dict[str, Any] = {"feature": block, "density": density}
-    facts |= _activations(columns, n)
+    facts |= _activations(columns, n, text_group)
     coactive, duplicates = coactive_features(codes, block, shared, n, DUPLICATE)
     facts |= coactive
     if directions is not None:
@@ -162,7 +178,9 @@ def _facts(
     return facts
 
 
-def _activations(columns: sp.csc_array, n: int) -> dict[str, Any]:
+def _activations(
+    columns: sp.csc_array, n: int, text_group: np.ndarray
+) -> dict[str, Any]:
     """Return statistics of each column's activations, and example rows."""
     ends = columns.indptr
     n_active = np.diff(ends)
@@ -180,7 +198,10 @@ def _activations(columns: sp.csc_array, n: int) -> dict[str, Any]:
 
     order = _strongest_first(columns, column)
     rows = columns.indices[order].astype(np.int64)
-    ranked = [rows[start:stop] for start, stop in pairwise(ends)]
+    ranked = []
+    for start, stop in pairwise(ends):
+        active_rows = rows[start:stop]
+        ranked.append(active_rows[first_of_each(text_group[active_rows])])
     return {
         "n_active": n_active.astype(np.int64),
         "mean_activation": mean,

@@ -43,6 +43,7 @@ EXACT_ROWS = 50_000  # up to this many rows all pairs are compared
 # the lower-case letters of ASCII, and a space for each other byte
 ASCII_LETTERS = bytes(byte if 97 <= byte <= 122 else 32 for byte in range(256))
 NEAR_PAIRS = "near pairs of all rows"
+MOST_COPIES = 20  # rows looked at for each distinct text that is wanted
 READ_BLOCK = 16384  # rows whose vectors are read at a time
 
 
@@ -204,10 +205,39 @@ def duplicate_groups(
     return merge_near(group, codes.kept[NEAR_PAIRS])
 
 
-def same_texts(codes: Codes, rows: np.ndarray) -> np.ndarray:
-    """Group texts that are equal up to case, digits and punctuation, int (n,)."""
-    equal_pairs = _equal_pairs(map(normalised, texts_of(codes, rows)))
-    return _components(equal_pairs, len(rows))
+def same_texts(texts: Iterable[str], n: int) -> np.ndarray:
+    """Group n texts that are equal up to case, digits and punctuation, int (n,).
+
+    Example:
+        >>> same_texts(["Order 12", "thanks", "order 7!"], 3).tolist()
+        [0, 1, 0]
+    """
+    equal_pairs = _equal_pairs(map(normalised, texts))
+    return _components(equal_pairs, n)
+
+
+def first_of_each(groups: np.ndarray) -> np.ndarray:
+    """Return the positions at which each group occurs first, ascending.
+
+    Example:
+        >>> first_of_each(np.array([4, 4, 2, 4, 2])).tolist()
+        [0, 2]
+    """
+    _, first = np.unique(groups, return_index=True)
+    return np.sort(first)
+
+
+def distinct_texts(codes: Codes, rows: np.ndarray, n: int) -> np.ndarray:
+    """Return the first n of some rows whose texts differ by more than case, digits and punctuation.
+
+    Only the first MOST_COPIES · n rows are looked at. Rows without texts, and tokens, all differ.
+    """
+    if not codes.has_texts or codes.has_tokens:
+        return rows[:n]
+    first_rows = rows[: MOST_COPIES * n]
+    texts = texts_of(codes, first_rows)
+    group = same_texts(texts, len(first_rows))
+    return first_rows[first_of_each(group)[:n]]
 
 
 def near_pairs(

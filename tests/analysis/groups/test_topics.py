@@ -246,6 +246,17 @@ def test_the_table_is_the_one_bertopic_users_expect(made):
         assert (np.diff(counts) <= 0).all()
 
 
+def test_the_representative_texts_of_a_topic_differ(tmp_path):
+    activations, directions, _ = subjects()
+    texts = [f"Number {row} of a kind" for row in range(len(activations))]
+    texts[-1] = "another kind"
+    codes = write_codes(tmp_path / "c", sp.csr_array(activations), texts=texts)
+    table = topics(codes, 1, directions=directions).table
+    first, *others = table["Representative_Docs"][0]
+    assert first in texts
+    assert others in ([], ["another kind"])
+
+
 def test_labels_name_topics_before_texts_do(made):
     codes, _, directions, _ = made
     labels = pd.DataFrame(

@@ -254,7 +254,9 @@ def test_rows_and_features_without_activations(tmp_path):
 
 def test_results_are_a_frame_text_and_escaped_html(tmp_path):
     evil = "<script>alert(1)</script> & more"
-    codes = write_codes(tmp_path, sp.csr_array(np.ones((3, 2))), texts=[evil] * 3)
+    codes = write_codes(
+        tmp_path, sp.csr_array(np.ones((3, 2))), texts=[evil, f"{evil} 1", evil]
+    )
     found = search(codes, feature=1, n=2)
     frame = found.to_frame()
     assert frame.columns.tolist()[:4] == ["row", "score", "text", "shared"]
@@ -330,6 +332,22 @@ def test_words_are_found_as_people_write_them(english, query, row, said):
     assert said in found.note
     assert all(hit.weak for hit in found.hits) == bool(said)
     assert ("all hits are weak" in found.note) == bool(said)
+
+
+def test_of_rows_with_equal_texts_the_best_is_a_hit(tmp_path):
+    """Case and digits tell texts apart, and rows without a text are no copies."""
+    texts = ["error 404", "error 500", "error 404", "", "", "Error 404", "error 404"]
+    cosine = np.array([0.9, 0.8, 0.95, 0.7, 0.6, 0.5, 0.4])
+    vectors = np.stack([cosine, np.sqrt(1 - cosine**2)], axis=1).astype(np.float32)
+    activations = sp.csr_array(np.ones((7, 1), np.float32))
+    codes = write_codes(tmp_path, activations, texts=texts, vectors=vectors)
+    found = search(codes, np.array([1.0, 0.0]), n=3)
+    assert [hit.row for hit in found] == [2, 1, 3]
+    assert "; 1 row with the same texts left out" in found.note
+    every = search(codes, np.array([1.0, 0.0]))
+    assert [hit.row for hit in every] == [2, 1, 3, 4, 5]
+    assert "2 rows with the same texts left out" in every.note
+    assert "left out" not in search(codes, np.array([1.0, 0.0]), n=1).note
 
 
 def test_what_is_not_found_is_said_with_what_helps(english):

@@ -141,6 +141,24 @@ def test_a_search_lists_doubtful_names_last():
     assert _search(corpus, "music") == [0, 1]
 
 
+def test_examples_have_different_texts(corpus, monkeypatch):
+    rows = np.arange(40)
+    strengths = np.linspace(1, 2, 40)
+    monkeypatch.setattr(
+        type(corpus.codes), "feature", lambda self, j: (rows, strengths)
+    )
+    monkeypatch.setattr(
+        type(corpus.codes),
+        "texts",
+        lambda self, rows, marks="": np.array(
+            ["even" if row % 2 == 0 else "odd" for row in rows], dtype=object
+        ),
+    )
+    examples = card(corpus, 3)["examples"]
+    assert [line["row"] for line in examples["strongest"]] == [39, 38]
+    assert len(examples["from strong to weak"]) == 1
+
+
 def test_few_texts_are_not_shown_twice(corpus, monkeypatch):
     rows = np.arange(40)
     strengths = np.linspace(1, 2, 40)

@@ -20,8 +20,8 @@ from nanosae.analysis.comparisons.sentences import Line, findings_table, percent
 from nanosae.analysis.comparisons.summary import repeats_name
 from nanosae.analysis.groups.clustering import nearest_rows
 from nanosae.analysis.groups.topic_rows import topic_name
-from nanosae.analysis.reading import beginning, drawn_rows
-from nanosae.analysis.splits import same_texts
+from nanosae.analysis.reading import beginning, drawn_rows, texts_of
+from nanosae.analysis.splits import first_of_each, same_texts
 from nanosae.analysis.statistics import unit
 from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.runs.tables import doubtful_labels, known_labels
@@ -83,9 +83,8 @@ def overview(
     lines = of_topics[:FIRST_TOPICS]
     if codes.has_texts:
         rows = drawn_rows(codes, SAMPLE_ROWS)
-        text_group = same_texts(codes, rows)
-        _, first = np.unique(text_group, return_index=True)
-        named = _named_features(codes, rows[first])
+        text_group = same_texts(texts_of(codes, rows), len(rows))
+        named = _named_features(codes, rows[first_of_each(text_group)])
         lines += chain(
             _repeated_line(codes, rows, text_group),
             _family_lines(codes, families, named),

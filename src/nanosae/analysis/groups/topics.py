@@ -45,6 +45,7 @@ from nanosae.analysis.groups.topic_words import (
 from nanosae.analysis.names.group_names import common_words, feature_names
 from nanosae.analysis.names.meaning import Meaning, corpus_meaning
 from nanosae.analysis.reading import drawn_rows
+from nanosae.analysis.splits import distinct_texts
 from nanosae.analysis.statistics import unit
 from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.errors import ConfigError
@@ -58,6 +59,7 @@ NEIGHBOURS = 15  # of each row, in the sample
 SMOOTHINGS = 4  # repetitions of the smoothing
 STEPS = 3  # of spherical k-means
 SHARE = 0.7  # a row belongs to every topic with this share of its furthest projection
+REPRESENTATIVES = 3  # of a topic
 SPELLING_TEXTS = 100  # of a topic, whose spelling of its words is taken
 SHOWN = 20  # topics in a notebook
 UNNAMED = "unnamed"  # stands for the words of a topic without labels and texts
@@ -220,7 +222,7 @@ class Topics:
         `Topic`, `Count` (rows whose main topic it is), `Name`, `Representation` (terms that are
         typical of its texts; without texts, or if labels were given, common terms of its features'
         labels; empty without either), `Representative_Docs` (texts of the three rows that project
-        furthest), `Representative_Rows`, `Features` (the most frequent first).
+        furthest, of equal texts one), `Representative_Rows`, `Features` (the most frequent first).
         """
         rows = self._strongest_rows()
         features = self._features_by_frequency()
@@ -232,7 +234,12 @@ class Topics:
             first_words = of_topic[:NAMING_WORDS] or [UNNAMED]
             name = "_".join([str(topic), *first_words])
             names.append(name)
-        representatives = [of_topic[:3] for of_topic in rows]
+        representatives = [
+            distinct_texts(
+                self.codes, np.array(of_topic, int), REPRESENTATIVES
+            ).tolist()
+            for of_topic in rows
+        ]
         representative_texts = [
             [texts[row] for row in of_topic if row in texts]
             for of_topic in representatives

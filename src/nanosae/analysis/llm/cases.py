@@ -16,6 +16,7 @@ import numpy as np
 from nanosae.analysis.inactive import hard_inactive
 from nanosae.analysis.llm.prompts import interpretation_prompt
 from nanosae.analysis.ranking import largest_places
+from nanosae.analysis.splits import first_of_each
 from nanosae.codes import Codes
 
 Negatives = Literal["random", "hard", "mixed"]
@@ -106,8 +107,7 @@ class CaseSource:
         order = largest_places(activations, len(activations))
         order = order[~self.held[rows[order]]]
         group = self.duplicate_group[rows[order]]
-        _, first_of_group = np.unique(group, return_index=True)
-        return order[np.sort(first_of_group)[: self.shown]]
+        return order[first_of_each(group)[: self.shown]]
 
     def _draw(
         self, inactive: np.ndarray, hard: np.ndarray, n: int, rng: np.random.Generator

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from nanosae.analysis.columns import is_list
 from nanosae.analysis.ranking import fuse_rankings, largest_in_rows
@@ -36,7 +37,7 @@ from nanosae.model.weights import Weights
 from nanosae.runs.tables import known_labels
 from nanosae.text.embedders import find_embedder, received_embedder
 
-DEPTH = 100  # minimum number of rows of each ranking that are fused
+DEPTH = 100  # rows of each ranking that are fused, besides two for each hit
 CHANCE_ROWS = 500  # sample whose pairwise cosines define similarity by chance
 CHANCE = 0.99  # quantile of these cosines up to which a hit is weak
 NOTED_WORDS = 5  # missing words that a note names one by one
@@ -99,7 +100,7 @@ def search(
         edit: New activations of some features of the query; 0 turns a feature off.
         steps: Descent steps that bring the edited query closer to the edited features (see
             `steering`).
-        n: Number of hits.
+        n: Number of hits; of rows with equal texts, the best is one.
         embedder: The embedder of the rows: a name, for which the run's query prompt is prepended to
             the text, an object with `encode` or a function; see `find_embedder`. By default the
             embedder of the run.
@@ -134,11 +135,11 @@ def search(
     scores = _scores(codes, made)
     if row is not None:
         scores[row] = -np.inf
-    hits = _find(codes, made, scores, n, labels)
+    hits, n_copies = _find(codes, made, scores, n, labels)
     return Results(
         hits=hits,
         features=_query_features(made.activations, labels),
-        note=_note(made, hits),
+        note=_note(made, hits, n_copies),
         vector=made.vector,
     )
 
@@ -308,20 +309,28 @@ def _find(
     scores: np.ndarray,
     n: int,
     labels: Mapping[int, str],
-) -> list[Hit]:
-    """Return the best rows of the fused rankings, and how each was found."""
-    rankings = _rankings(codes, query, scores, n)
+) -> tuple[list[Hit], int]:
+    """Return the best rows with different texts, and the number of copies left out among them."""
+    depth = 2 * n + DEPTH
+    rankings = _rankings(codes, query, scores, depth)
     orders = [ranking.rows for ranking in rankings.values()]
-    rows = fuse_rankings(orders, n)
+    found = fuse_rankings(orders, depth)
+    is_copy = np.zeros(len(found), dtype=bool)
+    if codes.has_texts:
+        texts = codes.texts(found)
+        is_copy = pd.Series(texts).duplicated().to_numpy() & (texts != "")
+    distinct = np.flatnonzero(~is_copy)
+    rows = found[distinct[:n]]
+    end = distinct[n - 1] if n <= len(distinct) else len(found)
+    n_copies = int(is_copy[:end].sum())
     hits = _hits(codes, query.activations, rows, scores[rows], labels)
-    return [_with_match(hit, rankings) for hit in hits]
+    return [_with_match(hit, rankings) for hit in hits], n_copies
 
 
 def _rankings(
-    codes: Codes, query: _Query, scores: np.ndarray, n: int
+    codes: Codes, query: _Query, scores: np.ndarray, depth: int
 ) -> dict[str, _Ranking]:
     """Rank rows by meaning or features, and by words if the query has any."""
-    depth = max(n, DEPTH) if query.words else n
     by_vector = query.vector is not None and codes.has_vectors
     if by_vector:
         rows, cosines = _largest(scores, depth)
@@ -371,7 +380,7 @@ def _with_match(hit: Hit, rankings: Mapping[str, _Ranking]) -> Hit:
     return replace(hit, match=" + ".join(found_by), weak=weak)
 
 
-def _note(query: _Query, hits: list[Hit]) -> str:
+def _note(query: _Query, hits: list[Hit], n_copies: int) -> str:
     """Describe how the results were obtained, and what to try if they are poor."""
     notes = [query.note]
     if query.words and hits:
@@ -387,6 +396,9 @@ def _note(query: _Query, hits: list[Hit]) -> str:
     n_further = len(missing) - NOTED_WORDS
     if n_further > 0:
         notes.append(f"{n_further:,} more words are in no text")
+    if n_copies:
+        rows = "1 row" if n_copies == 1 else f"{n_copies:,} rows"
+        notes.append(f"{rows} with the same texts left out")
     if not hits:
         notes.append("nothing was found: try other or fewer words, or a feature")
     elif all(hit.weak for hit in hits):

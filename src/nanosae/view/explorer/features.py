@@ -11,6 +11,7 @@ import numpy as np
 
 from nanosae.analysis.ranking import largest_places, middles_of_bands
 from nanosae.analysis.search.label_search import rank_labels
+from nanosae.analysis.splits import distinct_texts
 from nanosae.errors import DataError
 from nanosae.runs import annotations
 from nanosae.view.explorer.corpus import Answer, OpenCorpus
@@ -139,7 +140,7 @@ def card(corpus: OpenCorpus, feature: int) -> Answer:
     n = len(rows)
     strongest = float(activations.max(initial=0))
     line = _described(corpus, feature)
-    examples = _examples(rows, activations, line)
+    examples = _examples(corpus, rows, activations, line)
     return {
         "feature": feature,
         "name": corpus.names.get(feature, ""),
@@ -176,14 +177,19 @@ def _described(corpus: OpenCorpus, feature: int) -> dict[Any, Any]:
 
 
 def _examples(
-    rows: np.ndarray, activations: np.ndarray, line: dict[Any, Any]
+    corpus: OpenCorpus,
+    rows: np.ndarray,
+    activations: np.ndarray,
+    line: dict[Any, Any],
 ) -> dict[str, np.ndarray]:
-    """Return example rows of a feature by kind."""
+    """Return example rows of a feature by kind, with different texts."""
     n = len(rows)
     by_strength = rows[np.argsort(-activations, kind="stable")]
-    examples = {"strongest": by_strength[:EXAMPLES]}
+    examples = {"strongest": distinct_texts(corpus.codes, by_strength, EXAMPLES)}
     if n > EXAMPLES:
-        examples["from strong to weak"] = middles_of_bands(by_strength, EXAMPLES)
+        middles = middles_of_bands(by_strength, EXAMPLES)
+        distinct = distinct_texts(corpus.codes, middles, EXAMPLES)
+        examples["from strong to weak"] = distinct
     if line.get("n_active") == n:  # the description is of this corpus, not of another
         for kind in ("near_misses", "hard_negatives"):
             name = kind.replace("_", " ")
