@@ -52,14 +52,11 @@ def category(name: str, values: pa.Array) -> Column:
     if n_distinct < low:
         return Column(name, "unused", "all values are equal")
     is_frequent = len(values) >= CATEGORY_ROWS * n_distinct
-    if n_distinct > high:
-        how_many = f"{n_distinct:,} distinct values"
-        reason = too_many(name, how_many) if is_frequent else f"{how_many}, most rare"
-        return Column(name, "unused", reason)
     if not is_frequent:
-        return Column(
-            name, "unused", f"its {n_distinct} distinct values are too rare to compare"
-        )
+        reason = f"its {n_distinct:,} distinct values are too rare to compare"
+        return Column(name, "unused", reason)
+    if n_distinct > high:
+        return Column(name, "unused", too_many(name, f"{n_distinct:,} distinct values"))
     return Column(name, "category", f"{n_distinct} distinct values")
 
 

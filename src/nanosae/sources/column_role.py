@@ -92,7 +92,7 @@ def _list_role(name: str, values: pa.Array) -> Column:
     if n_distinct < CATEGORY_VALUES[0]:
         return Column(name, "unused", "all lists are equal")
     if n_distinct > max(CATEGORY_VALUES[1], len(tags) / CATEGORY_ROWS):
-        reason = f"lists of {n_distinct:,} distinct values, most rare"
+        reason = f"lists of {n_distinct:,} distinct values, too rare to compare"
         return Column(name, "unused", reason)
     return Column(name, "tags", "holds lists of strings")
 

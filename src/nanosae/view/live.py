@@ -34,14 +34,16 @@ def watch(run: str | Path, port: int = PORT) -> None:
     """Serve the training page of a run on this machine until interrupted.
 
     Args:
-        run: The run folder; it may still be empty.
+        run: The run folder; it may still be empty, or missing.
         port: Port on 127.0.0.1; a free one is chosen if it is in use.
 
     Raises:
         ConfigError: If there is no such port.
     """
     with _listen(port) as listener:
-        print(f"{run}: {_address(listener)} (Ctrl-C ends it)", flush=True)  # noqa: T201
+        is_missing = " (no such folder yet)" if not Path(run).exists() else ""
+        address = _address(listener)
+        print(f"{run}{is_missing}: {address} (Ctrl-C ends it)", flush=True)  # noqa: T201
         with contextlib.suppress(KeyboardInterrupt):
             web.make_server(make_app(run)).run([listener])
 
