@@ -900,7 +900,7 @@ add(
         "counts[other] / n_others",
     ),
     ("overview: any kind", "with_root >= MOST * counts", "with_root >= 0 * counts"),
-    ("overview: duplicates are pairs", "rows[first])", "rows)"),
+    ("overview: duplicates are pairs", "rows[first_of_each(text_group)]", "rows"),
 )
 add(
     "analysis/comparisons/effects.py",
@@ -1167,6 +1167,20 @@ add(
     ),
 )
 add(
+    "analysis/describe.py",
+    "tests/analysis/test_describe.py -k equal_texts",
+    (
+        "describe: copies of inactive rows",
+        "InactiveRows(codes, distinct,",
+        "InactiveRows(codes, codes.n_rows,",
+    ),
+    (
+        "describe: copies in the lists",
+        "active_rows[first_of_each(text_group[active_rows])]",
+        "active_rows",
+    ),
+)
+add(
     "analysis/coactivation.py",
     "tests/analysis/test_coactivation.py",
     (
@@ -1290,6 +1304,7 @@ add(
         "np.arange(1, len(ranking) + 1)",
         "np.arange(len(ranking)) * 40",
     ),
+    ("ranking: bounds too high", "scores.shape[1] - n", "scores.shape[1] - n + n // 3"),
 )
 add(
     "analysis/search/text_index.py",
@@ -1307,6 +1322,7 @@ add(
     ("search: longer rows first", "= products / norms", "= products"),
     ("search: finds itself", "scores[row] = -np.inf", "pass"),
     ("search: every hit strong", "cosines <= _chance_cosine(codes)", "cosines < -2"),
+    ("search: copies of no text", '& (texts != "")', ""),
 )
 add(
     "analysis/search/feature_query.py",

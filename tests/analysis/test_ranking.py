@@ -8,7 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nanosae.analysis.ranking import fuse_rankings, largest_places
+from nanosae.analysis.ranking import (
+    fuse_rankings,
+    largest_in_rows,
+    largest_places,
+    lower_bounds,
+)
 
 
 def fused_by_hand(rankings):
@@ -73,3 +78,44 @@ def test_missing_numbers_are_the_last_of_the_largest(n, n_missing):
     known = sorted(set(range(100)) - set(missing.tolist()))
     want = [*known, *sorted(missing.tolist())]
     assert largest_places(values, n).tolist() == want[:n]
+
+
+@given(
+    st.integers(1, 400).flatmap(
+        lambda width: st.tuples(st.just(width), st.integers(1, min(width, 30)))
+    ),
+    st.integers(0, 10**6),
+    st.sampled_from([2, 10**6]),
+)
+def test_bounds_are_reached_by_the_largest_of_each_row(size, seed, n_values):
+    width, n = size
+    scores = np.random.default_rng(seed).integers(0, n_values, (5, width)) * 1.0
+    bounds = lower_bounds(scores, n)
+    nth_largest = np.sort(scores, axis=1)[:, -n]
+    assert (bounds <= nth_largest).all()
+    assert (bounds >= scores.min(axis=1)).all()
+
+
+def test_bounds_leave_few_candidates():
+    scores = np.random.default_rng(0).normal(size=(20, 8192))
+    n_candidates = (scores >= lower_bounds(scores, 15)[:, None]).sum(axis=1)
+    assert n_candidates.min() >= 15
+    assert n_candidates.max() <= 30
+
+
+@given(
+    st.integers(1, 300),
+    st.integers(1, 12),
+    st.integers(0, 10**6),
+    st.sampled_from([3, 10**6]),
+)
+def test_the_largest_of_rows_are_those_of_a_stable_sort(width, n, seed, n_values):
+    rng = np.random.default_rng(seed)
+    scores = rng.integers(0, n_values, (4, width)) * 1.0
+    scores[rng.random(scores.shape) < 0.2] = -np.inf
+    columns, values = largest_in_rows(scores, n)
+    for of_row, column, value in zip(scores, columns, values, strict=True):
+        order = np.argsort(-of_row, kind="stable")
+        expected = [place for place in order if of_row[place] > -np.inf][:n]
+        assert column.tolist() == expected
+        assert value.tolist() == of_row[expected].tolist()

@@ -119,6 +119,21 @@ def test_nearest_rows_are_those_of_all_products(monkeypatch):
     assert np.sort(found, axis=1).tolist() == np.sort(expected, axis=1).tolist()
 
 
+@pytest.mark.parametrize("n_copies", [0, 40, 500])
+def test_nearest_rows_of_a_wide_sample_with_copies(n_copies):
+    """The largest of groups of columns bound the largest products; many are equal."""
+    rng = np.random.default_rng(0)
+    rows, sample = rng.normal(size=(20, 5)), rng.normal(size=(500, 5))
+    sample[:n_copies] = sample[0]
+    rows[:5] = sample[0]
+    products = rows @ sample.T
+    found = clustering.nearest_rows(rows, sample, 7)
+    assert [len(set(of_row)) for of_row in found.tolist()] == [7] * 20
+    largest = -np.sort(-products, axis=1)[:, :7]
+    chosen = -np.sort(-np.take_along_axis(products, found, axis=1), axis=1)
+    np.testing.assert_allclose(chosen, largest, atol=1e-12)
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10**6))
 def test_leaders_are_the_largest_of_each_row(seed):

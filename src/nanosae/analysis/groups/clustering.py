@@ -11,9 +11,11 @@ from scipy.sparse import csgraph
 from scipy.spatial.distance import squareform
 
 from nanosae.analysis.columns import one_hot
+from nanosae.analysis.ranking import lower_bounds
 from nanosae.analysis.statistics import unit
 
 BLOCK = 1024  # rows whose neighbours are found together
+MANY_TIES = 8  # candidates for each neighbour from which on rows are partitioned whole
 
 
 def ward_tree(points: np.ndarray) -> np.ndarray:
@@ -126,7 +128,15 @@ def nearest_rows(rows: np.ndarray, sample: np.ndarray, k: int) -> np.ndarray:
     for start in range(0, n_rows, BLOCK):
         block = slice(start, start + BLOCK)
         products = rows[block] @ sample.T
-        nearest[block] = np.argpartition(-products, k - 1)[:, :k]
+        may_be_nearest = products >= lower_bounds(products, k)[:, None]
+        row, column = np.nonzero(may_be_nearest)
+        if len(row) > MANY_TIES * k * len(products):  # of copies of a row
+            nearest[block] = np.argpartition(-products, k - 1)[:, :k]
+            continue
+        largest_first = np.lexsort((-products[row, column], row))
+        first_of_row = np.searchsorted(row, np.arange(len(products)))
+        first_k = first_of_row[:, None] + np.arange(k)
+        nearest[block] = column[largest_first[first_k]]
     return nearest
 
 
