@@ -61,9 +61,9 @@ if INTERPRETED:  # which takes milliseconds for each row and latent
 
     interpreter._patch_lang = patch_once
     SHAPES |= {
-        "plain": (8, 8, 32, 5),
-        "odd": (11, 5, 21, 3),
-        "wider than a tile": (18, 4, 10, 2),
+        "plain": (8, 8, 16, 5),
+        "odd": (9, 5, 13, 3),
+        "wider than a tile": (13, 4, 10, 2),
     }
 
 
@@ -199,7 +199,7 @@ def test_selection_is_the_brute_force_one(kernels, rule, kind, shape):
     assert_agree(as_matrix(pairs, z.shape), z * mask, made)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(1 if INTERPRETED else 3))
 def test_selection_of_many_rows_of_unequal_size(kernels, seed):
     """What a row keeps must not depend on the rows before it, from which a kernel may guess."""
     g = torch.Generator(torch.get_default_device()).manual_seed(seed)
@@ -236,9 +236,8 @@ def test_selection_check_can_fail():
         )
 
 
-@pytest.mark.parametrize("hint", [None, 0.0, 1e-9, 0.5, 3.0, 1e6])
 @pytest.mark.parametrize(("first", "last"), [(1, 1), (0.01, 1), (1, 0.01), (1, -1)])
-def test_the_hint_changes_no_pair(kernels, hint, first, last, monkeypatch):
+def test_the_initial_threshold_changes_no_pair(kernels, first, last, monkeypatch):
     x, encoder, bias, _, _, k = problem("wider than a tile")
     monkeypatch.setattr("nanosae.kernels.cpu.selection.TILE_BYTES", 0)
     monkeypatch.setattr("nanosae.kernels.cpu.screening.TILE_ENTRIES", 0)
@@ -247,11 +246,14 @@ def test_the_hint_changes_no_pair(kernels, hint, first, last, monkeypatch):
     total = k * len(x)
     reference_pairs = reference.select_batchtopk(x, encoder, bias, total)
     plain = real(kernels.select_batchtopk(x, encoder, bias, total))
-    hinted = real(kernels.select_batchtopk(x, encoder, bias, total, hint))
-    assert all(torch.equal(one, two) for one, two in zip(plain, hinted, strict=True))
     shape = len(x), len(encoder)
     made = decisions_batchtopk(x, encoder, bias, total)
-    assert_agree(as_matrix(hinted, shape), as_matrix(reference_pairs, shape), made)
+    assert_agree(as_matrix(plain, shape), as_matrix(reference_pairs, shape), made)
+    if "cuda" in kernels.__name__:  # which does not use it
+        return
+    for initial in (0.0, 1e-9, 0.5, 3.0, 1e6):
+        pairs = real(kernels.select_batchtopk(x, encoder, bias, total, initial))
+        assert all(torch.equal(one, two) for one, two in zip(plain, pairs, strict=True))
 
 
 @pytest.mark.parametrize("rule", ["topk", "batchtopk", "above"])
@@ -310,7 +312,9 @@ def dense_gradients(x, encoder, bias, decoder, b_dec, pairs, target):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_values_and_every_gradient_agree_with_dense_float64(kernels, rule, kind, shape):
     x, encoder, bias, decoder, b_dec, k = problem(shape, kind=kind)
-    pairs = select(kernels, rule, x, encoder, bias, k, torch.full_like(bias, 0.1))
+    # selection is tested above, and takes most of the time when it is interpreted
+    selecting = reference if INTERPRETED else kernels
+    pairs = select(selecting, rule, x, encoder, bias, k, torch.full_like(bias, 0.1))
     target = torch.randn(x.shape, generator=torch.Generator(x.device).manual_seed(1))
     got = gradients(kernels, x, encoder, bias, decoder, b_dec, pairs, target)
     want = dense_gradients(x, encoder, bias, decoder, b_dec, pairs, target)
