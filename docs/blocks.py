@@ -92,11 +92,14 @@ class Session:
     Args:
         page: Name of the page, for messages.
         folder: Working directory of the blocks.
+        separate: Whether each Python block runs in its own process, in which all warnings are
+            errors, instead of in one namespace.
     """
 
-    def __init__(self, page: str, folder: Path) -> None:
+    def __init__(self, page: str, folder: Path, *, separate: bool = False) -> None:
         self.page = page
         self.folder = folder
+        self.separate = separate
         self._namespace: dict[str, Any] = {"__name__": "__main__"}
         self._programs = folder / ".programs"
         self._programs.mkdir()
@@ -119,6 +122,9 @@ class Session:
             raise BlockError(message) from error
 
     def _run_bash(self, code: str) -> str:
+        return self._run_process(["bash", "-eu", "-c", code])
+
+    def _run_process(self, command: list[str]) -> str:
         python_folder = str(Path(sys.executable).parent)
         path = [str(self._programs), python_folder, os.environ["PATH"]]
         environment = {
@@ -127,7 +133,7 @@ class Session:
             "PYTHONWARNINGS": "error::UserWarning:nanosae",
         }
         done = subprocess.run(
-            ["bash", "-eu", "-c", code],
+            command,
             cwd=self.folder,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -139,6 +145,8 @@ class Session:
         return done.stdout
 
     def _run_python(self, block: Block) -> str:
+        if self.separate:
+            return self._run_process([sys.executable, "-W", "error", "-c", block.code])
         printed = io.StringIO()
         code = compile(block.code, f"{self.page}:{block.line}", "exec")
         with contextlib.chdir(self.folder), contextlib.redirect_stdout(printed):

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nanosae import demo
 from nanosae.cli import main
 
 TABLE = Path(__file__).parents[2] / "docs" / "json.md"
@@ -154,7 +155,11 @@ def test_a_recommendation_is_one_object(data, capsys):
 
 
 @pytest.mark.slow
-def test_the_demo_is_one_object(capsys):
+def test_the_demo_is_one_object(capsys, monkeypatch):
+    columns = demo.load()
+    monkeypatch.setattr(demo, "load", lambda: [column[:600] for column in columns])
+    smaller = {"hidden_size": 64, "k": 4, "steps": 50}
+    monkeypatch.setattr(demo, "CONFIG", demo.CONFIG | smaller)
     assert keys(capsys, "demo") == documented()["demo"]
 
 

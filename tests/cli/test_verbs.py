@@ -3,14 +3,11 @@
 import json
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
-import pytest
 
 from nanosae.cli import main
 from nanosae.codes import Codes
@@ -133,15 +130,3 @@ def test_the_demo_says_what_becomes_of_its_run_folder(tmp_path, monkeypatch, cap
     shown = capsys.readouterr().out
     assert "temporary" not in shown
     assert f"{kept / 'report.html'} holds" in shown
-
-
-@pytest.mark.slow
-def test_the_demo_says_ten_findings(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "nanosae", "demo", "-o", str(tmp_path / "run")],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("  • ") == 10
-    assert (tmp_path / "run" / "model" / "cfg.json").exists()

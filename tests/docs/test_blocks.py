@@ -30,7 +30,7 @@ def test_the_blocks_of_a_page_run(page, tmp_path):
     if page in NEEDS:
         pytest.importorskip(NEEDS[page])
     prepare(page, tmp_path)
-    session = Session(page, tmp_path)
+    session = Session(page, tmp_path, separate=page == "README.md")
     printed = ""
     for block in blocks(text_of(page)):
         if block.is_run:
@@ -105,6 +105,18 @@ def test_python_blocks_share_a_namespace_and_a_folder_with_bash(tmp_path):
     session = Session("page", tmp_path)
     printed = [session.run(block) for block in blocks(text)]
     assert printed == ["", "", "42\n"]
+
+
+def test_separate_python_blocks_know_nothing_of_each_other(tmp_path):
+    text = "```python\nx = 41\n```\n\n```python\nprint(x)\n```\n"
+    first, second = blocks(text)
+    session = Session("page", tmp_path, separate=True)
+    assert session.run(first) == ""
+    with pytest.raises(BlockError, match="NameError"):
+        session.run(second)
+    (warns,) = blocks("```python\nimport warnings\nwarnings.warn('a')\n```\n")
+    with pytest.raises(BlockError, match="UserWarning: a"):
+        session.run(warns)
 
 
 def test_comments_decide_what_is_run_and_shown():

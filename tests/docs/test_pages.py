@@ -16,7 +16,6 @@ from cyclopts import CycloptsError
 from nanosae.cli.app import app, parse
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCUMENTS = {
     path.name: path.read_text(encoding="utf-8")
     for path in [
@@ -27,25 +26,6 @@ DOCUMENTS = {
         *sorted((ROOT / "docs").glob("*.md")),
     ]
 }
-BLOCKS = re.findall(r"```python\n(.*?)```", README, re.S)
-
-
-@pytest.mark.slow
-def test_the_readme_s_python_runs_as_written_each_block_in_its_own_process(tmp_path):
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(300, 8)) @ rng.normal(size=(8, 1024))
-    frame = pd.DataFrame(x, columns=[f"e{i}" for i in range(1024)])
-    frame.to_csv(tmp_path / "dataset.csv", index=False)
-    assert len(BLOCKS) == 2
-    for block in BLOCKS:
-        done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", block + "\nprint('done')"],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
-        assert "done" in done.stdout
 
 
 def test_every_file_of_the_tables_exists():
