@@ -130,7 +130,7 @@ def put(path, write):
     plain(path, write)
     print(path.name, flush=True)
 atomic.write_file = module.write_file = put
-module.cache_activations(t.model_of("llama"), ["layers.0", "layers.1"], t.texts_of(2000),
+module.cache_activations(t.model_of("llama"), ["layers.0", "layers.1"], t.texts_of(500),
     {folder!r}, tokenizer=t.tokenizer_of("llama"), batch_tokens=64)
 """
 
@@ -158,7 +158,7 @@ def test_a_killed_cache_is_valid_and_goes_on(llama, tmp_path, after, monkeypatch
             len(np.load(folder / n / f"{stem}.npy")) == len(table) for n in names
         )
     monkeypatch.setattr(module, "SHARD_BLOCKS", 1)
-    given = (llama[0], names, texts_of(2000))
+    given = (llama[0], names, texts_of(500))
     options = {"tokenizer": llama[1], "batch_tokens": 64}
     n = cache_activations(*given, folder, **options)
     assert n == cache_activations(*given, tmp_path / "whole", **options)

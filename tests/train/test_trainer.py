@@ -290,7 +290,7 @@ def test_killing_the_process_at_random_moments_changes_nothing(tmp_path):
     rng, kills = np.random.default_rng(), 0
     while not (cut / "model" / "cfg.json").exists():
         process, goal = start(cut), steps_done(cut) + rng.integers(1, 25)
-        while process.poll() is None and (kills >= 4 or steps_done(cut) < goal):
+        while process.poll() is None and (kills >= 3 or steps_done(cut) < goal):
             time.sleep(0.005)
         if process.poll() is None:
             time.sleep(rng.uniform(0, 0.02))
