@@ -1,7 +1,8 @@
 """The code blocks of a page: find them, run them in order, capture their output.
 
 A page's Python blocks share one namespace, like the cells of a notebook; its bash blocks run with
-`bash -eu` in the same folder. A comment on the line before a block marks special blocks:
+`bash -eu` in the same folder, where `pip install .` does nothing. A comment on the line before a
+block marks special blocks:
 
     <!-- not run: REASON -->    the block is shown but not run
     <!-- output -->             the output of the previous block, written by `make_outputs.py`
@@ -33,6 +34,7 @@ VARYING = re.compile(
     r"“[^”]*”|\d[\d,.]*\d|\d|/tmp/[\w-]+"
 )  # differs between processors
 STAND_IN = '#!/bin/sh\nexec "{python}" "{script}" "$@"\n'
+INSTALLED = '#!/bin/sh\n[ "$*" = "install ." ]\n'  # what runs the pages is installed
 
 
 @dataclass(frozen=True)
@@ -103,9 +105,11 @@ class Session:
         self._namespace: dict[str, Any] = {"__name__": "__main__"}
         self._programs = folder / ".programs"
         self._programs.mkdir()
-        program = self._programs / "nanosae"
-        program.write_text(STAND_IN.format(python=sys.executable, script=__file__))
-        program.chmod(0o755)
+        nanosae = STAND_IN.format(python=sys.executable, script=__file__)
+        for name, script in (("nanosae", nanosae), ("pip", INSTALLED)):
+            program = self._programs / name
+            program.write_text(script)
+            program.chmod(0o755)
 
     def run(self, block: Block) -> str:
         """Run a block and return its output.

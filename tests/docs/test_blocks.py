@@ -86,6 +86,7 @@ def test_fences_have_a_language_and_comments_are_known():
         ("python", "nanosae_has_no_such_name"),
         ("python", "from nanosae import TrainConfig\nTrainConfig(k=0)"),
         ("bash", "nanosae fly"),
+        ("bash", "pip install something-else"),
         ("bash", "false\ntrue"),
         ("bash", "nanosae info nowhere | cat; exit 3"),
     ],
@@ -99,7 +100,7 @@ def test_a_block_that_fails_is_found_with_its_page_and_line(language, code, tmp_
 
 def test_python_blocks_share_a_namespace_and_a_folder_with_bash(tmp_path):
     text = (
-        "```python\nx = 41\n```\n\n```bash\necho 1 > one.txt\n```\n\n"
+        "```python\nx = 41\n```\n\n```bash\npip install . && echo 1 > one.txt\n```\n\n"
         "```python\nfrom pathlib import Path\nprint(x + int(Path('one.txt').read_text()))\n```\n"
     )
     session = Session("page", tmp_path)
