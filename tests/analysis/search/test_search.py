@@ -6,6 +6,7 @@ import sys
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 
@@ -214,9 +215,11 @@ def test_mistakes_are_named(tmp_path, codes, planted):
             search(codes, blank)
     with pytest.raises(ValueError, match="bytes that are not UTF-8"):
         search(codes, "caf\udce9")
-    for n in (0, -1):
+    for n in (0, -1, 2.0):
         with pytest.raises(ValueError, match=f"n={n} hits: .* at least 1"):
             search(codes, row=3, n=n)
+    with pytest.raises(ValueError, match=r"feature 1\.5 is not an integer"):
+        search(codes, feature=1.5)
     with pytest.raises(
         ValueError, match="feature 48 is out of range: there are 0 … 47"
     ):
@@ -348,6 +351,34 @@ def test_of_rows_with_equal_texts_the_best_is_a_hit(tmp_path):
     assert [hit.row for hit in every] == [2, 1, 3, 4, 5]
     assert "2 rows with the same texts left out" in every.note
     assert "left out" not in search(codes, np.array([1.0, 0.0]), n=1).note
+
+
+def test_copies_do_not_crowd_out_the_other_hits(tmp_path):
+    """A form letter is nearer to the query than all other texts, more often than any depth."""
+    rng = np.random.default_rng(0)
+    others = [
+        f"thanks for {first}{second}" for first in "abcde" for second in "fghijkl"
+    ]
+    texts = np.array(["thanks"] * 900 + others, dtype=object)
+    vectors = rng.normal(size=(len(texts), 4)).astype(np.float32)
+    vectors[:900] = [1, 0, 0, 0]
+    active = sp.csr_array(np.ones((len(texts), 1), np.float32))
+    codes = write_codes(tmp_path, active, texts=texts.tolist(), vectors=vectors)
+    query = np.array([1.0, 0.1, 0, 0], np.float32)
+    by_cosine = np.array(order_of(cosines(codes, query), len(texts)))
+    expected = pd.Series(by_cosine, index=texts[by_cosine]).groupby(level=0).first()
+    found = search(codes, query, n=20)
+    assert [hit.row for hit in found] == by_cosine[np.isin(by_cosine, expected)][
+        :20
+    ].tolist()
+    assert "899 rows with the same texts left out" in found.note
+    by_words = search(codes, "thanks", n=20, embedder=lambda _: query[None])
+    assert len({hit.text for hit in by_words}) == 20
+
+
+def test_a_number_of_hits_may_be_of_numpy(english):
+    few, as_many = (search(english, "bank", n=n) for n in (2, np.int64(2)))
+    assert few.to_frame().equals(as_many.to_frame())
 
 
 def test_what_is_not_found_is_said_with_what_helps(english):

@@ -11,7 +11,7 @@ import numpy as np
 from nanosae.analysis.ranking import largest_places
 from nanosae.analysis.search.label_search import rank_labels
 from nanosae.analysis.search.text_index import WordTerms, find_texts
-from nanosae.codes import Codes
+from nanosae.codes import Codes, indices
 from nanosae.errors import DataError
 
 N_FEATURES = 10  # at most, from texts and from labels each
@@ -38,11 +38,10 @@ def set_features(
         DataError: If there is no such feature, several labels contain the part, or a value is not
             finite.
     """
-    last = len(activations) - 1
+    n_features = len(activations)
     for key, value in values.items():
-        feature = _by_label(key, labels) if isinstance(key, str) else key
-        if not 0 <= feature <= last:
-            raise DataError(f"feature {key} is out of range: there are 0 … {last}.")
+        given = _by_label(key, labels) if isinstance(key, str) else key
+        (feature,) = indices([given], n_features, "feature")
         if not math.isfinite(value):
             raise DataError(f"feature {key}: the activation {value} is not finite.")
         activations[feature] = value

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ from nanosae.runs.tables import known_labels
 from nanosae.text.embedders import find_embedder, received_embedder
 
 DEPTH = 100  # rows of each ranking that are fused, besides two for each hit
+DEEPER = 4  # times as many rows are fused while copies leave too few hits
 CHANCE_ROWS = 500  # sample whose pairwise cosines define similarity by chance
 CHANCE = 0.99  # quantile of these cosines up to which a hit is weak
 NOTED_WORDS = 5  # missing words that a note names one by one
@@ -106,8 +108,8 @@ def search(
             embedder of the run.
 
     Raises:
-        ConfigError: If not exactly one query is given, it is blank, n is below 1, or an edit needs
-            a model and there is none.
+        ConfigError: If not exactly one query is given, it is blank, n is no whole number above
+            0, or an edit needs a model and there is none.
         DataError: If a row or feature does not exist, a vector has the wrong width or is not
             finite, or a text can neither be encoded nor looked up.
     """
@@ -117,7 +119,7 @@ def search(
         raise ConfigError("give exactly one of query, row and feature.")
     if isinstance(query, str):
         _check_text(query)
-    if n < 1:
+    if not isinstance(n, Integral) or n < 1:
         raise ConfigError(f"n={n} hits: give a whole number of at least 1.")
     model = run_model(codes)
     labels = known_labels(codes)
@@ -312,19 +314,29 @@ def _find(
 ) -> tuple[list[Hit], int]:
     """Return the best rows with different texts, and the number of copies left out among them."""
     depth = 2 * n + DEPTH
-    rankings = _rankings(codes, query, scores, depth)
-    orders = [ranking.rows for ranking in rankings.values()]
-    found = fuse_rankings(orders, depth)
-    is_copy = np.zeros(len(found), dtype=bool)
-    if codes.has_texts:
-        texts = codes.texts(found)
-        is_copy = pd.Series(texts).duplicated().to_numpy() & (texts != "")
-    distinct = np.flatnonzero(~is_copy)
+    while True:
+        rankings = _rankings(codes, query, scores, depth)
+        orders = [ranking.rows for ranking in rankings.values()]
+        found = fuse_rankings(orders, depth)
+        is_copy = _are_copies(codes, found)
+        distinct = np.flatnonzero(~is_copy)
+        are_all_found = len(found) < depth
+        if len(distinct) >= n or are_all_found:
+            break
+        depth *= DEEPER
     rows = found[distinct[:n]]
     end = distinct[n - 1] if n <= len(distinct) else len(found)
     n_copies = int(is_copy[:end].sum())
     hits = _hits(codes, query.activations, rows, scores[rows], labels)
     return [_with_match(hit, rankings) for hit in hits], n_copies
+
+
+def _are_copies(codes: Codes, rows: np.ndarray) -> np.ndarray:
+    """Return which rows have the text of an earlier one, bool (n,); rows without a text do not."""
+    if not codes.has_texts:
+        return np.zeros(len(rows), dtype=bool)
+    texts = codes.texts(rows)
+    return pd.Series(texts).duplicated().to_numpy() & (texts != "")
 
 
 def _rankings(

@@ -72,7 +72,7 @@ def find_texts(
         "SELECT rowid - 1, -bm25(texts) FROM texts WHERE texts MATCH ? "
         "ORDER BY rank, rowid LIMIT ?"
     )
-    found = _matching(codes, words, every, query, n)
+    found = _matching(codes, words, every, query, int(n))  # SQLite knows no NumPy types
     rows = np.array([row for row, _ in found], np.int64)
     scores = np.array([score for _, score in found], np.float64)
     return rows, scores
