@@ -23,6 +23,12 @@ def test_label_cells_hold_several_labels():
     assert matrix.toarray().tolist() == [[1, 1], [0, 0], [1, 0], [0, 0], [1, 0]]
 
 
+def test_an_empty_label_of_a_cell_is_no_label():
+    names, matrix = class_matrix(np.array(["a|", "|b|", "|", "b||a"], dtype=object))
+    assert names == ["a", "b"]
+    assert matrix.toarray().tolist() == [[1, 0], [0, 1], [0, 0], [1, 1]]
+
+
 def test_lists_of_labels_are_labels():
     values = np.empty(4, dtype=object)
     values[:] = [["a", "b"], [], ["b", None], np.array(["a"], dtype=object)]

@@ -126,19 +126,23 @@ def class_matrix(values: np.ndarray) -> tuple[list[str], sp.csr_array]:
     number, distinct = pd.Series(hashable, dtype=object).factorize(
         use_na_sentinel=False
     )
-    classes = [_classes_of(cell) for cell in distinct]
+    classes = [classes_of(cell) for cell in distinct]
     binarizer = MultiLabelBinarizer(sparse_output=True)
     indicators = sp.csr_array(binarizer.fit_transform(classes), dtype=np.float64)
     return binarizer.classes_.tolist(), sp.csr_array(indicators[number])
 
 
-def _classes_of(cell: Any) -> list[str]:
-    """Return the classes in a cell."""
+def classes_of(cell: Any) -> list[str]:
+    """Return the classes in a cell; empty ones are left out.
+
+    Example:
+        >>> classes_of("b|a|"), classes_of(["b", None]), classes_of(3)
+        (['b', 'a'], ['b'], ['3'])
+    """
     if is_missing_value(cell):
         return []
-    if is_list(cell):
-        return [str(name) for name in cell if not is_missing_value(name)]
-    return str(cell).split("|")
+    names = cell if is_list(cell) else str(cell).split("|")
+    return [str(name) for name in names if not is_missing_value(name)]
 
 
 def one_hot(index: np.ndarray, n_columns: int | None = None) -> sp.csr_array:

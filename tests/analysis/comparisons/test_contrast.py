@@ -430,6 +430,32 @@ def test_a_group_may_be_a_tag(tmp_path):
     assert _members(codes, "yes", "tags")[0].tolist() == [True, False, True] * 20
 
 
+def test_a_group_is_the_same_in_lists_and_in_cells_with_bars(tmp_path):
+    rng = np.random.default_rng(0)
+    has_tag = rng.random((600, 3)) < 0.5
+    rate = np.where(has_tag[:, [0]], 0.6, 0.4)
+    active = rng.random((600, 4)) < rate
+    lists = [np.array(["x", "y", "z"])[row].tolist() for row in has_tag]
+    bars = ["|".join(names) for names in lists]
+    trailing = [f"{cell}|" if cell else "" for cell in bars]
+    columns = {"lists": lists, "bars": bars, "trailing": trailing}
+    codes = active_with_target(
+        tmp_path, active.astype(float), np.arange(600), **columns
+    )
+    assert _members(codes, "x", "bars")[0].tolist() == has_tag[:, 0].tolist()
+    is_whole_cell = np.array(bars) == "y|z"
+    assert _members(codes, "y|z", "bars")[0].tolist() == is_whole_cell.tolist()
+    for groups in ({}, {"a": "x"}):
+        tables = [
+            contrast(codes, **groups, by=name, covariates=()).table for name in columns
+        ]
+        assert len(tables[0])
+        for table in tables[1:]:
+            pd.testing.assert_frame_equal(table, tables[0])
+    with pytest.raises(DataError, match=r"there are [xyz], [xyz], [xyz]\."):
+        contrast(codes, "w", by="bars")
+
+
 def test_rows_that_are_alone_in_their_stratum_are_told(compared, tmp_path):
     n = len(compared.texts)
     metadata = {"group": compared.columns["group"], "id": [f"n{i}" for i in range(n)]}

@@ -45,7 +45,7 @@ import scipy.sparse as sp
 
 from nanosae.analysis.columns import (
     cells,
-    is_list,
+    classes_of,
     is_missing,
     name_of,
     one_per_row,
@@ -79,10 +79,11 @@ def contrast(
 
     Args:
         codes: The corpus, or its run folder, or an `Analysis` of it.
-        a: The first group. With `by`: a value of that column, or a list of values. Without: a bool
-            mask, an array of row numbers, a feature (int: the rows on which it is active), or a
-            string (the rows whose text contains it). A mask that is a pandas series is matched with
-            the rows by its index if possible.
+        a: The first group. With `by`: a value of that column, or a list of values; a row whose
+            cell holds several, as a list or joined by "|", has each of them. Without: a bool mask,
+            an array of row numbers, a feature (int: the rows on which it is active), or a string
+            (the rows whose text contains it). A mask that is a pandas series is matched with the
+            rows by its index if possible.
         b: The second group, given in the same way; None: all other rows.
         by: A metadata column, or one value per row. Without `a` and `b`, its two values are
             compared, or, if it has more, each value with the rest.
@@ -234,7 +235,7 @@ def _no_such_value(values: np.ndarray, name: str, by: str) -> DataError:
     """Return the error that lists similar values, or else the most frequent ones."""
     counts: Counter[str] = Counter()
     for cell in cells(values[~is_missing(values)]):
-        counts.update(map(str, cell if is_list(cell) else [cell]))
+        counts.update(classes_of(cell))
     frequent = [label for label, _ in counts.most_common()]
     return DataError(
         f"{name} has 0 rows: it is not in column {by!r}; {near_names(name, frequent)}.",
@@ -245,8 +246,10 @@ def _no_such_value(values: np.ndarray, name: str, by: str) -> DataError:
 
 def _has_label(cell: Any, wanted: list[str]) -> bool:
     """Return whether a cell, or one label of a cell with several, is one of the wanted values."""
-    labels = cell if is_list(cell) else [cell]
-    return any(str(label) in wanted for label in labels)
+    labels = classes_of(cell)
+    if isinstance(cell, str):
+        labels.append(cell)
+    return any(label in wanted for label in labels)
 
 
 def _is_number(values: np.ndarray, wanted: str) -> np.ndarray:

@@ -137,7 +137,8 @@ def _classes(values: np.ndarray, column: str | None) -> Question:
     _require_two(len(names), column)
     rows = ~is_missing(values)
     has_lists = values.dtype == object and any(map(is_list, values))
-    facts: dict[str, Any] = {"column": column, "lists": has_lists}
+    has_several = bool((indicators.sum(axis=1) > 1).any())
+    facts: dict[str, Any] = {"column": column, "lists": has_lists or has_several}
     one_class_each = indicators.sum() == rows.sum()
     if len(names) == 2 and one_class_each:
         facts["b"] = names[0]
