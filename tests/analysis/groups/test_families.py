@@ -18,6 +18,7 @@ from nanosae.analysis.groups import family_edges
 from nanosae.analysis.groups.family_edges import Edges, candidate_edges, content_order
 from nanosae.codes import write_codes
 from nanosae.codes import writer as codes_module
+from nanosae.errors import DataError
 from planted import planted_corpus
 
 block_ratios = module.block_ratios
@@ -315,6 +316,10 @@ def test_only_chosen_features_take_part(make):
     found = families(make(a), features=chosen)
     assert set(found.edges["parent"]) | set(found.edges["child"]) <= set(chosen)
     assert found.stats["features"] <= len(chosen)
+    mask = np.isin(np.arange(a.shape[1]), chosen)
+    assert families(make(a), features=mask).edges.equals(found.edges)
+    with pytest.raises(DataError, match="feature 99 is out of range"):
+        families(make(a), features=[1, 99])
 
 
 def test_roots_are_taken_out_before_the_next_pass(make):

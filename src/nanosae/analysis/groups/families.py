@@ -43,6 +43,7 @@ from nanosae.analysis.groups.family_edges import (
     spanning_forest,
 )
 from nanosae.analysis.names.group_names import family_labels, feature_names
+from nanosae.analysis.reading import chosen_features
 from nanosae.codes import Codes, Corpus, as_codes, run_folder
 from nanosae.errors import ConfigError
 from nanosae.runs.export import records
@@ -156,7 +157,8 @@ def families(
         codes: The corpus, or its run folder, or an `Analysis` of it.
         labels: Labels of features: a mapping, or a table with `feature`, `label` and optionally
             `label_auc`, which weights the label's words; by default those of the run.
-        features: The features to group, such as those with a trustworthy label; None: all.
+        features: The features to group (numbers or a mask), such as those with a trustworthy label;
+            None: all.
         prefixes: Prefix sizes of a Matryoshka SAE, to use its tree instead of spanning forests.
         directions: Decoder rows for the cosines in that tree; by default those of the model.
         min_weight: Minimum H (with `prefixes`: share of rows beyond chance) of an edge.
@@ -172,6 +174,7 @@ def families(
 
     Raises:
         ConfigError: If `prefixes` do not ascend to the number of features, or `passes` is below 1.
+        DataError: If a feature does not exist.
     """
     codes = as_codes(codes)
     if passes < 1:
@@ -270,7 +273,7 @@ def _eligible(
     is_frequent = codes.counts[ordered] >= max(min_active, 1)
     is_sparse = codes.density[ordered] <= max_density
     eligible = ordered[is_frequent & is_sparse]
-    return eligible if features is None else eligible[np.isin(eligible, features)]
+    return eligible[np.isin(eligible, chosen_features(codes, features))]
 
 
 def _search_by_passes(
