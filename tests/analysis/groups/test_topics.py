@@ -70,6 +70,15 @@ def test_topics_that_share_their_words_are_fewer(tmp_path):
     assert tree.cut(12).n == 12
 
 
+def test_topics_named_by_the_same_single_word_are_one(tmp_path):
+    activations, directions, _ = subjects()
+    codes = write_codes(tmp_path / "c", sp.csr_array(activations))
+    labels = dict.fromkeys(range(20), "sea")
+    tree = topics(codes, 4, labels, directions=directions)
+    assert tree.table["Representation"].tolist() == [["sea"]] * 4
+    assert module.distinct_topics(tree, 4).n == 1
+
+
 def check_recovery(found, subject):
     active = found.row_topic >= 0
     assert normalized_mutual_info_score(subject[active], found.row_topic[active]) > 0.85

@@ -383,7 +383,7 @@ def _count_different(words: list[list[str]]) -> int:
     for of_topic in words:
         naming = set(of_topic[:NAMING_WORDS])
         shared = [len(naming & other) for other in different]
-        if not naming or max(shared, default=0) <= NAMING_WORDS / 2:
+        if not naming or max(shared, default=0) <= len(naming) / 2:
             different.append(naming)
     return len(different)
 
