@@ -36,8 +36,22 @@ def test_trends_are_found_with_their_slopes(compared_codes, compared):
     )
     np.testing.assert_allclose(one["low"], low)  # Jeffreys' interval
     np.testing.assert_allclose(one["high"], high)
-    interval = one[["low", "share", "high"]].to_numpy() + np.array([-1e-5, 0, 0])
+    interval = one[["low", "share", "high"]].to_numpy()
     assert (np.diff(interval, axis=1) >= 0).all()
+
+
+def test_the_interval_of_no_row_begins_at_0_and_that_of_all_rows_ends_at_1(tmp_path):
+    year = np.repeat(np.arange(4), 50)
+    active = np.zeros((200, 1), np.float32)
+    active[100:] = 1
+    codes = write_codes(tmp_path, sp.csr_array(active), metadata={"year": year})
+    shares = over_time(codes, "year", covariates=()).shares
+    assert shares["share"].tolist() == [0, 0, 1, 1]
+    high_of_none = beta.ppf(0.975, 0.5, 50.5)
+    assert shares["low"].tolist() == pytest.approx([0, 0, *[1 - high_of_none] * 2])
+    assert shares["high"].tolist() == pytest.approx([*[high_of_none] * 2, 1, 1])
+    assert (shares["low"] <= shares["share"]).all()
+    assert (shares["share"] <= shares["high"]).all()
 
 
 def test_dates_are_read_as_years(compared_codes, compared, tmp_path):

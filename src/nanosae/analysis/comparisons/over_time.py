@@ -83,7 +83,7 @@ def shares_by_period(
     """Compute the share of rows with each feature or topic in each period.
 
     `low` to `high` is the 95 % Jeffreys interval (Brown, Cai and DasGupta, Stat. Sci. 16 (2001)
-    101, §4.3).
+    101, §3.1.3), which begins at 0 if no row is active and ends at 1 if all are.
 
     Returns:
         `feature, topic` (-1 for the other kind), `period` (its start in years, or a number),
@@ -96,6 +96,8 @@ def shares_by_period(
     n = np.tile(np.bincount(level), len(columns))
     tails = [[0.025], [0.975]]
     low, high = betaincinv(n_active + 0.5, n - n_active + 0.5, tails)
+    low = np.where(n_active == 0, 0, low)
+    high = np.where(n_active == n, 1, high)
     names = [found.names[start] for start in starts.tolist()]
     feature, topic = compared.split(columns)
     lines = {
