@@ -188,3 +188,19 @@ def test_what_is_there_often_is_not_unusual_and_tags_are_not_quoted(tmp_path):
     (sentence,) = said(overview(codes), "unusual")
     assert sentence.startswith("The most unusual texts are “text c 3 < 4”")
     assert "No comment" not in sentence
+
+
+def test_rows_without_a_text_or_an_embedding_are_not_unusual(tmp_path):
+    rng = np.random.default_rng(0)
+    texts = [f"text {chr(97 + i)}" for i in range(20)]
+    vectors = rng.normal(size=(20, 4)).astype(np.float32) + np.array([9, 0, 0, 0])
+    vectors[2] = [0, 9, 0, 0]
+    vectors[4:7] = 0  # calls to the embedder that failed
+    vectors[7] = [-9, 0, 0, 0]
+    texts[7] = " "
+    active = np.eye(20, dtype=np.float32)
+    codes = write_codes(tmp_path / "codes", active, texts=texts, vectors=vectors)
+    (sentence,) = said(overview(codes), "unusual")
+    assert sentence.startswith("The most unusual texts are “text c”")
+    assert not any(f"“text {letter}”" in sentence for letter in "efg")
+    assert "“”" not in sentence

@@ -83,6 +83,14 @@ def test_repeated_texts_are_the_frequent_forms(frame, tmp_path):
     assert compare_repeated(rare, groups=["region"]) == []
 
 
+def test_rows_without_a_text_repeat_none(frame, tmp_path):
+    frame.loc[:99, "text"] = ["", " \n", None, "\t"] * 25
+    texts = repeated_texts(written(tmp_path, frame))
+    assert all(name.strip() for name in texts.names)
+    assert (texts.row_topic[:100] == -1).all()
+    assert (texts.row_topic[100:] >= 0).all()
+
+
 def test_groups_are_compared_by_all_their_rows(frame, tmp_path):
     codes = written(tmp_path, frame)
     [result] = compare_repeated(codes, groups=["region"])

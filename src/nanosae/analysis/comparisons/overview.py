@@ -282,10 +282,16 @@ def _shared_counts(
 
 
 def _unusual_line(codes: Codes, rows: np.ndarray) -> Iterator[Line]:
-    """Quote the texts that are furthest from all others."""
-    if not codes.has_vectors or len(rows) <= NEAREST:
+    """Quote the texts that are furthest from all others; those without an embedding are not."""
+    if not codes.has_vectors:
         return
-    furthest = rows[furthest_rows(codes.vectors(rows), UNUSUAL)]
+    vectors = codes.vectors(rows)
+    is_blank = [not text.strip() for text in texts_of(codes, rows)]
+    is_known = vectors.any(axis=1) & np.logical_not(is_blank)
+    rows = rows[is_known]
+    if len(rows) <= NEAREST:
+        return
+    furthest = rows[furthest_rows(vectors[is_known], UNUSUAL)]
     texts = _listed(_quotes(codes, furthest))
     share = UNUSUAL / codes.n_rows
     yield _line("unusual", f"The most unusual texts are {texts}.", share)

@@ -58,12 +58,13 @@ def repeated_texts(codes: Codes) -> RowTopics | None:
     hashes = np.fromiter(
         (hash(form_of(text)) for text in texts), np.int64, codes.n_rows
     )
-    _, first, form, n_copies = np.unique(
+    distinct, first, form, n_copies = np.unique(
         hashes,
         return_index=True,
         return_inverse=True,
         return_counts=True,
     )
+    n_copies[distinct == hash("")] = 0  # rows without a text
     most_first = np.lexsort((first, -n_copies))[:MAX_TEXTS]
     kept = most_first[n_copies[most_first] >= MIN_COPIES]
     if not len(kept):
