@@ -42,18 +42,25 @@ def test_every_architecture(kind, centred, tmp_path):
     np.testing.assert_allclose(one_row, acts[:1], rtol=1e-6)
 
 
-def test_standardised_rows_and_skip_connections(tmp_path):
-    p, x = formulas.parameters(), 3 * formulas.rows() + 2
+@pytest.mark.parametrize("scale", [1, 1e-3])
+def test_standardised_rows_and_skip_connections(tmp_path, scale):
+    p, x = formulas.parameters(), np.float32(scale) * (3 * formulas.rows() + 2)
     cfg = {"architecture": "topk", "k": K, "normalize_activations": "layer_norm"}
     written.sae_lens(tmp_path / "norm", cfg, written.sae_lens_tensors(p))
     to_onnx(Weights.load(tmp_path / "norm"), tmp_path / "norm.onnx")
     mean = x.astype(np.float64).mean(axis=1, keepdims=True)
-    deviation = x.astype(np.float64).std(axis=1, ddof=1, keepdims=True) + 1e-5
-    wanted = formulas.topk(p, (x - mean) / deviation)
+    deviation = x.astype(np.float64).std(axis=1, ddof=1, keepdims=True)
+    wanted = formulas.topk(p, (x - mean) / (deviation + 1e-5))
     acts, recon = run(tmp_path / "norm.onnx", x)
     np.testing.assert_allclose(acts, wanted, rtol=1e-4, atol=1e-5)
     whole = formulas.decode(p, wanted) * deviation + mean
-    np.testing.assert_allclose(recon, whole, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(recon, whole, rtol=1e-4, atol=1e-4 * scale)
+    transcoder = {"d_out": 5, "apply_b_dec_to_input": False}
+    cfg |= transcoder | {"architecture": "topk_transcoder"}
+    written.sae_lens(tmp_path / "other", cfg, written.sae_lens_tensors(p))
+    to_onnx(Weights.load(tmp_path / "other"), tmp_path / "other.onnx")
+    acts, recon = run(tmp_path / "other.onnx", x)
+    np.testing.assert_allclose(recon, formulas.decode(p, acts), rtol=1e-4, atol=1e-4)
     matrix = np.random.default_rng(5).normal(size=(5, 5)).astype(np.float32)
     written.sparsify(tmp_path / "skip", p, matrix, transcode=True)
     to_onnx(Weights.load(tmp_path / "skip"), tmp_path / "skip.onnx")

@@ -50,7 +50,7 @@ def to_onnx(model: Weights, path: str | Path) -> None:
     graph.node("Identity", activations, out="activations")
     decoded = graph.node("MatMul", "activations", "W_dec")
     recon = graph.node("Add", decoded, "b_dec")
-    if deviation:
+    if deviation and not model.is_transcoder:
         scaled = graph.node("Mul", recon, deviation)
         recon = graph.node("Add", scaled, mean)
     if "W_skip" in tensors:
@@ -102,10 +102,10 @@ def _standardised(graph: _Graph, width: int) -> tuple[str, str, str]:
     sum_of_squares = graph.node("ReduceSum", squares, last)
     freedom = graph.constant("freedom", np.float32(width - 1))
     variance = graph.node("Div", sum_of_squares, freedom)
+    deviation = graph.node("Sqrt", variance)
     epsilon = graph.constant("epsilon", np.float32(ROW_EPSILON))
-    root = graph.node("Sqrt", variance)
-    deviation = graph.node("Add", root, epsilon)
-    rows = graph.node("Div", centred, deviation)
+    divisor = graph.node("Add", deviation, epsilon)
+    rows = graph.node("Div", centred, divisor)
     return rows, mean, deviation
 
 

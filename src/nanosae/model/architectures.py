@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-ROW_EPSILON = 1e-5  # added to the standard deviation when rows are standardised
+# added to the standard deviation by which rows are divided; reconstructions are multiplied by the
+# standard deviation alone, as in SAELens and OpenAI's sparse_autoencoder
+ROW_EPSILON = 1e-5
 
 # tensors of length hidden_size, by selection rule
 LATENT_TENSORS = {

@@ -25,6 +25,7 @@ from nanosae.kernels import Pairs, backend, own_defaults, without_padding
 from nanosae.model.architectures import (
     ROW_EPSILON,
     in_sae_lens,
+    is_transcoder,
     rule,
     standardises_rows,
     subtracts_bias,
@@ -161,8 +162,12 @@ class SAEModel(nn.Module):
         return self.in_units_of(x, self.decode(self.encode(x))) + self.skip(x)
 
     def in_units_of(self, x: Tensor, recon: Tensor) -> Tensor:
-        """Convert the output of `decode` for raw rows x to the units of these rows."""
-        if not standardises_rows(self.cfg):
+        """Convert the output of `decode` for raw rows x to the units of these rows.
+
+        The output of a transcoder is in the units of its targets already.
+        """
+        is_of_targets = is_transcoder(self.cfg["architecture"])
+        if is_of_targets or not standardises_rows(self.cfg):
             return recon
         mean, deviation = _row_statistics(x)
         return recon * deviation + mean
@@ -177,7 +182,7 @@ class SAEModel(nn.Module):
         """Return raw rows as W_enc expects them: standardised or less b_dec, as configured."""
         if standardises_rows(self.cfg):
             mean, deviation = _row_statistics(x)
-            x = (x - mean) / deviation
+            x = (x - mean) / (deviation + ROW_EPSILON)
         return x - self.b_dec if subtracts_bias(self.cfg) else x
 
     @own_defaults()
@@ -465,9 +470,8 @@ def _take_encoder(_model: Any, state: dict[str, Any], prefix: str, *_: Any) -> N
 
 
 def _row_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return each row's mean and its standard deviation + ROW_EPSILON, (B, 1) each."""
-    mean = x.mean(dim=-1, keepdim=True)
-    return mean, x.std(dim=-1, keepdim=True) + ROW_EPSILON
+    """Return each row's mean and its standard deviation, (B, 1) each."""
+    return x.mean(dim=-1, keepdim=True), x.std(dim=-1, keepdim=True)
 
 
 def rebuild(cfg: dict[str, Any], tensors: dict[str, Tensor]) -> SAEModel:

@@ -85,15 +85,19 @@ def test_openai_relu(tmp_path):
     assert_equal(SAEModel.load(file), x, acts, formulas.decode(p, acts))
 
 
-def test_openai_topk_standardises_rows(tmp_path):
-    p, x = formulas.parameters(), 3 * formulas.rows() + 2
+@pytest.mark.parametrize("scale", [1, 1e-3])  # the 1e-5 is felt in small rows
+def test_openai_topk_standardises_rows(tmp_path, scale):
+    p, x = formulas.parameters(), np.float32(scale) * (3 * formulas.rows() + 2)
     file = written.openai(tmp_path / "5.pt", p)
     mean = x.astype(np.float64).mean(axis=1, keepdims=True)
     squares = ((x - mean) ** 2).sum(axis=1, keepdims=True)
-    deviation = np.sqrt(squares / (D - 1)) + 1e-5
-    acts = formulas.topk(p, (x - mean) / deviation)
+    deviation = np.sqrt(squares / (D - 1))
+    acts = formulas.topk(p, (x - mean) / (deviation + 1e-5))
     recon = formulas.decode(p, acts) * deviation + mean
-    assert_equal(SAEModel.load(file), x, acts, recon)
+    model = SAEModel.load(file)
+    assert_equal(model, x, acts, recon)
+    found = model(torch.from_numpy(x)).detach()
+    np.testing.assert_allclose(found, recon, rtol=1e-5, atol=1e-5 * scale)
 
 
 def test_openai_s_other_activations_are_refused(tmp_path):

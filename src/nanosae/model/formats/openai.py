@@ -4,7 +4,7 @@
     x̂ = acts · decoder.weightᵀ + pre_bias
 
 With "TopK", each row is first standardised, (x − mean) ÷ (standard deviation + 1e-5), and its
-reconstruction is converted back to the row's units: SAELens' `layer_norm`.
+reconstruction is converted back, x̂ · standard deviation + mean: SAELens' `layer_norm`.
 """
 
 from __future__ import annotations
