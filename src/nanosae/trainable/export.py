@@ -145,14 +145,18 @@ def _calibrated_threshold(
     rows = data.heldout[::2]
     if len(rows) < MIN_CALIBRATION_ROWS:
         rows = data.sample(CALIBRATION_SAMPLE, seed=config.seed)
-    lowest = threshold * 0.2
-    if config.activation == "batchtopk":
-        lowest = torch.zeros_like(threshold)
     inputs = torch.from_numpy(rows[:, : data.width])
+    encoder, bias = tensors["W_enc"], tensors["b_enc"]
+    n_kept = config.k * len(rows)
     kernels = backend(torch.device("cpu"))
-    pairs = kernels.select_above(inputs, tensors["W_enc"], tensors["b_enc"], lowest)
+    if (
+        config.activation == "batchtopk"
+    ):  # in a large dictionary, half of all entries are positive
+        pairs = kernels.select_batchtopk(inputs, encoder, bias, n_kept + 1)
+    else:
+        pairs = kernels.select_above(inputs, encoder, bias, threshold * 0.2)
     ratios = pairs.values / threshold[pairs.cols.long()]
-    return threshold * _value_exceeded_by(ratios, config.k * len(rows))
+    return threshold * _value_exceeded_by(ratios, n_kept)
 
 
 def _needs_refit(config: ResolvedConfig) -> bool:
