@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from nanosae.train.metrics import evaluate
+from nanosae.train.metrics import evaluate, take_snapshot
 from nanosae.train.state import TrainingState
 from nanosae.train.step import take_step
 from states import batch_of, small_state
@@ -57,6 +57,20 @@ def test_a_checkpoint_brings_back_every_part_of_the_state(activation):
         assert {"exp_avg", "exp_avg_sq", "step"} == moments.keys()
         assert moments["step"] > 0
         assert same_tensors(restored.optimizer.moments[name], moments)
+
+
+def test_a_snapshot_counts_positive_activations_alone():
+    """Pairs in the window below jumprelu's threshold are kept, but inactive."""
+    state, _ = trained("jumprelu")
+    state.counters.window = 1.0
+    x = state.heldout.double()
+    pre_acts = x @ state.params["W_enc"].detach().double().T
+    pre_acts += state.params["b_enc"].detach()
+    theta = state.params["log_threshold"].detach().double().exp()
+    is_active = pre_acts > theta
+    is_kept = pre_acts > theta - state.counters.window / 2
+    assert is_kept.sum() > 2 * is_active.sum()
+    assert take_snapshot(state)["activation"].sum() == is_active.sum()
 
 
 def test_best_weights_are_those_of_the_best_evaluation():

@@ -115,12 +115,12 @@ def take_snapshot(state: TrainingState) -> dict[str, np.ndarray]:
     rows = state.heldout[::stride].to(state.device)
     n_elements = len(rows) * state.output_size
     loss, batch, _ = sparse_losses(state, rows, n_elements)
-    active_cols = batch.cols[loss.acts > 0]
-    active_rows = torch.bincount(active_cols, minlength=state.n_latents)
+    is_active = loss.acts > 0
+    active_rows = torch.bincount(batch.cols[is_active], minlength=state.n_latents)
     return snapshot(
         encoder=state.params["W_enc"],
         decoder=state.params["W_dec"],
         density=active_rows / len(rows),
-        acts=loss.acts[:SNAPSHOT_ACTS],
+        acts=loss.acts[is_active][:SNAPSHOT_ACTS],
         targets=batch.target,
     )
