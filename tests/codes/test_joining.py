@@ -37,3 +37,47 @@ def test_parts_that_do_not_fit_are_not_joined(tmp_path, dense):
     with pytest.raises(ValueError, match=r"differ in n_features: 39 and 40"):
         join_codes([tmp_path / "a", tmp_path / "b"], tmp_path / "joined")
     assert Codes(tmp_path / "a").n_rows == N
+
+
+def parts_of(folder, *names):
+    for factor, name in enumerate(names, 1):
+        write_codes(folder / name, sp.csr_array(factor * np.eye(3)))
+    return [folder / name for name in names]
+
+
+def assert_unchanged(*parts):
+    for factor, part in enumerate(parts, 1):
+        codes = Codes(part)
+        codes.verify()
+        assert np.array_equal(codes.take(range(3)).toarray(), factor * np.eye(3))
+
+
+def test_a_part_that_is_given_twice_stays(tmp_path):
+    (part,) = parts_of(tmp_path, "a")
+    with pytest.raises(ValueError, match="a is given twice"):
+        join_codes([part, tmp_path / "." / "a"], tmp_path / "joined")
+    assert_unchanged(part)
+    assert not (tmp_path / "joined").exists()
+
+
+def test_the_other_parts_stay_where_a_shard_is_missing(tmp_path):
+    a, b = parts_of(tmp_path, "a", "b")
+    (b / "00000").rename(tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match=r"b/00000 is damaged: it is missing"):
+        join_codes([a, b], tmp_path / "joined")
+    assert_unchanged(a)
+    (tmp_path / "elsewhere").rename(b / "00000")
+    assert join_codes([a, b], tmp_path / "joined").n_rows == 6
+
+
+def test_shards_that_an_interrupted_call_moved_are_not_mixed_with_others(tmp_path):
+    a, b = parts_of(tmp_path, "a", "b")
+    moved = tmp_path / ".joined.joining" / "00000"
+    moved.parent.mkdir()
+    (b / "00000").rename(moved)
+    with pytest.raises(FileExistsError, match=r"joining holds shards of other parts"):
+        join_codes([a], tmp_path / "joined")
+    assert_unchanged(a)
+    joined = join_codes([b], tmp_path / "joined")  # that call is completed
+    joined.verify()
+    assert np.array_equal(joined.take(range(3)).toarray(), 2 * np.eye(3))

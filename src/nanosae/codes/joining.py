@@ -29,11 +29,14 @@ def join_codes(parts: Sequence[str | Path], path: str | Path) -> Codes:
 
     Raises:
         BusyError: If another process is writing the corpus.
-        DataError: If the parts do not fit together.
-        ExistsError: If the folder already holds a corpus.
+        DamagedFileError: If a shard of a part is missing.
+        DataError: If the parts do not fit together, or one is given twice.
+        ExistsError: If the folder already holds a corpus, or an interrupted call left shards of
+            other parts.
     """
     path = Path(path)
     folders = [Path(part) for part in parts]
+    _check_that_they_differ(folders)
     with Lock(files.lock_path(path), WAIT):
         if (path / files.MANIFEST).exists():
             raise ExistsError(
@@ -44,11 +47,12 @@ def join_codes(parts: Sequence[str | Path], path: str | Path) -> Codes:
         manifests = [_complete_manifest(folder) for folder in folders]
         joined = _joined(manifests)
         draft = path.with_name(f".{path.name}.joining")
-        draft.mkdir(parents=True, exist_ok=True)
-        shard_folders = _shard_folders(folders, manifests)
-        for old, shard in zip(shard_folders, joined["shards"], strict=True):
-            if old.exists():  # otherwise an interrupted call has moved it
-                old.replace(draft / shard["name"])
+        old = _shard_folders(folders, manifests)
+        new = [draft / shard["name"] for shard in joined["shards"]]
+        remaining = _not_moved_yet(old, new)
+        draft.mkdir(exist_ok=True)
+        for source, target in remaining:
+            source.rename(target)
         files.write_manifest(draft, joined)
         draft.rename(path)
         remove_parts(folders)
@@ -74,6 +78,35 @@ def _shard_folders(folders: list[Path], manifests: list[Facts]) -> list[Path]:
     for folder, manifest in zip(folders, manifests, strict=True):
         found += [folder / shard["name"] for shard in manifest["shards"]]
     return found
+
+
+def _check_that_they_differ(folders: list[Path]) -> None:
+    for folder in folders:
+        same = [other for other in folders if other.resolve() == folder.resolve()]
+        if len(same) > 1:
+            raise DataError(f"{folder} is given twice.", file=folder)
+
+
+def _not_moved_yet(old: list[Path], new: list[Path]) -> list[tuple[Path, Path]]:
+    """Return the shards that an interrupted call, if any, has not moved: old and new folder.
+
+    Raises:
+        DamagedFileError: If a shard is at neither place.
+        ExistsError: If another shard has its new place.
+    """
+    remaining = []
+    for source, target in zip(old, new, strict=True):
+        if source.exists() and target.exists():
+            raise ExistsError(
+                f"{target.parent} holds shards of other parts, from an interrupted join_codes.",
+                file=target,
+                remedy="Repeat that call first, or choose another name.",
+            )
+        if source.exists():
+            remaining.append((source, target))
+        elif not target.exists():
+            raise files.damaged(source, "it is missing", source.parent)
+    return remaining
 
 
 def _joined(manifests: list[Facts]) -> Facts:
