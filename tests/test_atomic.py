@@ -87,6 +87,20 @@ def test_drafts_of_the_dead_are_swept_and_those_of_the_living_stay(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == [mine.name]
 
 
+@pytest.mark.parametrize("name", ["model", "a[1]"])
+def test_the_next_writer_restores_and_sweeps_what_the_dead_left(tmp_path, name):
+    host, dead = socket.gethostname(), 2**22 + 1
+    (tmp_path / f".{name}.replaced.draft-{host}-{dead}-0").mkdir()
+    (tmp_path / f".{name}.draft-{host}-{dead}-1").mkdir()
+
+    def fails(_draft):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(WriteError):
+        write_folder(tmp_path / name, fails)
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+
+
 @pytest.mark.parametrize("was_replaced", [False, True])
 def test_a_folder_whose_replacement_was_killed_comes_back(tmp_path, was_replaced):
     host, dead = socket.gethostname(), 2**22 + 1

@@ -9,6 +9,7 @@ draft takes its name, the next writer restores it.
 from __future__ import annotations
 
 import contextlib
+import glob
 import itertools
 import json
 import os
@@ -180,7 +181,7 @@ def _sweep(draft: Path) -> None:
 def _draft(path: Path) -> Iterator[Path]:
     """Provide the name of a draft; delete drafts of dead writers before, and this one after."""
     for name in (path.name, path.name + REPLACED):
-        for old in path.parent.glob(f".{name}.draft-*"):
+        for old in path.parent.glob(f".{glob.escape(name)}.draft-*"):
             _sweep(old)
     draft = _draft_name(path)
     try:
