@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from nanosae.atomic import move_folder
 from nanosae.codes import Codes, CodesWriter, write_codes
 from nanosae.errors import DataError
 from written_codes import M, N, rebuilt
@@ -187,6 +188,20 @@ def test_scanning_yields_all_embeddings_in_order(tmp_path, monkeypatch):
     np.testing.assert_array_equal(
         np.concatenate([part for _, part in found]), codes.vectors()
     )
+
+
+def test_a_scan_does_not_mix_a_corpus_with_the_one_that_replaces_it(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("nanosae.codes.reader.SCAN_ROWS", 10)
+    acts, x = sp.csr_array(np.ones((20, 2))), np.ones((20, 3), np.float32)
+    codes = write_codes(tmp_path / "c", acts, vectors=x)
+    write_codes(tmp_path / "other", acts, vectors=1.5 * x)
+    found = codes.scan(10)
+    next(found)
+    move_folder(tmp_path / "other", tmp_path / "c")
+    with pytest.raises(ValueError, match="damaged"):
+        next(found)
 
 
 def test_places_are_integers_or_a_mask_of_all(corpus):

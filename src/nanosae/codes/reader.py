@@ -327,7 +327,7 @@ class Codes:
         Unlike with `vectors`, the memory-mapped pages are released again.
         """
         for first in range(0, self.n_rows, SCAN_ROWS):
-            once = Codes(self.path)
+            once = Codes(self.path, self.manifest)
             last = min(first + SCAN_ROWS, self.n_rows)
             for start in range(first, last, size):
                 stop = min(start + size, last)
