@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from nanosae.codes import Codes
+from nanosae.distributed import Ranks
 from nanosae.errors import ConfigError, DamagedFileError, DataError, ExistsError
 from nanosae.model import corpus as module
 from nanosae.model.sae import SAEModel
@@ -297,3 +298,19 @@ def test_what_a_killed_replacement_left_is_no_dead_end(path, damaged):
         Codes(path).vectors(), rows(seed=2), rtol=2e-3, atol=1e-3
     )
     assert [p.name for p in path.parent.iterdir()] == ["c"]
+
+
+def test_no_rank_removes_joined_parts_before_all_have_seen_them(path, monkeypatch):
+    model().encode_corpus(rows(), path)
+    part = path.with_name(f".{path.name}-0")
+    part.mkdir()  # left by a command that was killed after joining
+    seen = []
+
+    class OneOfTwo(Ranks):
+        def wait(self):
+            seen.append(part.exists())
+
+    monkeypatch.setattr(module, "join", lambda _device: OneOfTwo(0, 2))
+    module.encode_on_all_ranks(model(), rows(), path, module.EncodeOptions())
+    assert seen == [True]
+    assert not part.exists()

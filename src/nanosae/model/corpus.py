@@ -251,6 +251,7 @@ def encode_on_all_ranks(
                 remedy="Several processes can only write a new corpus: choose another name.",
             )
         # the parts were joined, but not yet removed
+        ranks.wait()  # until all have seen them
         if is_main_process():
             remove_parts(folders)
         return
