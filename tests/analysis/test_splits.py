@@ -1,6 +1,7 @@
 """Duplicate groups and held-out rows."""
 
 import re
+import unicodedata
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from nanosae.analysis.splits import (
     merge_near,
     near_pairs,
     normalised,
+    same_texts,
     split_notes,
 )
 from nanosae.codes import Codes, write_codes
@@ -378,6 +380,11 @@ def test_cutting_divides_no_group_of_equal_texts():
     assert 10 < len(set(merged)) < 50
 
 
+def test_vowel_signs_tell_texts_apart():
+    texts = ["दिन", "दीन", "दिन 2", "สวัสดี", "สวสด", "❤️", "☀️"]
+    assert same_texts(texts, len(texts)).tolist() == [0, 1, 0, 2, 3, 4, 5]
+
+
 def test_a_share_that_is_not_reached_is_said():
     group = np.r_[np.zeros(70, int), 1 + np.arange(30)]
     held = held_out(group, 0.5, 0)
@@ -389,12 +396,18 @@ def test_a_share_that_is_not_reached_is_said():
 
 
 @given(
-    st.text(st.sampled_from("aZ 1_.\té東\u0301"), max_size=12) | st.text(max_size=12)
+    st.text(st.sampled_from("aZ 1_.\té東\u0301दी\ufe0f❤"), max_size=12)
+    | st.text(max_size=12)
 )
 def test_texts_are_reduced_to_their_letters(text):
     lower = text.lower()
-    is_letter = [re.match(r"[^\W\d_]", character) for character in lower]
-    spaced = [c if letter else " " for c, letter in zip(lower, is_letter, strict=True)]
+    spaced = []
+    is_in_word = False
+    for character in lower:
+        is_mark = unicodedata.category(character)[0] == "M" and character < "\U00010000"
+        is_letter = re.match(r"[^\W\d_]", character) is not None
+        is_in_word = is_letter or (is_in_word and is_mark)
+        spaced.append(character if is_in_word else " ")
     assert normalised(text) == (" ".join("".join(spaced).split()) or lower)
 
 

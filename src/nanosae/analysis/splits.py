@@ -15,7 +15,6 @@ into groups in which each row is near the first one. Where directions are too cr
 
 from __future__ import annotations
 
-import re
 from array import array
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -31,6 +30,7 @@ from nanosae.analysis.reading import texts_of
 from nanosae.analysis.statistics import unit
 from nanosae.codes import Codes
 from nanosae.errors import DataError
+from nanosae.text.tokens import words_of_letters
 
 MIN_COSINE = 0.95  # of near-duplicates, unless chance gives more
 # above it, rounding to float16 matters: only equal rows are duplicates
@@ -404,15 +404,15 @@ def normalised(text: str) -> str:
     """Reduce a text to its lower-case letters; texts without letters stay as they are.
 
     Example:
-        >>> normalised("Call 555-0199!"), normalised("2024")
-        ('call', '2024')
+        >>> normalised("Call 555-0199!"), normalised("हिन्दी 2"), normalised("2024")
+        ('call', 'हिन्दी', '2024')
     """
     lower = text.lower()
     if lower.isascii():  # many times as fast as by a pattern
         words = lower.encode().translate(ASCII_LETTERS).split()
         letters = b" ".join(words).decode()
     else:
-        letters = re.sub(r"[\W\d_]+", " ", lower).strip()
+        letters = " ".join(words_of_letters(lower))
     return letters or lower
 
 

@@ -10,6 +10,8 @@ from functools import cache, lru_cache
 import numpy as np
 from stop_words import LANGUAGE_MAPPING, get_stop_words
 
+from nanosae.text.tokens import words_of_letters
+
 Texts = Sequence[str] | np.ndarray
 ENGLISH = "english"
 # Stop words make up a sixth to a half of the words of sentences, but those of other languages are
@@ -20,7 +22,6 @@ NEXT_SHARE = 0.05  # of a further language, without stop words of the ones befor
 LARGEST_SHARE = 0.03
 MIN_DISTINCT = 3  # stop words of a language
 SAMPLE = 1000  # texts that are looked at
-WORD = re.compile(r"[^\W\d_]+")
 ENDINGS = frozenset({"d", "ll", "m", "re", "s", "t", "ve"})  # of English contractions
 
 
@@ -82,7 +83,7 @@ def _count_words(texts: Texts) -> Counter[str]:
     stride = max(1, len(texts) // SAMPLE)
     counts: Counter[str] = Counter()
     for text in texts[::stride]:
-        counts.update(WORD.findall(text.lower()))
+        counts.update(words_of_letters(text.lower()))
     return counts
 
 

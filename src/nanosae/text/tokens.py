@@ -46,6 +46,26 @@ def split_words(text: str) -> list[str]:
     return _word_pattern().findall(fold(text))
 
 
+def written_words(text: str) -> list[str]:
+    """Return the words of a text as they are written: letters and digits with combining marks.
+
+    Example:
+        >>> written_words("Room 12b: हिन्दी")
+        ['Room', '12b', 'हिन्दी']
+    """
+    return _run_pattern(r"\w").findall(text)
+
+
+def words_of_letters(text: str) -> list[str]:
+    """Return the runs of letters of a text, with combining marks.
+
+    Example:
+        >>> words_of_letters("Room 12b: हिन्दी ❤️")
+        ['Room', 'b', 'हिन्दी']
+    """
+    return _run_pattern(r"[^\W\d_]").findall(text)
+
+
 def characters(run: str) -> list[str]:
     """Return the characters of an unspaced run, each with its combining marks.
 
@@ -139,6 +159,12 @@ def marks() -> str:
     """Return all combining marks, for a character class of a pattern."""
     candidates = map(chr, range(0x300, 0x10000))
     return "".join(c for c in candidates if unicodedata.category(c).startswith("M"))
+
+
+@cache
+def _run_pattern(letter: str) -> re.Pattern[str]:
+    """Return a pattern of runs of letters; vowel signs of many scripts are marks, not letters."""
+    return re.compile(rf"{letter}+(?:[{marks()}]+{letter}*)*")
 
 
 @cache

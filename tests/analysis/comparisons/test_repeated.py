@@ -63,6 +63,7 @@ def test_forms_do_not_depend_on_numbers_and_case():
     assert form_of("cache miss 7f3a9") != form_of("cache hit 7f3a9")
     assert form_of("-") != form_of("?")
     assert form_of("n/a") == form_of("N.A")
+    assert form_of("दिन 1") == form_of("दिन 23!") != form_of("दीन 1")
 
 
 @given(st.text(st.sampled_from("ab1_- \t٣²é"), max_size=12))

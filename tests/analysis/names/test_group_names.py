@@ -35,6 +35,11 @@ def test_common_words_by_hand():
     assert 2 * math.log(2 / 4 * 7 / 3) > 1.5 * math.log(2 / 4 * 7 / 3) > 0
 
 
+def test_words_keep_their_vowel_signs():
+    names = {0: ("दिन, रात", 1.0), 1: ("दिन", 1.0), 2: ("नदी", 1.0), 3: ("สวัสดี", 1.0)}
+    assert common_words([[0, 1], [2], [3]], names, 3) == [["दिन"], ["नदी"], ["สวัสดี"]]
+
+
 def test_a_word_of_every_label_says_nothing():
     names = {j: (f"query about w{j % 2}", 1.0) for j in range(8)}
     assert common_words([[0, 2, 4]], names, 5) == [["w0"]]

@@ -24,6 +24,7 @@ from nanosae.analysis.groups.topic_rows import RowTopics
 from nanosae.analysis.reading import beginning, texts_of
 from nanosae.codes import Codes
 from nanosae.errors import DataError
+from nanosae.text.tokens import written_words
 
 MIN_COPIES = 20  # of a text that is compared
 MAX_TEXTS = 200  # that are compared, the most frequent
@@ -38,7 +39,7 @@ def form_of(text: str) -> str:
         >>> form_of("Invoice 1203 of 5 May is paid.") == form_of("invoice 77 of 12 May is paid")
         True
     """
-    words = re.findall(r"\w+", text.lower())
+    words = written_words(text.lower())
     without_numbers = [
         "0" if not word.isalpha() and DIGIT.search(word) else word for word in words
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -12,7 +11,7 @@ import pandas as pd
 
 from nanosae.codes import Codes
 from nanosae.runs.tables import Labels, known_labels, labels_by_feature, load_features
-from nanosae.text.tokens import fold, stem
+from nanosae.text.tokens import fold, stem, written_words
 
 Term = tuple[str, ...]  # stems of its words
 LONGEST_PHRASE = 3  # words
@@ -94,7 +93,7 @@ def _terms_of_label(text: str, spellings: dict[Term, Counter[str]]) -> set[Term]
     """Return the phrases and words of a label as tuples of stems, and count their spellings."""
     terms = set()
     for phrase in text.split(","):
-        written = re.findall(r"\w+", phrase)
+        written = written_words(phrase)
         spans = [[word] for word in written]
         if 1 < len(written) <= LONGEST_PHRASE:
             spans.append(written)
