@@ -149,9 +149,8 @@ def _calibrated_threshold(
     encoder, bias = tensors["W_enc"], tensors["b_enc"]
     n_kept = config.k * len(rows)
     kernels = backend(torch.device("cpu"))
-    if (
-        config.activation == "batchtopk"
-    ):  # in a large dictionary, half of all entries are positive
+    # not all positive entries: in a large dictionary, they are half of all
+    if config.activation == "batchtopk":
         pairs = kernels.select_batchtopk(inputs, encoder, bias, n_kept + 1)
     else:
         pairs = kernels.select_above(inputs, encoder, bias, threshold * 0.2)
