@@ -60,6 +60,22 @@ def test_without_masks_or_in_another_order_the_check_fails(bert, monkeypatch):
     assert np.abs(rows - expected).max() > 0.01
 
 
+@pytest.mark.parametrize("max_norm", [10.0, np.inf])
+def test_a_text_that_overflows_costs_no_other_its_rows(max_norm):
+    pair = model_of("llama"), tokenizer_of("llama")
+    texts = ["the dog runs", "old cat sings", "a tree near the river"]
+    options = {"max_norm": max_norm}
+    expected, places = run(pair, "layers.1", texts, **options)
+    last = pair[1]("sings")["input_ids"][-1]
+    with torch.no_grad():
+        pair[0].embed_tokens.weight[last] = np.nan
+    with pytest.warns(UserWarning, match=r"layers.1 are NaN or infinite"):
+        rows, table = run(pair, "layers.1", texts, **options)
+    is_left = places["text_index"] != 1  # attention spreads NaN over its window
+    close(rows, expected[is_left])
+    assert table["start"].tolist() == places["start"][is_left].tolist()
+
+
 def test_offsets_cut_the_tokens_out_of_the_text(pair):
     texts = ["Dog  runs,\n under ÜBUNG tree 🎉", "", "river"]
     _, table = run(pair, layer(pair[0], 0), texts)

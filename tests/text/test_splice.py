@@ -8,6 +8,7 @@ import transformers
 from language_models import texts_of, tokenizer_of
 from nanosae import SAEModel, attribution, loss_recovered, splice
 from nanosae.errors import ConfigError, DataError
+from nanosae.text.splice import Passes
 
 WIDTH, LATENTS = 16, 40
 IDS = torch.tensor([[4, 9, 12, 7, 20, 31], [4, 15, 8, 8, 40, 11]])  # 4 begins texts
@@ -341,3 +342,11 @@ def test_mistakes_are_named():
         splice(model, "layers.9", sae),
     ):
         pass
+
+
+def test_a_vector_that_overflows_does_not_exempt_the_others():
+    x = torch.ones(1, 4, 3)
+    x[0, 1] = torch.nan
+    x[0, 3] = 100
+    resembles = Passes(()).trained_on(x, 10.0)
+    assert resembles.tolist() == [[True, False, True, False]]

@@ -16,6 +16,7 @@ Not supported: images and audio, decoders of encoder-decoder models, tokenizers 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
@@ -101,7 +102,7 @@ def activations(
         bos: Whether to prepend the begin-of-text token if the tokenizer has one but does not add it
             itself.
         max_norm: Skip tokens whose norm, at any of the layers, exceeds this multiple of the median
-            of their block; infinity keeps all.
+            of their block; infinity keeps all that are finite.
         max_length: Tokens per window; None is the maximum of tokenizer and model.
         batch_tokens: Tokens per forward pass, including padding, unless a single window has more; a
             block has about eight passes.
@@ -206,11 +207,21 @@ def _places_of(windows: list[Window]) -> dict[str, np.ndarray]:
 
 
 def _has_usual_norm(rows: dict[str, np.ndarray], max_norm: float) -> np.ndarray:
-    """Return which rows are within `max_norm` times the median norm at every layer."""
+    """Return which rows are within `max_norm` times the median norm at every layer, and finite."""
     kept = []
-    for layer_rows in rows.values():
+    for name, layer_rows in rows.items():
         norms = np.linalg.norm(layer_rows, axis=1)
-        kept.append(norms <= max_norm * np.median(norms))
+        is_finite = np.isfinite(norms)
+        if not is_finite.all():
+            warnings.warn(
+                f"Tokens whose activations at {name} are NaN or infinite are skipped. The model "
+                "may overflow in half precision: load it in float32 or bfloat16.",
+                stacklevel=2,
+            )
+        is_usual = is_finite
+        if is_finite.any() and np.isfinite(max_norm):
+            is_usual = is_finite & (norms <= max_norm * np.median(norms[is_finite]))
+        kept.append(is_usual)
     return np.all(kept, axis=0)
 
 

@@ -180,7 +180,7 @@ class Passes:
         norms = x.detach().float().norm(dim=-1)
         if not kept.any():
             return kept
-        return kept & (norms <= max_norm * norms[kept].median())
+        return kept & (norms <= max_norm * norms[kept].nanmedian())
 
 
 @dataclass(frozen=True)
