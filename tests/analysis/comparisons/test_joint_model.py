@@ -9,7 +9,12 @@ from sklearn.metrics import r2_score, roc_auc_score
 from nanosae.analysis.comparisons import hypotheses
 from nanosae.analysis.comparisons.contrast import contrast
 from nanosae.analysis.comparisons.explain import explain
-from nanosae.analysis.comparisons.joint_model import ComparedRows, _forward, joint_model
+from nanosae.analysis.comparisons.joint_model import (
+    ComparedRows,
+    _deviations,
+    _forward,
+    joint_model,
+)
 from nanosae.analysis.splits import held_out
 from small_corpora import active_with_target
 
@@ -194,3 +199,14 @@ def test_a_half_of_few_groups_may_hold_no_row(tmp_path):
     codes = active_with_target(tmp_path, on, np.zeros(5))
     found = contrast(codes, np.arange(2), min_active=1)
     assert found.model["stability"].between(0, 1).all()
+
+
+def test_activations_are_scaled_by_the_deviation_of_numpy_in_float64():
+    """In float32 that of the first column, which is 0.02, would be 0.05."""
+    rng = np.random.default_rng(0)
+    always = 2 + 0.02 * rng.normal(size=200_000)
+    seldom = rng.random(200_000) * (rng.random(200_000) < 0.01)
+    strengths = np.column_stack([always, seldom, np.ones(200_000)]).astype(np.float32)
+    expected = strengths.std(axis=0, dtype=np.float64)
+    expected[2] = 1  # constant
+    assert _deviations(sp.csr_array(strengths)) == pytest.approx(expected, rel=1e-6)

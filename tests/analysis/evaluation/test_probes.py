@@ -192,3 +192,16 @@ def test_a_sparse_probe_takes_the_feature_of_the_largest_standardised_difference
     assert found["probe_auc@1"].value == pytest.approx(1)
     alone = sparse_probes(sp.csc_array(loud[:, None]), rows, ks=[1])
     assert alone["probe_auc@1"].value < 0.7
+
+
+def test_a_feature_that_is_always_active_is_standardised_by_its_own_deviation():
+    """Summed in float32, squares near 64 hide a deviation of 0.016."""
+    rng = np.random.default_rng(0)
+    y = rng.random(20_000) < 0.5
+    always = 8 + y / 32
+    sometimes = rng.random(20_000) < np.where(y, 0.7, 0.3)
+    x = sp.csc_array(np.column_stack([sometimes, always]).astype(np.float32))
+    classes = sp.csr_array(y[:, None].astype(float))
+    each_alone = np.arange(20_000)
+    rows = RowClasses(classes, held=each_alone >= 15_000, duplicate_group=each_alone)
+    assert sparse_probes(x, rows, ks=[1])["probe_auc@1"].value == pytest.approx(1)

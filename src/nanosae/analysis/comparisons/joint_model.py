@@ -163,9 +163,9 @@ def joint_model(
 
 def _deviations(strengths: Any) -> np.ndarray:
     """Return the standard deviation of each column; 1 for constant columns."""
-    n_rows = strengths.shape[0]
-    mean = strengths.sum(0) / n_rows
-    mean_square = strengths.power(2).sum(0) / n_rows
+    exact = strengths.astype(np.float64)
+    mean = exact.mean(axis=0)
+    mean_square = exact.power(2).mean(axis=0)
     variance = mean_square - mean**2
     varies = variance > TINY
     return np.sqrt(np.where(varies, variance, 1))

@@ -163,7 +163,8 @@ def fit_sparse_probe(x: np.ndarray, y: np.ndarray, training: np.ndarray) -> np.n
     Returns:
         Logits, (n,).
     """
-    scale = x[training].std(0) + 1e-9
+    mean = x[training].mean(0, dtype=np.float64)
+    scale = x[training].std(0, dtype=np.float64) + 1e-9
     active = training & x.any(1)
     inactive = training & ~active
     n_inactive_without = (inactive & ~y).sum()
@@ -172,7 +173,7 @@ def fit_sparse_probe(x: np.ndarray, y: np.ndarray, training: np.ndarray) -> np.n
     n_features = x.shape[1]
 
     two_zero_rows = np.zeros((2, n_features))
-    features = np.vstack([x[active] / scale, two_zero_rows])
+    features = (np.vstack([x[active], two_zero_rows]) - mean) / scale
     constant = np.ones(len(features))
     design = np.c_[constant, features]
     outcome = np.r_[y[active], 0, 1]
@@ -180,8 +181,8 @@ def fit_sparse_probe(x: np.ndarray, y: np.ndarray, training: np.ndarray) -> np.n
     ridge = np.full(1 + n_features, SPARSE_RIDGE)
     ridge[0] = INTERCEPT_RIDGE
     beta, _ = regress(design, outcome, weight, ridge=ridge)
-    intercept = beta[0]
     coefficients = beta[1:] / scale
+    intercept = beta[0] - mean @ coefficients
     return x @ coefficients + intercept
 
 
@@ -224,12 +225,13 @@ def _by_mean_difference(x: Any, classes: Any) -> np.ndarray:
     n_rows = x.shape[0]
     n_with = classes.sum(0)[:, None]
     n_without = n_rows - n_with
-    sums_with = (classes.T @ x).toarray()
-    sums_without = x.sum(0) - sums_with
+    exact = x.astype(np.float64)
+    sums_with = (classes.T @ exact).toarray()
+    sums_without = exact.sum(0) - sums_with
     mean_with = sums_with / n_with
     mean_without = sums_without / n_without
-    mean_square = x.power(2).mean(0)
-    variance = mean_square - x.mean(0) ** 2
+    mean_square = exact.power(2).mean(0)
+    variance = mean_square - exact.mean(0) ** 2
     deviation = np.sqrt(np.maximum(variance, 1e-12))
     difference = np.abs((mean_with - mean_without) / deviation)
     return np.argsort(-difference, axis=1, kind="stable")
