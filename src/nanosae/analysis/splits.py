@@ -24,7 +24,7 @@ import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
 from scipy.special import betaincinv
 
-from nanosae.analysis.columns import is_missing_value
+from nanosae.analysis.columns import is_missing_value, one_hot
 from nanosae.analysis.near_rows import N_BITS, all_near_rows, near_rows
 from nanosae.analysis.reading import texts_of
 from nanosae.analysis.statistics import unit
@@ -86,8 +86,8 @@ def held_out(
     group_held = np.zeros(n_groups, dtype=bool)
     order = np.random.default_rng(seed).permutation(n_groups)
     if strongest is not None:
-        membership = _membership(duplicate_group)
-        of_groups = sp.csr_array(membership @ strongest)
+        membership = one_hot(duplicate_group, n_groups)
+        of_groups = sp.csr_array(membership.T @ strongest)
         order = _balanced(order, of_groups, is_small_enough, share)
     for group in order.tolist():
         size = sizes[group]
@@ -102,13 +102,6 @@ def held_out(
             remedy="Give more distinct rows, or another share.",
         )
     return group_held[duplicate_group]
-
-
-def _membership(group: np.ndarray) -> sp.csr_array:
-    """Return which rows are in each group, 0/1 (n_groups, n_rows)."""
-    n_rows = len(group)
-    places = (group, np.arange(n_rows))
-    return sp.csr_array((np.ones(n_rows), places))
 
 
 def _balanced(
