@@ -36,6 +36,9 @@ def test_mean_has_the_usual_interval():
         1.96 * values.std() / 200**0.5, rel=1e-3
     )
     assert np.isnan(mean_estimate([]).value)
+    single = mean_estimate([3.0])
+    assert single.value == 3
+    assert np.isnan([single.low, single.high]).all()
 
 
 def test_p_is_two_sided():

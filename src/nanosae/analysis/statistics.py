@@ -158,8 +158,8 @@ def mean_estimate(values: Any) -> Estimate:
     """Average independent values, with an interval from the normal approximation; NaN for none.
 
     Example:
-        >>> mean_estimate([1, 1, 4]).value
-        2.0
+        >>> mean_estimate([1, 1, 4]).value, mean_estimate([3]).high
+        (2.0, nan)
     """
     if len(values) == 0:
         values = [np.nan]
@@ -178,7 +178,7 @@ def clustered_mean(
 
     The variance is that of the infinitesimal jackknife, the sum over clusters of the squared
     influence, to which the bootstrap over clusters converges (Efron, The Jackknife, the Bootstrap
-    and Other Resampling Plans, 1982, ch. 6).
+    and Other Resampling Plans, 1982, ch. 6). A single cluster has no interval.
 
     Args:
         values: One statistic per column, (n_columns,).
@@ -190,7 +190,8 @@ def clustered_mean(
     cluster_influence = one_hot(cluster).T @ influence.mean(1)
     variance = (cluster_influence**2).sum()
     standard_error = float(np.sqrt(variance))
-    margin = Z95 * standard_error
+    has_spread = len(cluster_influence) > 1
+    margin = Z95 * standard_error if has_spread else np.nan
     value = float(values.mean())
     return Estimate(
         value=value,

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from sklearn.metrics import r2_score
+from sklearn.metrics.pairwise import cosine_similarity
 
 from nanosae.analysis.evaluation.baselines import Representation
 from nanosae.analysis.evaluation.measures import (
@@ -112,6 +113,17 @@ def test_perfect_reconstruction_is_recalled_of_few_and_of_equal_rows(n_rows):
     found = reconstruction_measures(equal, equal.copy(), rng)
     assert found["recall@10"].value <= 1
     assert found["recall@10"].high <= 1 + 1e-9
+
+
+@pytest.mark.parametrize("scale", [1, 1e-4, 1e-6])
+def test_cosines_do_not_depend_on_the_scale_of_the_rows(scale):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(50, 8))
+    reconstruction = x + 0.3 * rng.normal(size=x.shape)
+    x[0] = reconstruction[1] = 0  # rows without a direction
+    known = cosine_similarity(x[2:], reconstruction[2:]).diagonal()
+    found = reconstruction_measures(scale * x, scale * reconstruction, rng)["cosine"]
+    assert found.value == pytest.approx(known.sum() / 50)
 
 
 def test_what_one_row_or_one_direction_cannot_say_is_unknown():

@@ -157,7 +157,7 @@ def reconstruction_measures(
     lengths = np.linalg.norm(x, axis=1)
     reconstructed_lengths = np.linalg.norm(reconstruction, axis=1)
     scale = lengths * reconstructed_lengths
-    cosine = products / (scale + 1e-9)
+    cosine = products / np.where(scale > 0, scale, 1)
     recall = _recall(x, reconstruction, rng)
     return {
         "fvu": _fvu(x, reconstruction),

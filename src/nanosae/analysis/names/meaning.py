@@ -120,8 +120,8 @@ def is_about_texts(meaning: Meaning, words: Words, terms: np.ndarray) -> bool:
         is_known &= n_texts > 0
     one, other = directions
     cosines = (one * other).sum(axis=1)[is_known]
-    effective_dimension = 1 / np.square(meaning.second_moments).sum()
-    expected_spread = np.sqrt(len(cosines) / effective_dimension)
+    variance = np.square(meaning.second_moments).sum()  # 1 ÷ the effective dimension
+    expected_spread = np.sqrt(len(cosines) * variance)
     return bool(cosines.sum() > SURE_Z * expected_spread)
 
 
