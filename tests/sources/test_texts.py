@@ -385,6 +385,53 @@ def test_json_in_its_forms(tmp_path):
     assert read_texts(array)["text"].to_pylist() == ["one", "two"]
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        '[{"text": "one"}, {"text": "two"}]',  # an array in a file of lines
+        '[\n  {"text": "one"},\n  {"text": "two"}\n]\n',
+        '"one"\n"two"\n',
+        '["text"]\n["one"]\n["two"]\n',
+    ],
+)
+def test_lines_that_are_no_objects_are_rows_too(written, tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(written)
+    texts = read_texts(path).column(0).to_pylist()
+    assert [text for text in texts if text != "text"] == ["one", "two"]
+
+
+def test_integers_beyond_64_bits_keep_their_digits(tmp_path):
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps([{"text": "a", "id": 2**64}, {"text": "b", "id": 7}]))
+    assert read_texts(path)["id"].to_pylist() == ["18446744073709551616", "7"]
+
+
+def test_lines_in_another_encoding_or_nested_too_deeply_are_refused(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes('{"text": "café"}\n'.encode("cp1252"))
+    with pytest.raises(DataError, match=r"rows\.jsonl is not in UTF-8.*Save it"):
+        read_texts(path)
+    path = tmp_path / "rows.json"
+    path.write_text("[" * 100_000)
+    with pytest.raises(DataError, match=r"rows\.json cannot be read"):
+        read_texts(path)
+
+
+def test_parts_of_messages_are_texts(tmp_path):
+    question = [{"type": "text", "text": "What is this?"}, {"type": "image_url"}]
+    asked = {"role": "user", "content": question}
+    answer = {"role": "assistant", "content": "A cat."}
+    path = tmp_path / "chats.jsonl"
+    for messages, text in (
+        ([asked], "What is this?"),
+        ([asked, answer], "What is this?\nA cat."),
+        ([None, answer], "A cat."),
+    ):
+        path.write_text(json.dumps({"messages": messages}))
+        assert read_texts(path)["messages"].to_pylist() == [text]
+
+
 def test_chats_become_texts(tmp_path):
     chat = {
         "id": 7,

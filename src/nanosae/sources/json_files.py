@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,10 @@ from nanosae.sources.kinds import is_list
 from nanosae.sources.notes import with_note
 
 BLOCK_BYTES = 2**26  # a row must fit into a block
+# errors of Arrow: fields with values of several types, and lists that begin with null
+NOT_FOR_ARROW = ("changed from", "list offsets")
+# errors for values that have no common type
+UNLIKE = (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError)
 
 
 def read_json_lines(path: Path, text_column: str | None = None) -> pa.Table:
@@ -28,8 +33,9 @@ def read_json_lines(path: Path, text_column: str | None = None) -> pa.Table:
     try:
         with pa.input_stream(str(path), compression="detect") as stream:
             table = arrow_json.read_json(stream, read, parse)
+        table.validate()
     except pa.ArrowInvalid as error:
-        if "changed from" not in str(error):
+        if not any(words in str(error) for words in NOT_FOR_ARROW):
             raise
         return _read_mixed_lines(path, text_column, error)
     if text_column is not None and table[text_column].null_count == len(table):
@@ -40,11 +46,16 @@ def read_json_lines(path: Path, text_column: str | None = None) -> pa.Table:
 def _read_mixed_lines(
     path: Path, text_column: str | None, reason: Exception
 ) -> pa.Table:
-    """Read lines in which a field has values of several types, such as 5 and "five"."""
+    """Read lines in which a field has values of several types, texts, or one array of all rows."""
     with pa.input_stream(str(path), compression="detect") as stream:
-        lines = stream.read().splitlines()
-    records = [json.loads(line) for line in lines if line.strip()]
-    table = _table_of_records(records, path, reason)
+        content = stream.read()
+    try:
+        value = json.loads(content)
+    except json.JSONDecodeError:
+        value = [json.loads(line) for line in content.splitlines() if line.strip()]
+    values = value if isinstance(value, list) else [value]
+    rows, _ = rows_of(values, text_column or "text")
+    table = _table_of_rows(rows, path, text_column, reason)
     if text_column not in table.column_names:
         return table
     place = table.column_names.index(text_column)
@@ -65,15 +76,24 @@ def read_json(path: Path, text_column: str | None = None) -> pa.Table:
     rows, note = rows_of(value, text_column or "text")
     if not rows:
         raise DataError(f"{path} holds no array of rows.", file=path)
-    if all(isinstance(row, str) for row in rows):
-        table = pa.table({text_column or "text": rows})
-    else:
-        table = _table_of_records(rows, path)
+    table = _table_of_rows(rows, path, text_column)
     return table if note is None else with_note(table, note)
 
 
+def _table_of_rows(
+    rows: Sequence[Any],
+    path: Path,
+    text_column: str | None,
+    reason: Exception | None = None,
+) -> pa.Table:
+    """Return objects or texts as a table."""
+    if all(isinstance(row, str) for row in rows):
+        return pa.table({text_column or "text": rows})
+    return _table_of_records(rows, path, reason)
+
+
 def _table_of_records(
-    records: Sequence[Any], path: Path, reason: Exception | None = None
+    records: Sequence[Any], path: Path, reason: Exception | None
 ) -> pa.Table:
     """Return a table with a column for each key; values of several types become texts."""
     names: dict[str, None] = {}  # in their order
@@ -92,10 +112,12 @@ def _table_of_records(
 
 
 def _column(values: list[Any]) -> pa.Array:
-    try:
+    """Return values as a column: of texts if they differ in type, or integers are too large."""
+    with suppress(*UNLIKE):
         return pa.array(values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
-        return pa.array([_as_text(value) for value in values], pa.string())
+    with suppress(*UNLIKE):
+        return pa.array([_with_plain_contents(value) for value in values])
+    return pa.array([_as_text(value) for value in values], pa.string())
 
 
 def _as_text(value: Any) -> str | None:
@@ -123,5 +145,30 @@ def _is_chat(kind: pa.DataType) -> bool:
 def _chat_text(messages: list[dict[str, Any]] | None) -> str | None:
     if messages is None:
         return None
-    contents = [message["content"] for message in messages]
-    return "\n".join(str(content) for content in contents if content)
+    contents = [_content_text(message["content"]) for message in messages if message]
+    return "\n".join(content for content in contents if content)
+
+
+def _content_text(content: Any) -> str:
+    """Return the content of a message, a text or a list of parts, as one text.
+
+    Example:
+        >>> _content_text([{"type": "text", "text": "What is this?"}, {"type": "image"}])
+        'What is this?'
+    """
+    if not isinstance(content, list):
+        return "" if content is None else str(content)
+    texts = [part.get("text") if isinstance(part, dict) else part for part in content]
+    return "\n".join(str(text) for text in texts if text)
+
+
+def _with_plain_contents(value: Any) -> Any:
+    """Return the messages of a chat with texts as contents; return any other value unchanged."""
+    if not isinstance(value, list):
+        return value
+    messages = []
+    for message in value:
+        if not isinstance(message, dict) or "content" not in message:
+            return value
+        messages.append(message | {"content": _content_text(message["content"])})
+    return messages

@@ -171,13 +171,18 @@ def _read_file(file: Path, column: str | None, encoding: str) -> pa.Table:
     try:
         table = _read(file, column, encoding)
         _ = table.column_names  # raises an error if they are not UTF-8
+        table.validate(full=True)  # as it does for values
         return table
     except DataError:
         raise
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file} is not in UTF-8: {error}.", file=file) from error
-    except (pa.ArrowException, ValueError, OSError) as error:
+    except (pa.ArrowException, ValueError, OSError, RecursionError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
+        if isinstance(error, UnicodeDecodeError) or "UTF8" in reason:
+            raise DataError(
+                f"{file} is not in UTF-8: {reason}.",
+                file=file,
+                remedy="Save it as UTF-8.",
+            ) from error
         raise DataError(
             f"{file} cannot be read as a {suffix_of(file)} file: {reason}", file=file
         ) from error
