@@ -179,5 +179,10 @@ def test_values_of_several_lines_are_joined(sign, end):
     assert split_front_matter(end.join(lines)) == (fields, "text")
 
 
+def test_texts_between_two_rules_are_no_front_matter():
+    text = "---\nA text that begins with a rule.\n\nNote: more\n\n---\n\nThe end."
+    assert split_front_matter(text) == ({}, text)
+
+
 def test_a_rule_in_a_text_is_no_front_matter():
     assert split_front_matter("a\n---\nb: c\n---\n") == ({}, "a\n---\nb: c\n---")

@@ -34,6 +34,8 @@ def split_front_matter(content: str) -> tuple[dict[str, Any], str]:
         if field is not None:
             name = field[1].strip()
             fields[name] = _value(field[2] or "")
+        elif name is None and line.strip():
+            return {}, content.strip()  # texts between two rules
         elif item is not None and name is not None:
             items = fields[name]
             before = items if isinstance(items, list) else []
