@@ -2,6 +2,7 @@
 
 import html
 import os
+import shlex
 import signal
 import zlib
 from dataclasses import replace
@@ -14,6 +15,7 @@ import nanosae
 from nanosae import Codes, TrainConfig
 from nanosae.analysis.comparisons.findings import Contrast
 from nanosae.analysis.comparisons.summary import of_comparisons
+from nanosae.cli.app import parse
 from nanosae.errors import (
     ConfigError,
     DataError,
@@ -504,6 +506,37 @@ def test_html_among_other_texts_and_placeholders_are_noted():
         "Skipped 3 rows without a text (empty, or only -, N/A).",
     ):
         assert note in plan.notes
+
+
+def test_a_column_called_text_beside_the_texts_is_compared():
+    table = reviews().rename(columns={"place": "text"}).assign(text_=range(400))
+    plan = make_plan(table, embedder=Embedder(), classes="text")
+    assert plan.table["text"].to_pylist() == table["review"].tolist()
+    assert plan.table["text__"].to_pylist() == table["text"].tolist()
+    assert "text__" in plan.groups
+    assert plan.classes == "text__"
+    assert (
+        "The column 'text' is renamed to 'text__'; 'text' are the texts." in plan.notes
+    )
+    assert make_plan(table, embedder=Embedder(), by="text").groups == ["text__"]
+
+
+@pytest.mark.parametrize(
+    ("by", "groups"),
+    [
+        ("--by place,stars", ["place", "stars"]),
+        ("--by place stars", ["place", "stars"]),
+        ("--by 'Sea, or land?' place,stars", ["Sea, or land?", "place", "stars"]),
+    ],
+)
+def test_columns_are_named_between_commas_and_may_contain_some(by, groups, tmp_path):
+    path = tmp_path / "reviews.csv"
+    reviews().assign(**{"Sea, or land?": ["sea", "land"] * 200}).to_csv(path)
+    words = ["run", str(path), "-o", str(tmp_path / "run"), *shlex.split(by)]
+    _, bound = parse(words)
+    columns = bound.arguments["columns"]
+    plan = make_plan(path, embedder=Embedder(), by=columns.by)
+    assert plan.groups == groups
 
 
 def test_a_users_mistake_is_named(tmp_path):

@@ -21,7 +21,6 @@ from nanosae.cli.parameters import (
     Number,
     Open,
     OptionalFile,
-    OptionalWords,
     Output,
     Stats,
     Texts,
@@ -45,9 +44,9 @@ class Columns:
     """
 
     text: str | None = None
-    by: OptionalWords = None
-    time: OptionalWords = None
-    target: OptionalWords = None
+    by: tuple[str, ...] | None = None  # `make_plan` splits them at commas
+    time: tuple[str, ...] | None = None
+    target: tuple[str, ...] | None = None
     classes: str | None = None
     encoding: Encoding = "utf-8"
 

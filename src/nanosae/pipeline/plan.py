@@ -136,22 +136,26 @@ def make_plan(
     if vectors is not None and embedder is not None:
         raise ConfigError("vectors and embedder cannot both be given.")
     table, vectors_of_file = _read(data, text, encoding)
-    given = {"text": text, "by": by, "time": time, "target": target, "classes": classes}
-    _check_names(table, given)
+    known = table.column_names
+    by, time, target = (_names(given, known) for given in (by, time, target))
+    chosen = {"text": text, "by": by, "time": time, "target": target}
+    _check_names(table, chosen | {"classes": classes})
     notes = notes_of(table)
     source = vectors_of_file if vectors is None else vectors
     table, rows, vectors_column = _take_vectors(table, source, embedder)
-    roles: dict[str, Role] = dict.fromkeys(_names(by), "category")
-    roles |= dict.fromkeys(_names(time), "date")
-    roles |= dict.fromkeys(_names(target), "number")
+    roles: dict[str, Role] = dict.fromkeys(by or [], "category")
+    roles |= dict.fromkeys(time or [], "date")
+    roles |= dict.fromkeys(target or [], "number")
     columns = with_roles(_detected_columns(table, text), table, roles)
     texts = [column.name for column in columns if column.role == "text"]
     if not texts and rows is None:
         raise _no_text(columns, likely_text(table, columns))
 
     table = with_types(table, columns)
+    new_names: dict[str, str] = {}
     if texts:
-        table = _with_text(table, texts[0])
+        table, new_names = _with_text(table, texts[0])
+        notes += _note_on_name(new_names.get("text"))
         plain, note = without_html(table["text"])
         if note is not None:
             table = _set_text(table, plain)
@@ -172,10 +176,10 @@ def make_plan(
         vectors=rows,
         embedder=found,
         columns=[*vectors_column, *columns],
-        groups=_compared(by, columns, "category", "tags"),
-        times=_compared(time, columns, "date"),
-        numbers=_compared(target, columns, "number"),
-        classes=classes,
+        groups=_compared(by, columns, new_names, "category", "tags"),
+        times=_compared(time, columns, new_names, "date"),
+        numbers=_compared(target, columns, new_names, "number"),
+        classes=None if classes is None else new_names.get(classes, classes),
         notes=notes,
     )
 
@@ -198,11 +202,19 @@ def _note_on_skipped(texts: list[str]) -> str:
     return f"{note} (empty, or only {', '.join(placeholders)})."
 
 
-def _names(given: str | Sequence[str] | None) -> list[str]:
-    """Return the given names of columns as a list."""
+def _names(given: str | Sequence[str] | None, known: Sequence[str]) -> list[str] | None:
+    """Return the given names of columns as a list.
+
+    A string is the name of a column, which may contain commas, or several names between commas.
+    """
     if given is None:
-        return []
-    return [given] if isinstance(given, str) else list(given)
+        return None
+    names = []
+    for name in [given] if isinstance(given, str) else given:
+        parts = str(name).split(",")
+        are_names = name not in known and any(part in known for part in parts)
+        names += parts if are_names else [name]
+    return names
 
 
 def _read(data: Any, text: str | None, encoding: str) -> tuple[pa.Table, Any]:
@@ -290,7 +302,7 @@ def _check_names(
 ) -> None:
     known = table.column_names
     for option, names in given.items():
-        for name in _names(names):
+        for name in [names] if isinstance(names, str) else names or []:
             if name not in known:
                 raise ConfigError(
                     f"{option}: there is no column {name!r}; {near_names(name, known)}."
@@ -313,21 +325,41 @@ def _detected_columns(table: pa.Table, text: str | None) -> list[Column]:
 
 
 def _compared(
-    given: str | Sequence[str] | None, columns: list[Column], *roles: Role
+    given: Sequence[str] | None,
+    columns: list[Column],
+    new_names: Mapping[str, str],
+    *roles: Role,
 ) -> list[str]:
     """Return the given columns, or by default all columns with certain roles."""
-    if given is not None:
-        return _names(given)
-    return [column.name for column in columns if column.role in roles]
+    names = given
+    if names is None:
+        names = [column.name for column in columns if column.role in roles]
+    return [new_names.get(name, name) for name in names]
 
 
-def _with_text(table: pa.Table, text: str) -> pa.Table:
-    """Rename the text column to `text`, and convert its values to strings."""
-    if text != "text":
-        renamed = {text: "text", "text": "text_"}
-        names = [renamed.get(name, name) for name in table.column_names]
-        table = table.rename_columns(names)
-    return _set_text(table, table["text"].cast(pa.string()))
+def _with_text(table: pa.Table, text: str) -> tuple[pa.Table, dict[str, str]]:
+    """Rename the text column to `text`, and convert its values to strings.
+
+    Another column of that name is renamed, too.
+
+    Returns:
+        The table, and the new names of columns.
+    """
+    new_names = {text: "text"}
+    if text != "text" and "text" in table.column_names:
+        new_names["text"] = "text_"
+        while new_names["text"] in table.column_names:
+            new_names["text"] += "_"
+    names = [new_names.get(name, name) for name in table.column_names]
+    table = table.rename_columns(names)
+    return _set_text(table, table["text"].cast(pa.string())), new_names
+
+
+def _note_on_name(name: str | None) -> list[str]:
+    """Return a note if the column `text` has another name, because the texts have this one."""
+    if name in (None, "text"):
+        return []
+    return [f"The column 'text' is renamed to {name!r}; 'text' are the texts."]
 
 
 def _set_text(table: pa.Table, texts: pa.ChunkedArray) -> pa.Table:
