@@ -595,6 +595,85 @@ def test_it_works_by_keyboard(page, explorer):
     )
 
 
+def slow_down(page, kind):
+    """Let the server answer a question, or what is changed (POST), 400 ms later."""
+    page.js(
+        "const [kind] = arguments, real = window.fetch;"
+        "window.fetch = async (url, options = {}) => {"
+        "  if (url.includes(kind) || options.method === kind)"
+        "    await new Promise((done, fail) => { setTimeout(done, 400);"
+        "      options.signal?.addEventListener('abort', () =>"
+        "        fail(new DOMException('', 'AbortError'))); });"
+        "  return real(url, options); }",
+        kind,
+    )
+
+
+def test_a_change_is_not_cancelled_by_the_next_one(page, explorer):
+    page.open(open="row:5")
+    page.wait("document.querySelector('#detail .actions input')")
+    slow_down(page, "POST")
+    for tag in ("one", "two"):
+        page.browser.type("#detail .actions input", tag)
+        page.browser.find("#detail .actions input").send_keys(Keys.ENTER)
+    page.wait("document.querySelectorAll('#detail .chips .chip').length === 2")
+    assert annotations.tags_of(explorer.run, "default", 5, explorer.codes.data) == [
+        "one",
+        "two",
+    ]
+
+
+def test_a_name_that_is_stored_late_opens_nothing(page, explorer):
+    page.open(open="feature:3")
+    page.wait("document.querySelector('#detail form input')")
+    slow_down(page, "POST")
+    page.browser.type("#detail form input", "late")
+    page.browser.find("#detail form input").send_keys(Keys.ENTER)
+    page.js("location.hash = 'open=feature:5'")
+    page.wait("document.querySelector('#feature-list').textContent.includes('late')")
+    page.settle()
+    assert page.browser.text("#detail .kicker").startswith("Feature 5")
+    assert annotations.names(explorer.run) == {3: "late"}
+
+
+def test_a_feature_is_added_although_suggestions_are_asked_for(page):
+    page.open(open="row:5")
+    page.wait("document.querySelector('#detail input[list]')")
+    slow_down(page, "words=")
+    field = page.browser.find("#detail input[list]")
+    field.send_keys("12", Keys.ENTER)
+    page.wait("document.querySelector('[data-slider=\"12\"]')")
+    n_sliders = len(page.shown("#detail .steer"))
+    field.send_keys("  ", Keys.ENTER)
+    field.send_keys("qqqq", Keys.ENTER)
+    page.wait("document.querySelector('#detail .adding + p').textContent")
+    assert page.browser.text("#detail .adding + p") == "No feature matches."
+    assert len(page.shown("#detail .steer")) == n_sliders
+
+
+def test_a_tag_of_spaces_is_none(page, explorer):
+    page.open(f=[3])
+    page.click("#tag-all")
+    page.browser.type("#tag-name", "  ")
+    page.click("#tag-form button")
+    page.settle()
+    assert len(page.shown("#chips .chip")) == 1
+    assert annotations.tags(explorer.run, "default", explorer.codes.data) == {}
+
+
+def test_the_focus_is_not_lost(page):
+    focused = "return document.activeElement.closest('[data-row], #detail')"
+    page.open(open="row:5")
+    page.wait("document.querySelector('#detail .steer .link')")
+    page.browser.find("#detail .steer .link").send_keys(Keys.ENTER)
+    page.wait(CARD)
+    assert page.js(f"{focused}?.id") == "detail"
+    page.browser.find("#row-list .more").send_keys(Keys.ENTER)
+    page.wait("document.querySelectorAll('#row-list [data-row]').length > 40")
+    row = page.js("return document.querySelectorAll('#row-list > li')[40].dataset.row")
+    assert page.js(f"{focused}?.dataset.row") == row
+
+
 @pytest.mark.parametrize(
     "view",
     [{}, {"open": "feature:3"}, {"open": "row:5"}, {"f": [3], "open": "contrast:"}],

@@ -2,27 +2,32 @@
 
 const { el, $ } = nano;
 const running = new Map(); // kind of question → what cancels it
+let changes = Promise.resolve(); // settled when the last change is
 
 /** Ask the server; a newer question of the same `kind` cancels an older one. */
 export const ask = (kind, path, params = {}) => {
   const query = new URLSearchParams();
   for (const [key, value] of Object.entries(params)) query.set(key, JSON.stringify(value));
-  return send(kind, query.size ? `${path}?${query}` : path, {});
-};
-
-/** Change something on the server. */
-export const change = (kind, path, body) =>
-  send(kind, path, {
-    method: "POST",
-    body: JSON.stringify(body),
-    headers: { "Content-Type": "application/json" },
-  });
-
-const send = async (kind, path, options) => {
   running.get(kind)?.abort();
   const control = new AbortController();
   running.set(kind, control);
-  const answer = await fetch(`/api/${path}`, { ...options, signal: control.signal });
+  return send(query.size ? `${path}?${query}` : path, { signal: control.signal });
+};
+
+/** Change something on the server, after all earlier changes. */
+export const change = (path, body) => {
+  const options = {
+    method: "POST",
+    body: JSON.stringify(body),
+    headers: { "Content-Type": "application/json" },
+  };
+  const made = changes.then(() => send(path, options));
+  changes = made.catch(() => {});
+  return made;
+};
+
+const send = async (path, options) => {
+  const answer = await fetch(`/api/${path}`, options);
   if (answer.headers.get("content-type") === "application/octet-stream") {
     return readPoints(await answer.arrayBuffer());
   }
@@ -58,7 +63,7 @@ export const trying = async (node, task) => {
     await task();
   } catch (error) {
     if (error.name === "AbortError") return;
-    const lost = error instanceof TypeError && /fetch|network/i.test(error.message);
+    const lost = error instanceof TypeError && /fetch|network|load failed/i.test(error.message);
     const text = lost ? "The explorer does not answer. Is it still running?" : error.message;
     const tag = node.tagName === "UL" ? "li" : "p";
     node.replaceChildren(el(tag, { className: "error", role: "alert" }, text));

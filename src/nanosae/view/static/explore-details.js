@@ -14,6 +14,7 @@ import {
   list,
   meter,
   noun,
+  showDetails,
   smallForm,
   star,
   textButton,
@@ -33,11 +34,6 @@ const EXAMPLES = {
   "hard negatives": "Similar to its texts, but inactive",
 };
 
-const replaceBody = (...parts) => {
-  body.replaceChildren(...parts.filter((part) => part !== null)); // it would be shown as "null"
-  body.scrollTop = 0;
-};
-
 // ── a feature ──
 
 const showFeature = (id) =>
@@ -46,7 +42,7 @@ const showFeature = (id) =>
     page.names.set(card.feature, card.name);
     page.words.set(card.feature, card.words);
     page.lastFeature = card.feature;
-    replaceBody(
+    showDetails(
       kicker(card),
       el("h2", { dir: "auto" }, featureName(card.feature, card.name)),
       activity(card),
@@ -103,9 +99,10 @@ const actions = ({ feature, name, named }) => {
 
 const renameFeature = (id, name) =>
   trying(body, async () => {
-    await change("rename", "rename", { feature: id, name });
+    await change("rename", { feature: id, name });
     say(name ? "Renamed" : "Label restored");
-    await Promise.all([showFeature(id), listFeatures()]);
+    const isOpen = opened("feature") === String(id);
+    await Promise.all([isOpen && showFeature(id), listFeatures()]);
     listChips();
   });
 
@@ -150,7 +147,7 @@ const showTopic = (id) =>
     page.topics.set(found.topic, found.name);
     listChips();
     const facts = `${count(found.rows, noun())} (${percent(found.share)})`;
-    replaceBody(
+    showDetails(
       el("p", { className: "kicker" }, "Topic"),
       el("h2", {}, found.name || `topic ${found.topic}`),
       el("p", { className: "muted small" }, facts),
@@ -185,10 +182,10 @@ const section = (title, items) => (items.length ? [heading(title), list(items)] 
 const showContrast = () =>
   trying(body, async () => {
     const waiting = "Comparing the selection with all others…";
-    body.replaceChildren(el("p", { className: "busy", role: "status" }, waiting));
+    showDetails(el("p", { className: "busy", role: "status" }, waiting));
     const found = await ask("detail", "contrast", { where: where() });
     const findings = found.findings.map(finding);
-    replaceBody(
+    showDetails(
       el("h2", {}, `What distinguishes ${count(found.rows, noun())}`),
       el("p", { className: "muted small" }, howCompared(found)),
       findings.length ? list(findings) : el("p", {}, "Nothing differs by more than chance would explain."),
@@ -245,7 +242,7 @@ const showGlance = () =>
     const most = Math.max(...topics.map((topic) => topic.rows), 1);
     const lineOf = ({ topic, name, rows }) =>
       counted(name, count(rows, noun()), rows / most, "Open the topic", () => openTopic(topic));
-    replaceBody(
+    showDetails(
       el("h2", {}, "At a glance"),
       el(
         "div",
@@ -263,8 +260,10 @@ const showGlance = () =>
 
 const allTopics = (topics, lineOf) => {
   const all = button("link small", `Show all ${topics.length} topics`, () => {
-    all.previousSibling.replaceWith(list(topics.map(lineOf)));
+    const whole = list(topics.map(lineOf));
+    all.previousSibling.replaceWith(whole);
     all.remove();
+    $("button", whole.children[FIRST_TOPICS]).focus();
   });
   return all;
 };

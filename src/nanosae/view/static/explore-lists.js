@@ -10,8 +10,11 @@ const CHIP_LETTERS = 40;
 /** Put a page of lines into a list, and a button for the next one. */
 const fill = (list, found, at, makeLine, showMore, nothing) => {
   if (at === 0) list.replaceChildren();
-  else list.lastElementChild?.remove();
+  const more = $(".more", list);
+  const hadFocus = more !== null && more === document.activeElement;
+  more?.parentElement.remove();
   list.append(...found.lines.map(makeLine));
+  if (hadFocus) $(".main", list.children[at])?.focus();
   const next = at + found.lines.length;
   if (next < found.total) {
     const text = `Show more of ${thousands(found.total)}`;

@@ -25,6 +25,15 @@ export const list = (items) =>
 export const button = (className, text, onclick, more = {}) =>
   el("button", { className, onclick, ...more }, text);
 
+/** Show other details; if the focus was in the earlier ones, it moves to the frame of both. */
+export const showDetails = (...parts) => {
+  const body = $("#detail-body");
+  const hadFocus = body.contains(document.activeElement);
+  body.replaceChildren(...parts.filter((part) => part !== null)); // it would be shown as "null"
+  body.scrollTop = 0;
+  if (hadFocus) $("#detail").focus({ preventScroll: true });
+};
+
 /** A form of one field and a button; `act` takes what was typed. */
 export const smallForm = (field, text, act) => {
   const input = el("input", { type: "text", ...field });
@@ -91,7 +100,7 @@ export const star = (id, on) => {
 };
 
 const bookmark = async (id, on) => {
-  await change(`star ${id}`, "bookmark", { feature: id, on });
+  await change("bookmark", { feature: id, on });
   for (const other of document.querySelectorAll(`[aria-label="Bookmark ${id}"]`)) {
     other.setAttribute("aria-pressed", String(on));
     other.textContent = on ? "★" : "☆";

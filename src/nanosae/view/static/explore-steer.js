@@ -9,6 +9,7 @@ import {
   featureLink,
   featureName,
   heading,
+  showDetails,
   smallForm,
   textButton,
 } from "./explore-parts.js";
@@ -21,8 +22,9 @@ const HITS = 20;
 const SUGGESTIONS = 12;
 const TYPING_MILLISECONDS = 150; // without a key, after which suggestions are asked for
 
-/* What is steered: `start` ({row} or {query}), the nodes of the `sliders` and of the `ranking`, the
-   `most` that a slider reaches, the activations `before` any was moved, and what shows it `again`. */
+/* What is steered: `start` ({row} or {query}), the nodes of the `sliders`, of the `ranking` and of a
+   `note` on what was added, the `most` that a slider reaches, the activations `before` any was
+   moved, and what shows it `again`. */
 let steered = null;
 
 export const stopSteering = () => {
@@ -42,7 +44,7 @@ export const showRow = (id) =>
       if (text.trim()) tagRow(row, text.trim(), true, tags);
     });
     drawTags(row, tags);
-    body.replaceChildren(
+    showDetails(
       el("p", { className: "kicker" }, `${page.state.texts ? "Text" : "Row"} ${row.row}`),
       ...textParts(row),
       row.topic ? el("p", { className: "small" }, "Topic: ", topicLink(...row.topic)) : "",
@@ -64,10 +66,11 @@ const drawTags = (row, node) => {
 
 const tagRow = (row, tag, on, node) =>
   trying(body, async () => {
-    const done = await change("tag", "tag", { tag, rows: [row.row], on });
+    const done = await change("tag", { tag, rows: [row.row], on });
     listTags(done.tags);
     const others = row.tags.filter((other) => other !== tag);
     row.tags = on ? [...others, tag] : others;
+    if (node.contains(document.activeElement)) $("#detail").focus({ preventScroll: true });
     drawTags(row, node);
     say(on ? `Tagged ${tag}` : `Tag ${tag} removed`);
   });
@@ -75,9 +78,9 @@ const tagRow = (row, tag, on, node) =>
 export const showQuery = (query) =>
   trying(body, async () => {
     const waiting = "Looking for texts of this meaning…";
-    body.replaceChildren(el("p", { className: "busy", role: "status" }, waiting));
+    showDetails(el("p", { className: "busy", role: "status" }, waiting));
     const found = await ask("detail", "steer", { query });
-    body.replaceChildren(el("p", { className: "kicker" }, "By meaning"), el("h2", {}, query));
+    showDetails(el("p", { className: "kicker" }, "By meaning"), el("h2", {}, query));
     showSteering({ query }, found.features, () => showQuery(query));
   });
 
@@ -85,16 +88,17 @@ export const showQuery = (query) =>
 
 const showSteering = (start, features, again) => {
   const sliders = el("div");
+  const note = el("p", { className: "muted small", role: "status" });
   const ranking = el("div", { className: "ranking" });
   const most = Math.max(...features.map(([, , activation]) => activation), 0.1) * 1.5;
-  steered = { start, sliders, ranking, most, before: features, again };
+  steered = { start, sliders, note, ranking, most, before: features, again };
   const rest = addSliders();
   const canSteer = page.state.steer;
   body.append(
     heading(canSteer ? "Its features (move a slider to search for more or less of one)" : "Its features"),
     sliders,
     rest.length ? showAllButton(rest) : "",
-    canSteer ? addingForm() : "",
+    ...(canSteer ? [addingForm(), note] : []),
     ranking,
   );
   body.scrollTop = 0;
@@ -117,8 +121,10 @@ const addSliders = () => {
 const showAllButton = (rest) => {
   const { before, sliders } = steered;
   const all = button("link small", `Show all ${before.length} features`, () => {
+    const others = rest.map((feature) => slider(...feature));
+    sliders.append(...others);
     all.remove();
-    sliders.append(...rest.map((feature) => slider(...feature)));
+    $("button", others[0]).focus();
   });
   return all;
 };
@@ -192,15 +198,21 @@ const suggest = (words) => {
   }, TYPING_MILLISECONDS);
 };
 
-/** Add a slider for the feature that is meant: a number in front, or words of its name. */
-const addFeature = async (text) => {
-  const number = /^\d+/.exec(text.trim());
-  const found = await ask("suggest", "features", { words: number ? number[0] : text });
-  const [line] = found.lines;
-  if (!line) {
-    say("No feature matches.");
-    return;
-  }
+/** Find the feature that is meant, by a number in front or words of its name, and add its slider. */
+const addFeature = (text) => {
+  clearTimeout(typing);
+  const [number] = /^\d+/.exec(text.trim()) ?? [];
+  const { note } = steered;
+  trying(note, async () => {
+    if (!text.trim()) return;
+    const found = await ask("add", "features", { words: number ?? text });
+    if (steered?.note !== note) return; // something else was opened
+    note.textContent = found.lines.length ? "" : "No feature matches.";
+    if (found.lines.length) addSlider(found.lines[0]);
+  });
+};
+
+const addSlider = (line) => {
   const there = $(`[data-slider="${line.feature}"]`);
   if (there) {
     there.focus();

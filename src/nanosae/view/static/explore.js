@@ -127,11 +127,12 @@ const connectLists = () => {
 
 const showTagForm = (on) => {
   $("#tag-form").hidden = !on;
+  $("#tag-problem").replaceChildren();
   $("#tag-all").setAttribute("aria-expanded", String(on));
 };
 
 const tagSelection = async (tag) => {
-  const done = await change("tag", "tag", { tag, where: where() });
+  const done = await change("tag", { tag, where: where() });
   listTags(done.tags);
   showTagForm(false);
   $("#tag-form").reset();
@@ -146,7 +147,8 @@ const connectTags = () => {
   });
   $("#tag-form").addEventListener("submit", (event) => {
     event.preventDefault();
-    trying($("#chips"), () => tagSelection($("#tag-name").value.trim()));
+    const tag = $("#tag-name").value.trim();
+    if (tag) trying($("#tag-problem"), () => tagSelection(tag));
   });
 };
 
