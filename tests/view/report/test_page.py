@@ -43,6 +43,21 @@ def test_a_card_opens_and_the_back_button_closes_it(phone):
     phone.wait("!document.querySelector('dialog[open]')")
 
 
+def test_a_card_that_comes_late_does_not_open(phone):
+    phone.js(
+        "const real = nano.unpack; nano.unpack = async (name) => {"
+        " window.asked = true; await new Promise((done) => setTimeout(done, 300));"
+        " window.unpacked = true; return real(name); }"
+    )
+    phone.click("#table tbody .link")
+    phone.wait("window.asked")
+    phone.js("location.hash = '#top'")
+    phone.wait("window.unpacked")
+    phone.js("window.later = false; setTimeout(() => { window.later = true; }, 300)")
+    phone.wait("window.later")
+    assert not phone.js("return document.querySelector('dialog[open]') !== null")
+
+
 def test_the_figure_of_a_comparison_leaves_room_for_its_points(phone):
     phone.js("for (const box of document.querySelectorAll('details')) box.open = true")
     phone.wait("document.querySelector('#contrast-list .plot .xy')")

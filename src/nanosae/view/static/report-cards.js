@@ -149,6 +149,7 @@
     }
     const place = placeOf.get(feature);
     const card = await cardAt(place);
+    if (openFeature() !== feature) return; // the address has changed meanwhile
     const number = el("p", { className: "muted small" }, `feature ${feature}`);
     dialog.replaceChildren(head(feature), number, ...describe(place, card));
     if (!dialog.open) dialog.showModal();
