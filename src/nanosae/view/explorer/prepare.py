@@ -94,6 +94,8 @@ class Jobs:
 
     def progress(self) -> dict[str, str]:
         """Return the last progress line of each job that is working and has written one."""
+        if not hasattr(os, "pread"):
+            return {}  # Windows cannot read without moving where the job writes
         last_lines = {}
         working = [what for what, state in self.states().items() if state == "working"]
         for what in working:
