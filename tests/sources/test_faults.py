@@ -77,7 +77,11 @@ def test_ragged_vectors_are_named():
         "row 1 (0-based)",
         "length 2, but row 0 one of 1",
     )
-    fails(pd.DataFrame({"v": [[1.0], None, [2.0]]}), "row 1 (0-based)", "length None")
+    for empty in (None, []):
+        first = pd.DataFrame({"v": [empty, [1.0], [2.0]]})
+        fails(first, "row 0 (0-based) has no vector. Drop the rows without one.")
+        second = pd.DataFrame({"v": [[1.0], empty, [2.0]]})
+        fails(second, "row 1 (0-based) has no vector. Drop the rows without one.")
 
 
 def test_ragged_files_are_named(tmp_path):

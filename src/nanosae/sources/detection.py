@@ -73,9 +73,11 @@ def vector_length(table: LazyTable, columns: list[str]) -> int:
 
 
 def _first_cell(table: LazyTable, name: str) -> Any:
+    """Return the first cell that is not empty, or None."""
     for batch in table.batches([name]):
-        if len(batch):
-            return batch.column(0)[0].as_py()
+        for cell in batch.column(0):
+            if cell.as_py():
+                return cell.as_py()
     return None
 
 

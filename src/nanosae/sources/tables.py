@@ -131,7 +131,9 @@ def _copy_vectors(column: pa.Array, out: np.ndarray) -> Fault | None:
     width = out.shape[1]
     lengths = pc.list_value_length(column).to_pylist()
     for row, length in enumerate(lengths):
-        if length != width or not width:
+        if not length:
+            return Fault(row, " has no vector.", "Drop the rows without one.")
+        if length != width:
             problem = f" has a vector of length {length}, but row 0 one of {width}."
             return Fault(row, problem, "Fix or drop the rows of another length.")
     values = pc.list_flatten(column).to_numpy(zero_copy_only=False)
