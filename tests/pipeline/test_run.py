@@ -525,7 +525,7 @@ def test_a_column_called_text_beside_the_texts_is_compared():
     ("by", "groups"),
     [
         ("--by place,stars", ["place", "stars"]),
-        ("--by place stars", ["place", "stars"]),
+        ("--by place stars place", ["place", "stars"]),
         ("--by 'Sea, or land?' place,stars", ["Sea, or land?", "place", "stars"]),
     ],
 )

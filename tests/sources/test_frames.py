@@ -172,6 +172,21 @@ def test_records_are_rows():
         table_of_texts([("a", 1), "b"])
 
 
+def test_records_may_lack_keys_and_differ_in_type():
+    day = pd.Timestamp("2024-01-01")
+    records = [{"text": "a"}, {"text": "b", "n": 2**70, "kind": "x", "day": day}]
+    records.append({"text": float("nan"), "n": "five", "kind": float("nan")})
+    assert table_of_texts(records).to_pydict() == {
+        "text": ["a", "b", None],
+        "n": [None, str(2**70), "five"],
+        "kind": [None, "x", None],
+        "day": [None, day, None],
+    }
+    assert table_of_texts(["a", float("nan")])["text"].to_pylist() == ["a", None]
+    with pytest.raises(DataError, match="surrogate pair, which is not valid text"):
+        table_of_texts(["a", "\ud83d"])
+
+
 PAIRS = [("a text", "x"), ("another", "y")]
 
 

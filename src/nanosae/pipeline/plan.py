@@ -214,7 +214,7 @@ def _names(given: str | Sequence[str] | None, known: Sequence[str]) -> list[str]
         parts = str(name).split(",")
         are_names = name not in known and any(part in known for part in parts)
         names += parts if are_names else [name]
-    return names
+    return list(dict.fromkeys(names))
 
 
 def _read(data: Any, text: str | None, encoding: str) -> tuple[pa.Table, Any]:

@@ -11,6 +11,7 @@ import pyarrow as pa
 from nanosae.errors import LISTED_NAMES, DataError, DataTypeError
 from nanosae.sources.arrays import as_array, dense, from_list
 from nanosae.sources.column_names import numbered_names
+from nanosae.sources.json_files import table_of_records
 from nanosae.sources.kinds import holds_matrices, with_plain_types
 from nanosae.sources.repeated_columns import with_own_names
 from nanosae.sources.tables import LazyTable, table_in_memory
@@ -156,12 +157,17 @@ def _table_of_list(data: Any) -> pa.Table:
     try:
         rows = list(data)
         if rows and all(isinstance(row, dict) for row in rows):
-            return pa.Table.from_pylist(rows)
+            return table_of_records(rows)
         if rows and all(_is_row_of_cells(row) for row in rows):
             columns = [list(cells) for cells in zip(*rows, strict=True)]
             names = numbered_names(len(columns))
             return _table_of_columns(dict(zip(names, columns, strict=True)))
-        return pa.table({"text": pa.array(rows, pa.string())})
+        return pa.table({"text": pa.array(rows, pa.string(), from_pandas=True)})
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"The rows hold a half of a surrogate pair, which is not valid text: {error}.",
+            remedy='Fix the texts with text.encode("utf-8", "replace").decode().',
+        ) from error
     except (TypeError, ValueError) as error:
         raise _no_texts(data) from error
 

@@ -95,8 +95,7 @@ def _table_of_rows(
 def _table_of_records(
     records: Sequence[Any], path: Path, reason: Exception | None
 ) -> pa.Table:
-    """Return a table with a column for each key; values of several types become texts."""
-    names: dict[str, None] = {}  # in their order
+    """Return objects as a table; raise a DataError for anything else."""
     for row, record in enumerate(records):
         if not isinstance(record, dict):
             raise DataError(
@@ -104,17 +103,29 @@ def _table_of_records(
                 file=path,
                 row=row,
             ) from reason
+    return table_of_records(records)
+
+
+def table_of_records(records: Sequence[dict[str, Any]]) -> pa.Table:
+    """Return a table with a column for each key; values of several types become texts.
+
+    Example:
+        >>> table_of_records([{"a": 1}, {"a": "x", "b": 2.5}]).to_pydict()
+        {'a': ['1', 'x'], 'b': [None, 2.5]}
+    """
+    names: dict[str, None] = {}  # in their order
+    for record in records:
         names |= dict.fromkeys(record)
     columns = {}
     for name in names:
-        columns[name] = _column([record.get(name) for record in records])
+        columns[str(name)] = _column([record.get(name) for record in records])
     return pa.table(columns)
 
 
 def _column(values: list[Any]) -> pa.Array:
     """Return values as a column: of texts if they differ in type, or integers are too large."""
     with suppress(*UNLIKE):
-        return pa.array(values)
+        return pa.array(values, from_pandas=True)  # NaN is missing
     with suppress(*UNLIKE):
         return pa.array([_with_plain_contents(value) for value in values])
     return pa.array([_as_text(value) for value in values], pa.string())
@@ -123,7 +134,7 @@ def _column(values: list[Any]) -> pa.Array:
 def _as_text(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def with_chats_as_text(table: pa.Table) -> pa.Table:
