@@ -272,10 +272,15 @@ def test_ranks_communicate_by_what_serves_their_device(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
     monkeypatch.setattr(torch.cuda, "set_device", placed.append)
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: False)
-    monkeypatch.setattr(torch.distributed, "init_process_group", begun.append)
+    monkeypatch.setattr(
+        torch.distributed,
+        "init_process_group",
+        lambda backend, timeout: begun.append((backend, timeout.total_seconds())),
+    )
     monkeypatch.setattr(torch.distributed, "get_rank", lambda: 1)
     monkeypatch.setattr(distributed.atexit, "register", lambda end: None)
     ranks = distributed.join(device, latents=True)
-    assert begun == [backend]
+    hours = 6  # for the slowest part of an encoding, or a checkpoint of many gigabytes
+    assert begun == [(backend, hours * 3600)]
     assert placed == ([1] if backend == "nccl" else [])
     assert (ranks.rank, ranks.size, ranks.divides_latents) == (1, 2, True)

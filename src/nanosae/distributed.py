@@ -14,6 +14,7 @@ import atexit
 import os
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from types import ModuleType
 
 import torch
@@ -23,6 +24,10 @@ from torch import Tensor
 from nanosae.errors import LostRankError
 from nanosae.kernels import Pairs, filter_pairs, no_pairs, segment_ids, without_padding
 from nanosae.kernels.batchtopk import estimate_threshold, select_largest
+
+# ranks wait while the first one writes a checkpoint, and for the slowest one to encode its part;
+# by default, PyTorch gives up after 10 minutes on GPUs and 30 on CPUs
+LONGEST_WAIT = timedelta(hours=6)
 
 
 class Ranks:
@@ -208,7 +213,7 @@ def join(device: str = "auto", latents: bool = False) -> Ranks:
         return Ranks()
     uses_gpu = _is_gpu(device)
     if not dist.is_initialized():
-        dist.init_process_group("nccl" if uses_gpu else "gloo")
+        dist.init_process_group("nccl" if uses_gpu else "gloo", timeout=LONGEST_WAIT)
         # threads left running would abort the process
         atexit.register(dist.destroy_process_group)
     if uses_gpu:
