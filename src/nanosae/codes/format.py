@@ -10,7 +10,8 @@ A corpus is one folder, `RUN/codes/NAME/`:
       vectors.npy                        their embeddings, float16 (only if they were given)
 
 A stored value times its shard's `scale` in the manifest is the activation. Scales are powers of
-two: values keep 11 significant bits, and no activation is rounded to zero.
+two: values down to 2⁻²⁹ of the shard's largest keep 11 significant bits, smaller ones fewer, and no
+activation is rounded to zero.
 
 The manifest lists the shards that make up the corpus, the `sources` that were encoded into them
 (fingerprint of the data, first and last row), and under `draft` the shards of a source that is
