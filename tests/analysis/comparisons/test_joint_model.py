@@ -210,3 +210,16 @@ def test_activations_are_scaled_by_the_deviation_of_numpy_in_float64():
     expected = strengths.std(axis=0, dtype=np.float64)
     expected[2] = 1  # constant
     assert _deviations(sp.csr_array(strengths)) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("deviation", [1, 0.1, 0.02])
+def test_a_feature_that_is_always_active_is_fitted_as_any_other(deviation):
+    rng = np.random.default_rng(0)
+    y = (rng.random(N) < 0.5).astype(float)
+    always = 8 + deviation * (y + rng.normal(size=N))
+    model, score = joint_model(sp.csr_array(always[:, None]), rows(), y, 1, False)
+    standardised = (always - always.mean()) / always.std()
+    fit = LogisticRegression(C=np.inf, tol=1e-9).fit(standardised[:, None], y)
+    assert model["coefficient"].tolist() == pytest.approx(fit.coef_[0], rel=0.01)
+    held_auc = roc_auc_score(y[HELD], always[HELD])
+    assert score["features"] == pytest.approx(held_auc)

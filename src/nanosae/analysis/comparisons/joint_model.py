@@ -285,9 +285,18 @@ def _weighted(x: Any, weight: np.ndarray) -> Any:
 
 
 def _fit(data: _Data, chosen: np.ndarray) -> np.ndarray:
-    """Return the coefficients of the strata and of the chosen columns."""
+    """Return the coefficients of the strata and of the chosen columns.
+
+    Columns are centred for the fit, whose steps are short, and the strata's coefficients are
+    corrected for it.
+    """
     design = _design(data, chosen)
-    return regress(design, data.target, data.weight, linear=data.numeric)[0]
+    n_strata = data.strata.shape[1]
+    centre = np.average(design, axis=0, weights=data.weight)
+    centre[:n_strata] = 0
+    beta, _ = regress(design - centre, data.target, data.weight, linear=data.numeric)
+    beta[:n_strata] -= centre @ beta
+    return beta
 
 
 def _design(data: _Data, chosen: np.ndarray) -> np.ndarray:
