@@ -234,6 +234,15 @@ def test_one_row_and_no_rows(tmp_path):
     assert len(describe(one, features=[])) == 0
 
 
+def test_of_no_rows_all_features_are_dead(tmp_path):
+    no_rows = sp.csr_array((0, 3), dtype=np.float32)
+    codes = write_codes(tmp_path, no_rows, texts=[], vectors=np.zeros((0, 4), "f4"))
+    frame = describe(codes)
+    assert frame["health"].tolist() == ["dead"] * 3
+    assert frame["top_texts"].tolist() == [[], [], []]
+    assert frame["monosemanticity"].isna().all()
+
+
 def test_of_equal_texts_one_is_listed(tmp_path):
     """Copies of a text, or texts that differ in numbers alone, would fill every list."""
     texts = ["Thanks!", "Paid 12", "thanks", "PAID 7.", "late", "late", "", ""]

@@ -14,6 +14,8 @@ import scipy.sparse as sp
 from nanosae.analysis.reading import feature_blocks
 from nanosae.codes import Codes
 
+HASHES = 2**18  # of words
+
 
 def monosemanticity(
     codes: Codes, features: Any = None, space: Any = None
@@ -58,8 +60,10 @@ def tfidf(texts: np.ndarray) -> sp.csr_array:
     """Return texts as unit rows of TF-IDF with sublinear term frequency and hashed words."""
     from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 
+    if not len(texts):  # which scikit-learn refuses
+        return sp.csr_array((0, HASHES))
     no_norm: Any = None
-    words = HashingVectorizer(n_features=2**18, alternate_sign=False, norm=no_norm)
+    words = HashingVectorizer(n_features=HASHES, alternate_sign=False, norm=no_norm)
     counts = words.transform(texts)
     weighting = TfidfTransformer(sublinear_tf=True)
     return sp.csr_array(weighting.fit_transform(counts))
