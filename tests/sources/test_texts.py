@@ -432,6 +432,16 @@ def test_parts_of_messages_are_texts(tmp_path):
         assert read_texts(path)["messages"].to_pylist() == [text]
 
 
+def test_a_delimiter_at_the_end_of_all_rows_but_the_header_loses_no_row(tmp_path):
+    path = tmp_path / "rows.csv"
+    for has_end in (True, False):
+        end = "," if has_end else ""
+        path.write_text("text,kind\n" + "".join(f"t {i},k{end}\n" for i in range(9)))
+        table = read_texts(path)
+        assert table["text"].to_pylist() == [f"t {i}" for i in range(9)]
+        assert table["kind"].to_pylist() == ["k"] * 9
+
+
 def test_chats_become_texts(tmp_path):
     chat = {
         "id": 7,

@@ -100,7 +100,7 @@ def find_dialect(
         lines = lines.partition("\n")[2]
     if delimiter is None:
         delimiter = _delimiter(lines)
-    rows = list(_rows(lines, delimiter))
+    rows = _with_last_name(list(_rows(lines, delimiter)))
     n_title_rows = _n_title_rows(rows)
     rows = rows[n_title_rows:]
     if has_header is None:
@@ -228,6 +228,21 @@ def _delimiter(lines: str) -> str:
             found.append((n_titles, -n_cells, delimiter))
     _, _, delimiter = min(found, default=(0, 0, ","), key=itemgetter(0, 1))
     return delimiter
+
+
+def _with_last_name(rows: list[list[str]]) -> list[list[str]]:
+    """Give the header an empty last name if all other rows end with a delimiter, but not it.
+
+    Example:
+        >>> _with_last_name([["id", "text"], ["1", "a", ""], ["2", "b", ""]])[0]
+        ['id', 'text', '']
+    """
+    header, *others = rows
+    width = len(header) + 1
+    have_empty_end = [len(row) == width and not row[-1] for row in others]
+    if not others or not all(have_empty_end):
+        return rows
+    return [[*header, ""], *others]
 
 
 def _n_title_rows(rows: Sequence[Sequence[str]]) -> int:
