@@ -402,9 +402,17 @@ def test_lines_that_are_no_objects_are_rows_too(written, tmp_path):
 
 
 def test_integers_beyond_64_bits_keep_their_digits(tmp_path):
-    path = tmp_path / "rows.json"
-    path.write_text(json.dumps([{"text": "a", "id": 2**64}, {"text": "b", "id": 7}]))
-    assert read_texts(path)["id"].to_pylist() == ["18446744073709551616", "7"]
+    rows = [{"text": "a", "id": 2**64, "n": 1e30}, {"text": "b", "id": 7, "n": 2.5}]
+    written = {
+        "rows.json": json.dumps(rows),
+        "rows.jsonl": "\n".join(map(json.dumps, rows)),
+    }
+    for name, content in written.items():
+        path = tmp_path / name
+        path.write_text(content)
+        table = read_texts(path, "text")
+        assert table["id"].to_pylist() == ["18446744073709551616", "7"]
+        assert table["n"].to_pylist() == [1e30, 2.5]
 
 
 def test_lines_in_another_encoding_or_nested_too_deeply_are_refused(tmp_path):

@@ -12,8 +12,9 @@ import pyarrow as pa
 from pyarrow import json as arrow_json
 
 from nanosae.errors import DataError
+from nanosae.sources.dialects import LARGEST_INTEGER
 from nanosae.sources.json_shapes import rows_of
-from nanosae.sources.kinds import is_list
+from nanosae.sources.kinds import bounds, is_list, pc
 from nanosae.sources.notes import with_note
 
 BLOCK_BYTES = 2**26  # a row must fit into a block
@@ -38,13 +39,23 @@ def read_json_lines(path: Path, text_column: str | None = None) -> pa.Table:
         if not any(words in str(error) for words in NOT_FOR_ARROW):
             raise
         return _read_mixed_lines(path, text_column, error)
+    if any(map(_may_lack_digits, table.columns)):
+        return _read_mixed_lines(path, text_column)
     if text_column is not None and table[text_column].null_count == len(table):
         table = table.drop_columns(text_column)  # only exists in the given schema
     return table
 
 
+def _may_lack_digits(values: pa.ChunkedArray) -> bool:
+    """Return whether fractions may be integers beyond 64 bits, which Arrow rounds."""
+    if not pa.types.is_floating(values.type):
+        return False
+    _, high = bounds(pc.abs(values))
+    return high is not None and high > LARGEST_INTEGER
+
+
 def _read_mixed_lines(
-    path: Path, text_column: str | None, reason: Exception
+    path: Path, text_column: str | None, reason: Exception | None = None
 ) -> pa.Table:
     """Read lines in which a field has values of several types, texts, or one array of all rows."""
     with pa.input_stream(str(path), compression="detect") as stream:
