@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
+from pyarrow import feather
 
 from nanosae.errors import DataError, DataTypeError
 from nanosae.sources import open_rows
@@ -160,8 +160,18 @@ def test_views_of_strings_are_strings(tmp_path):
     )
     kinds = [pa.string(), pa.list_(pa.string())]
     assert table_of_texts(views).schema.types == kinds
-    pq.write_table(views, tmp_path / "views.parquet")
-    assert read_texts(tmp_path / "views.parquet").schema.types == kinds
+    feather.write_feather(views, tmp_path / "views.feather")
+    assert read_texts(tmp_path / "views.feather").schema.types == kinds
+
+
+def test_dictionaries_have_signed_indices():
+    """Before version 23 or so, Arrow converts no others to pandas."""
+    numbers = pa.array([0, 1, None], pa.uint32())
+    words = pa.array(["a", "b"], pa.string_view())
+    kinds = pa.DictionaryArray.from_arrays(numbers, words)
+    table = table_of_texts(pa.table({"text": TEXTS[:3], "kind": kinds}))
+    assert table.schema.field("kind").type == pa.dictionary(pa.int64(), pa.string())
+    assert table["kind"].to_pylist() == ["a", "b", None]
 
 
 def test_records_are_rows():

@@ -79,7 +79,10 @@ def share(holds: pa.Array | pa.ChunkedArray) -> float:
 
 
 def with_plain_types(table: pa.Table) -> pa.Table:
-    """Return a table whose strings have the type that all Arrow functions support.
+    """Return a table whose strings and dictionaries have the types that all functions support.
+
+    Not all versions of Arrow write views of strings to Parquet, or convert dictionaries with
+    unsigned indices, as Polars has, to pandas.
 
     Example:
         >>> views = pa.table({"text": pa.array(["a"], pa.string_view())})
@@ -94,6 +97,10 @@ def with_plain_types(table: pa.Table) -> pa.Table:
 def _plain_type(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_string_view(kind):
         return pa.string()
+    if pa.types.is_dictionary(kind):
+        is_unsigned = pa.types.is_unsigned_integer(kind.index_type)
+        indices = pa.int64() if is_unsigned else kind.index_type
+        return pa.dictionary(indices, _plain_type(kind.value_type), kind.ordered)
     if pa.types.is_large_list(kind):
         return pa.large_list(_plain_type(kind.value_type))
     if pa.types.is_list(kind):
