@@ -332,6 +332,23 @@ def test_one_giant_row_makes_no_others_duplicates(tmp_path):
     assert len(set(duplicate_groups(with_vectors(tmp_path / "c", x)))) == 300
 
 
+@pytest.mark.parametrize("exact_rows", [1000, 100])
+def test_rows_of_zeros_change_nothing_for_others(tmp_path, exact_rows):
+    """As if they were not there: they count neither in the mean nor in the bound on cosines."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 24)) + 3
+    x[200:] = x[:100] + 0.25 * rng.normal(size=(100, 24))
+    with_zeros = np.zeros((900, 24))
+    with_zeros[::3] = x
+    found = []
+    for name, rows in (("alone", x), ("with zeros", with_zeros)):
+        codes = with_vectors(tmp_path / name, rows.astype(np.float32))
+        found.append(near_pairs(codes, np.arange(len(rows)), exact_rows))
+    alone, mixed = found
+    assert len(alone.T) > 20
+    assert sorted((3 * alone).T.tolist()) == sorted(mixed.T.tolist())
+
+
 def test_the_bound_is_what_one_pair_in_a_hundred_rows_exceeds_by_chance():
     """Against the distribution of t = c √((d−1) ÷ (1−c²)), Student's with d − 1 degrees."""
     from scipy.stats import t as student

@@ -27,7 +27,7 @@ from scipy.special import betaincinv
 from nanosae.analysis.columns import is_missing_value, one_hot
 from nanosae.analysis.near_rows import N_BITS, all_near_rows, near_rows
 from nanosae.analysis.reading import texts_of
-from nanosae.analysis.statistics import unit
+from nanosae.analysis.statistics import directions_from, unit
 from nanosae.codes import Codes
 from nanosae.errors import DataError
 from nanosae.text.tokens import words_of_letters
@@ -273,7 +273,8 @@ def near_bound(x: np.ndarray) -> float:
     This is 0.95, or the cosine that by chance one pair per hundred rows exceeds, if that is larger.
     """
     dimension = effective_dimension(x)
-    by_chance = chance_cosine(dimension, len(x))
+    n_known = np.count_nonzero(x.any(axis=1))
+    by_chance = chance_cosine(dimension, n_known)
     return max(MIN_COSINE, by_chance)
 
 
@@ -282,14 +283,14 @@ def effective_dimension(x: np.ndarray) -> float:
 
     For centred unit rows the mean squared cosine is Σλ² ÷ (Σλ)² with the eigenvalues λ of their
     covariance matrix, so this is the participation ratio. It equals the width for isotropic
-    directions and is smaller for all others.
+    directions and is smaller for all others. Zero rows do not count.
 
     Example:
         >>> x = np.random.default_rng(0).normal(size=(2000, 5))
         >>> round(effective_dimension(unit(x)))
         5
     """
-    n_rows = len(x)
+    n_rows = np.count_nonzero(x.any(axis=1))
     if n_rows < 2:
         return 1.0
     # the squared norm of xᵀx is the sum of the squared cosines of all pairs, including i = j
@@ -454,7 +455,8 @@ def _centred_vectors(
 ) -> np.ndarray:
     """Return rows projected onto the directions if given, centred, and scaled to length 1, float32.
 
-    Rows are scaled before centring as well, so that no large row dominates the mean.
+    Rows are scaled before centring as well, so that no large row dominates the mean. Zero rows
+    count in no mean and stay zero, so they are near no other.
     """
     width = codes.vectors(rows[:1]).shape[1]
     if directions is not None:
@@ -467,11 +469,9 @@ def _centred_vectors(
         if directions is not None:
             projected = projected @ directions
         centred[start:stop] = projected
-    mean = centred.mean(0, dtype=np.float64)
+    n_known = np.count_nonzero(centred.any(axis=1))
+    mean = centred.sum(0, dtype=np.float64) / max(n_known, 1)
     for start in range(0, len(rows), READ_BLOCK):
         block = centred[start : start + READ_BLOCK]
-        is_zero = ~block.any(axis=1)
-        block -= mean.astype(np.float32)
-        block[is_zero] = 0  # zero rows are near no other
-        block[:] = unit(block)
+        block[:] = directions_from(block, mean.astype(np.float32))
     return centred

@@ -47,6 +47,30 @@ def unit(x: np.ndarray) -> np.ndarray:
     return x / divisor
 
 
+def directions_from(x: np.ndarray, centre: np.ndarray | float) -> np.ndarray:
+    """Return the unit direction of each row from a centre; rows of zeros have none and stay zero.
+
+    Rows of zeros come from embedders that are given nothing, such as an empty text.
+
+    Example:
+        >>> directions_from(np.array([[4.0, 4.0], [0.0, 0.0]]), np.array([1.0, 0.0])).tolist()
+        [[0.6, 0.8], [0.0, 0.0]]
+    """
+    is_known = x.any(axis=1, keepdims=True)
+    return unit(np.where(is_known, x - centre, 0))
+
+
+def mean_row(x: np.ndarray) -> np.ndarray:
+    """Return the mean of the rows that are not zero, (width,); zeros if there are none.
+
+    Example:
+        >>> mean_row(np.array([[1.0, 4.0], [0.0, 0.0], [3.0, 0.0]])).tolist()
+        [2.0, 2.0]
+    """
+    n_known = np.count_nonzero(x.any(axis=1))
+    return x.sum(axis=0) / max(n_known, 1)
+
+
 def two_sided_p(z: np.ndarray) -> np.ndarray:
     """Return the two-sided p-values of standard normal scores.
 
