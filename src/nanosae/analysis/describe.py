@@ -133,11 +133,14 @@ def _texts_of_lists(
 
 
 def _centre(codes: Codes, model: Weights | None) -> np.ndarray:
-    """Return the origin of directions: the decoder's bias, or else the mean row."""
+    """Return the origin of directions: the decoder's bias, or else the mean of non-zero rows."""
     if model is not None:
         return model.b_dec
-    block_sums = [vectors.sum(0, dtype=np.float64) for _, vectors in codes.scan()]
-    return np.sum(block_sums, axis=0) / max(codes.n_rows, 1)
+    total, n_known = np.zeros(1), 0
+    for _, vectors in codes.scan():
+        total = total + vectors.sum(0, dtype=np.float64)
+        n_known += np.count_nonzero(vectors.any(axis=1))
+    return total / max(n_known, 1)
 
 
 def _facts(

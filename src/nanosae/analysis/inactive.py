@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 from nanosae.analysis.ranking import largest_in_rows, largest_places
 from nanosae.analysis.reading import COLUMNS_WIDTH, feature_columns
-from nanosae.analysis.statistics import unit
+from nanosae.analysis.statistics import directions_from, unit
 from nanosae.codes import Codes
 
 PROJECTED = 256  # random directions that replace embeddings
@@ -60,7 +60,7 @@ class InactiveRows:
             vectors = self._codes.vectors(rows)
         else:
             vectors = self._codes.take(rows) @ self._projection
-        return unit(vectors - self._centre).astype(np.float32)
+        return directions_from(vectors, self._centre).astype(np.float32)
 
     def of_lists(
         self, row_lists: list[np.ndarray]

@@ -186,6 +186,42 @@ def test_with_embeddings_every_row_has_a_topic(tmp_path):
     assert shared > 0.9
 
 
+def test_embeddings_of_zeros_belong_to_no_topic_and_change_none(tmp_path):
+    """As of empty texts; a common mean would make them a topic of their own."""
+    activations, directions, subject = subjects()
+    rng = np.random.default_rng(1)
+    vectors = 1 + np.eye(4, 16)[subject] + 0.1 * rng.normal(size=(400, 16))
+    texts = [f"{['größe', 'apple', 'stone', 'river'][s]} the" for s in subject]
+    is_known = np.arange(600) % 3 > 0
+    with_zeros = np.zeros((600, 16))
+    with_zeros[is_known] = vectors
+    all_texts = np.full(600, "", object)
+    all_texts[is_known] = texts
+    repeated = np.zeros((600, 22))
+    repeated[is_known] = activations
+    alone = write_codes(
+        tmp_path / "alone",
+        sp.csr_array(activations),
+        texts=texts,
+        vectors=vectors.astype(np.float32),
+    )
+    mixed = write_codes(
+        tmp_path / "mixed",
+        sp.csr_array(repeated.astype(np.float32)),
+        texts=all_texts.tolist(),
+        vectors=with_zeros.astype(np.float32),
+    )
+    expected = topics(alone, 4, directions=directions)
+    found = topics(mixed, 4, directions=directions)
+    assert found.unassigned.tolist() == np.flatnonzero(~is_known).tolist()
+    assert found.weights[~is_known].nnz == 0
+    assert found.table["Count"].sum() == 400
+    own_topic = found.row_topic[is_known]
+    assert adjusted_rand_score(expected.row_topic, own_topic) == 1
+    words = [set(map(tuple, of.table["Representation"])) for of in (expected, found)]
+    assert words[0] == words[1]
+
+
 def test_rows_without_features_are_listed_not_a_topic(tmp_path):
     activations, directions, _ = subjects()
     activations[[0, 17, 399]] = 0

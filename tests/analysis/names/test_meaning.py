@@ -63,6 +63,24 @@ def test_terms_and_features_point_where_their_rows_do(vectors, tmp_path):
     )
 
 
+def test_rows_of_zeros_change_no_meaning(vectors, tmp_path):
+    is_known = np.arange(90) % 3 > 0
+    with_zeros = np.zeros((90, 5), np.float32)
+    with_zeros[is_known] = vectors
+    alone = corpus(tmp_path / "a", np.ones((60, 1)), ["a text"] * 60, vectors=vectors)
+    mixed = corpus(
+        tmp_path / "m", np.ones((90, 1)), ["a text"] * 90, vectors=with_zeros
+    )
+    expected = corpus_meaning(alone, np.arange(60))
+    found = corpus_meaning(mixed, np.arange(90))
+    assert not found.directions[~is_known].any()
+    assert not found.direct(np.zeros((1, 5), np.float32)).any()
+    for name in ("centre", "mean_direction", "second_moments", "precision"):
+        np.testing.assert_allclose(
+            getattr(found, name), getattr(expected, name), rtol=1e-3, atol=1e-5
+        )
+
+
 def test_a_term_does_not_point_along_what_all_texts_differ_in(tmp_path):
     rng = np.random.default_rng(0)
     n = 2000

@@ -7,8 +7,8 @@
 2. Ward's method builds one tree of the smoothed rows. Cutting it gives any number of topics, which
    are refined by a few steps of spherical k-means.
 3. A row belongs to the topics onto whose directions it and its neighbours in the sample project
-   furthest. Only rows without embeddings and without active features belong to none; they are
-   listed as unassigned.
+   furthest. Rows without a direction belong to none and are listed as unassigned: those whose
+   embedding is zero, as of an empty text, or, without embeddings, without an active feature.
 4. A feature belongs to the topic in which its activation most exceeds the amount expected from the
    topic's number of rows: the one with the largest Pearson residual.
 """
@@ -46,7 +46,7 @@ from nanosae.analysis.names.group_names import common_words, feature_names
 from nanosae.analysis.names.meaning import Meaning, corpus_meaning
 from nanosae.analysis.reading import drawn_rows
 from nanosae.analysis.splits import distinct_texts
-from nanosae.analysis.statistics import unit
+from nanosae.analysis.statistics import directions_from, unit
 from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.errors import ConfigError
 from nanosae.progress import tracked
@@ -188,7 +188,7 @@ class Topics:
         """Projection of each row, with its neighbours, onto its topics, (n_rows, n) float32.
 
         A row holds all topics with at least 0.7 of its furthest projection; divide it by its sum to
-        get shares. Rows are empty if the corpus has no embeddings and no feature is active.
+        get shares. Rows without a direction are empty.
         """
         blocks = [sp.csr_array((0, self.n), dtype=np.float32)]
         sample_projection = self.sample @ self.axes.T
@@ -196,7 +196,7 @@ class Topics:
         for vectors, is_known in _row_vectors(self.codes, self.decoder):
             start, stop = stop, stop + len(vectors)
             near = self.neighbours[start:stop]
-            directions = unit(vectors - self.centre)
+            directions = directions_from(vectors, self.centre)
             projection = directions @ self.axes.T
             projection += _means_of(sample_projection, near)
             blocks.append(_topics_of_rows(projection, ~is_known))
@@ -212,7 +212,7 @@ class Topics:
 
     @property
     def unassigned(self) -> np.ndarray:
-        """Rows without a topic: those without an active feature in a corpus without embeddings."""
+        """Rows without a topic: of zeros or, without embeddings, without an active feature."""
         return np.flatnonzero(self.row_topic < 0)
 
     @cached_property
@@ -398,7 +398,7 @@ def _neighbours_of_rows(
     n_blocks = -(-codes.n_rows // BLOCK)
     for rows, _ in tracked(_row_vectors(codes, decoder), "compare rows", n_blocks):
         start, stop = stop, stop + len(rows)
-        row_directions = unit(rows - centre)
+        row_directions = directions_from(rows, centre)
         near[start:stop] = nearest_rows(row_directions, sample, NEIGHBOURS)
     return near
 
@@ -416,7 +416,7 @@ def _means_of(values: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
 def _row_vectors(
     codes: Codes, decoder: np.ndarray, rows: np.ndarray | None = None
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield embeddings or else reconstructions block by block, and which of them are known."""
+    """Yield embeddings or else reconstructions block by block, and which have a direction."""
     if rows is None:
         rows = np.arange(codes.n_rows)
     has_vectors = _has_vectors_like(codes, decoder)
@@ -424,8 +424,8 @@ def _row_vectors(
     starts = range(BLOCK, len(rows), BLOCK)
     for block in np.split(rows, starts):
         if has_vectors:
-            is_known = np.ones(len(block), dtype=bool)
-            yield codes.vectors(block), is_known
+            vectors = codes.vectors(block)
+            yield vectors, vectors.any(axis=1)
         else:
             activations = codes.take(block)
             reconstructions = activations @ decoder

@@ -6,7 +6,7 @@ estimated with Ledoit-Wolf shrinkage (2004). The difference alone would follow t
 which all texts vary most. If the embedder is available, the direction of a term is its embedding.
 Rows are first centred on the corpus' mean and normalised, because most embeddings share a large
 common component; terms are centred on the mean of all terms, because short phrases share another
-one.
+one. Rows of zeros have no direction and count in no mean.
 
 How well a direction separates a feature's rows from others is estimated under the assumption of
 normal scores: the area under the ROC curve is then Φ(difference of means ÷ √(sum of variances))
@@ -23,7 +23,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.special import ndtr
 
-from nanosae.analysis.statistics import unit
+from nanosae.analysis.statistics import directions_from, mean_row, unit
 from nanosae.codes import Codes
 from nanosae.text.words import Words
 
@@ -56,7 +56,7 @@ class Meaning:
 
     def direct(self, vectors: np.ndarray) -> np.ndarray:
         """Return embeddings as directions, centred and normalised."""
-        return unit(vectors - self.centre)
+        return directions_from(vectors, self.centre)
 
     def of_terms(self, presence: sp.csr_array) -> np.ndarray:
         """Return the direction of each term, (terms, width); zero for terms in no text.
@@ -143,16 +143,17 @@ def corpus_meaning(codes: Codes, rows: np.ndarray, seed: int = 0) -> Meaning:
         rows = np.random.default_rng(seed).choice(rows, MAX_ROWS, replace=False)
     rows = np.sort(rows)
     vectors = codes.vectors(rows)
-    centre = vectors.mean(axis=0)
-    directions = unit(vectors - centre)
-    mean_direction = directions.mean(axis=0)
+    centre = mean_row(vectors)
+    directions = directions_from(vectors, centre)
+    known = directions[directions.any(axis=1)]
+    mean_direction = mean_row(known)
     return Meaning(
         rows=rows,
         directions=directions,
         centre=centre,
         mean_direction=mean_direction,
-        second_moments=directions.T @ directions / len(directions),
-        precision=_precision(directions - mean_direction),
+        second_moments=known.T @ known / max(len(known), 1),
+        precision=_precision(known - mean_direction),
     )
 
 
