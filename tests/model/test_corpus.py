@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
 
 from nanosae.codes import Codes
 from nanosae.distributed import Ranks
@@ -314,3 +315,45 @@ def test_no_rank_removes_joined_parts_before_all_have_seen_them(path, monkeypatc
     module.encode_on_all_ranks(model(), rows(), path, module.EncodeOptions())
     assert seen == [True]
     assert not part.exists()
+
+
+@pytest.mark.parametrize(
+    ("asked", "own", "has_gpu", "used"),
+    [
+        ("auto", "cpu", True, "cuda"),
+        ("auto", "cpu", False, "cpu"),
+        ("cpu", "cpu", True, "cpu"),
+        ("meta", "cpu", True, "meta"),
+        ("auto", "meta", True, "meta"),  # a model stays where its user moved it
+    ],
+)
+def test_a_corpus_is_encoded_on_a_gpu_if_there_is_one(
+    path, monkeypatch, asked, own, has_gpu, used
+):
+    import torch
+
+    moves, encoded = [], []
+    original = model().to(own)
+
+    def to(self, device):
+        moves.append(device.type)
+        return self
+
+    def sparse_features(self, block):
+        encoded.append((self, moves[-1] if moves else own))
+        return sp.csr_array((len(block), FEATURES), dtype=np.float32)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
+    monkeypatch.setattr(SAEModel, "to", to)
+    monkeypatch.setattr(SAEModel, "sparse_features", sparse_features)
+    monkeypatch.setattr(SAEModel, "checksum", "0")
+    original.encode_corpus(rows(), path, device=asked)
+    sae, device = encoded[0]
+    assert device == used
+    assert (sae is original) == (used == own)  # the model itself is not moved
+
+
+def test_a_device_that_is_not_there_is_refused(path):
+    with pytest.raises(ConfigError, match="device='nowhere' cannot be used here"):
+        model().encode_corpus(rows(), path, device="nowhere")
+    assert not path.exists()

@@ -350,3 +350,19 @@ def test_a_vector_that_overflows_does_not_exempt_the_others():
     x[0, 3] = 100
     resembles = Passes(()).trained_on(x, 10.0)
     assert resembles.tolist() == [[True, False, True, False]]
+
+
+def test_an_sae_is_used_on_the_device_of_the_layer(monkeypatch):
+    # operations on `meta` refuse tensors of another device, as those on a GPU do
+    sae, layer = autoencoder(), torch.nn.Identity()
+    like = torch.nn.ModuleDict({"layer": layer})
+    monkeypatch.setattr(like, "config", None, raising=False)
+    monkeypatch.setattr(
+        Passes, "trained_on", lambda _, x, _limit: torch.ones_like(x[..., 0]).bool()
+    )
+    x = torch.randn(2, 3, WIDTH)
+    with splice(like, "layer", sae, leave_out=()):
+        there, here = layer(x.to("meta")), layer(x)
+    assert there.device.type == "meta"
+    torch.testing.assert_close(here, sae(x))
+    assert sae.device.type == "cpu"

@@ -176,6 +176,7 @@ def encode(
     resume: bool = False,
     append: bool = False,
     force: bool = False,
+    device: str = "auto",
 ) -> None:
     """Compute the features of every row of a corpus, and keep its texts and columns.
 
@@ -187,6 +188,7 @@ def encode(
         resume: Only continue an interrupted encoding; fail if the data differs.
         append: Add the rows to an existing corpus.
         force: Replace an existing corpus once the new one is complete.
+        device: auto, cpu, cuda, cuda:0, mps …
     """
     from nanosae.codes import corpus_path
     from nanosae.distributed import is_main_process
@@ -204,7 +206,12 @@ def encode(
     metadata = _metadata(data, texts, text, encoding, names)
     path = corpus_path(run, name)
     options = EncodeOptions(
-        metadata=metadata, columns=names, resume=resume, append=append, force=force
+        metadata=metadata,
+        columns=names,
+        resume=resume,
+        append=append,
+        force=force,
+        device=device,
     )
     encode_on_all_ranks(model, data, path, options)
     if not is_main_process():

@@ -29,6 +29,7 @@ from nanosae.kernels.autograd import (
     sparse_encode,
 )
 from nanosae.kernels.defaults import own_defaults, training_state
+from nanosae.kernels.devices import find_device
 from nanosae.kernels.pairs import (
     Pairs,
     Plan,
@@ -47,6 +48,7 @@ __all__ = [
     "compile_all",
     "encoder_precision",
     "filter_pairs",
+    "find_device",
     "no_pairs",
     "own_defaults",
     "reset_gradients",

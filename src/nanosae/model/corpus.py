@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import shutil
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from nanosae.codes.joining import remove_parts
 from nanosae.codes.tables import without_new_index
 from nanosae.distributed import is_main_process, join
 from nanosae.errors import DamagedFileError, DataError, ExistsError
+from nanosae.kernels import find_device
 from nanosae.lock import Lock
 from nanosae.progress import tracked
 from nanosae.sources import Rows
@@ -42,6 +44,7 @@ class EncodeOptions:
     append: bool = False
     force: bool = False
     part: tuple[int, int] = (0, 1)
+    device: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,7 @@ def encode_corpus(
 ) -> Codes:
     """Stream the features of a corpus to disk; see `SAEModel.encode_corpus`."""
     path = Path(path)
+    model = _on_device(model, options.device)
     following = path.with_name(f".{path.name}.next")
     if options.force and (path.exists() or following.exists()):
         new = replace(options, resume=False, append=False)
@@ -96,6 +100,16 @@ def encode_corpus(
     else:
         _encode(model, data, path, options)
     return Codes(path)
+
+
+def _on_device(model: SAEModel, name: str) -> SAEModel:
+    """Return the model, or a copy on the device; with `auto`, it stays on a GPU that it is on."""
+    if name == "auto" and model.device.type != "cpu":
+        return model
+    device = find_device(name)
+    if device == model.device:
+        return model
+    return copy.deepcopy(model).to(device)
 
 
 def _encode(model: SAEModel, data: Any, path: Path, options: EncodeOptions) -> None:
@@ -237,7 +251,7 @@ def encode_on_all_ranks(
     Raises:
         ExistsError: If there are several processes and the corpus exists already.
     """
-    ranks = join(model.W_dec.device.type)
+    ranks = join(options.device)
     path = Path(path)
     if ranks.size == 1:
         encode_corpus(model, data, path, options)

@@ -263,6 +263,7 @@ class SAEModel(nn.Module):
         append: bool = False,
         force: bool = False,
         part: tuple[int, int] = (0, 1),
+        device: str = "auto",
     ) -> Codes:
         """Stream the features of a corpus to disk, with its texts and metadata.
 
@@ -281,8 +282,11 @@ class SAEModel(nn.Module):
             force: Replace an existing corpus once the new one is complete.
             part: (r, N) encodes the r-th of N equal parts of the rows, for N parallel processes;
                 `join_codes` joins the parts.
+            device: Where to compute; `auto` takes a GPU if PyTorch finds one, as in training. The
+                model itself stays where it is.
 
         Raises:
+            ConfigError: If there is no such device.
             DataError: If rows and texts differ in number, if rows cannot be encoded, or if the
                 call to resume had other data.
             ExistsError: If the folder holds a corpus of other data and `append` is not set.
@@ -296,6 +300,7 @@ class SAEModel(nn.Module):
             append=append,
             force=force,
             part=part,
+            device=device,
         )
         return encode_corpus(self, data, path, options)
 

@@ -298,7 +298,11 @@ class Work:
         model = SAEModel.load(self.folder)
         path = self.folder / "codes" / CORPUS
         codes = model.encode_corpus(
-            self.vectors(), path, metadata=self.plan.table, force=True
+            self.vectors(),
+            path,
+            metadata=self.plan.table,
+            force=True,
+            device=self.config.device,
         )
         return f"{codes.n_rows:,} rows"
 

@@ -7,7 +7,9 @@ evaluated on vectors that it never saw.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+import copy
+import functools
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -72,12 +74,13 @@ def splice(
     module = find_layer(model, layer_to_splice(model, layer, sae))
     limit = norm_limit(sae, max_norm)
     passes = Passes(leave_out)
+    sae_on = _copies_on_devices(sae)
 
     def change(_module: Any, _inputs: Any, output: Any) -> Any:
         x = first_output(output)
-        edited = edits.applied(sae, x.float(), replace=replace).to(x.dtype)
+        edited = edits.applied(sae_on(x.device), x.float(), replace=replace)
         is_edited = passes.trained_on(x, limit)[..., None]
-        return with_first_output(output, torch.where(is_edited, edited, x))
+        return with_first_output(output, torch.where(is_edited, edited.to(x.dtype), x))
 
     with (
         model.register_forward_pre_hook(passes.see, with_kwargs=True),
@@ -122,6 +125,7 @@ def attribution(
         logit = model(input_ids=batch).logits[0, position, token]
         (gradient,) = torch.autograd.grad(logit, seen[0])
     x = seen[0][0].detach().float()
+    sae = _copies_on_devices(sae)(x.device)
     with torch.no_grad():
         acts = sae.encode(x)
         ones, zeros = torch.ones_like(x), torch.zeros_like(x)
@@ -129,6 +133,16 @@ def attribution(
         direction = (gradient[0].float() * scales).to(sae.W_dec.dtype)
         along_decoder = direction @ sae.W_dec.T
     return acts * along_decoder
+
+
+def _copies_on_devices(sae: Any) -> Callable[[torch.device], Any]:
+    """Return a function that returns an SAE, or a copy of it, on the device of a layer."""
+
+    @functools.cache
+    def sae_on(device: torch.device) -> Any:
+        return sae if sae.device == device else copy.deepcopy(sae).to(device)
+
+    return sae_on
 
 
 def _require_autoencoder(sae: Any) -> None:

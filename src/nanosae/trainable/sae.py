@@ -9,7 +9,7 @@ from nanosae.config import ResolvedConfig
 from nanosae.data.dataset import Dataset
 from nanosae.distributed import Ranks
 from nanosae.errors import ConfigError
-from nanosae.kernels import backend, compile_all
+from nanosae.kernels import backend, compile_all, find_device
 from nanosae.model.sae import SAEModel
 from nanosae.trainable.fine_tuning import fine_tuned_parameters
 from nanosae.trainable.initial import initial_parameters
@@ -37,7 +37,7 @@ class TrainableSAE:
         self.config = config
         self.input_size = data.width
         self.ranks = ranks
-        self.device = _device(config.device)
+        self.device = find_device(config.device)
         _check_backend(config.backend, self.device.type)
         self.kernels = backend(self.device, config.backend)
         self.latents = ranks.own_latents(config.hidden_size)
@@ -116,20 +116,3 @@ def _check_backend(backend: str, device: str) -> None:
             f"backend={backend!r} works on device={backend!r} only, not on {device!r}.",
             remedy="Leave backend out, or choose reference.",
         )
-
-
-def _device(name: str) -> torch.device:
-    """Return the device of this name, after checking that it works."""
-    has_gpu = torch.cuda.is_available()
-    if name == "auto":
-        return torch.device("cuda" if has_gpu else "cpu")
-    if name.startswith("cuda") and not has_gpu:
-        raise ConfigError(f"device={name!r} needs a GPU, but torch finds none.")
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).partition("\n")[0]
-        raise ConfigError(
-            f"device={name!r} cannot be used here: {reason.rstrip('.')}.",
-            remedy="Choose another device, or leave it out.",
-        ) from error
