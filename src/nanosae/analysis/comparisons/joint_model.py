@@ -287,8 +287,8 @@ def _weighted(x: Any, weight: np.ndarray) -> Any:
 def _fit(data: _Data, chosen: np.ndarray) -> np.ndarray:
     """Return the coefficients of the strata and of the chosen columns.
 
-    Columns are centred for the fit, whose steps are short, and the strata's coefficients are
-    corrected for it.
+    Columns are centred for the fit, so that the penalty of the strata's coefficients does not
+    depend on where columns lie, and these coefficients are corrected for it.
     """
     design = _design(data, chosen)
     n_strata = data.strata.shape[1]
