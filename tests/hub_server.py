@@ -1,4 +1,4 @@
-"""A stand-in for the Hugging Face hub: the requests of one upload and one download."""
+"""A stand-in for the Hugging Face hub: the requests of uploads and downloads."""
 
 import base64
 import hashlib
@@ -89,6 +89,8 @@ class Hub(BaseHTTPRequestHandler):
             headers = {"X-Error-Code": "EntryNotFound"}
             self.answer(b"", 404, headers, head)
             return
+        if not head:
+            self.server.served.append(file)
         tag = hashlib.sha256(content).hexdigest()
         headers = {"ETag": f'"{tag}"', "X-Repo-Commit": SHA}
         self.answer(content, headers=headers, head=head)
@@ -103,7 +105,7 @@ SHA = "0123456789abcdef0123456789abcdef01234567"
 @contextmanager
 def hub_server():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    server.repos, server.created = {}, {}
+    server.repos, server.created, server.served = {}, {}, []
     server.address = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

@@ -66,6 +66,83 @@ def test_what_is_pushed_is_loaded_from_the_hub(server, tmp_path):
             torch.testing.assert_close(found(x), sae(x))
 
 
+def saved(sae, folder, *parts):
+    """The files of a saved SAE by their paths in a repository."""
+    sae.save(folder, *parts)
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_only_the_files_of_one_sae_are_downloaded(server, tmp_path):
+    sae = model(tmp_path)
+    ours = saved(sae, tmp_path / "ours")
+    theirs = saved(sae, tmp_path / "theirs", "sparsify")
+    pickled = saved(sae, tmp_path / "pickled", "dictionary_learning")
+    beside = {"optimizer.pt": b"0", "big.safetensors": b"0", "rows.npz": b"0"}
+    files = {"README.md": b"", "other.json": b"{}"}
+    for folder, content in (
+        ("layer_2", ours),
+        ("layer_2/again", ours),
+        ("layer_10", theirs),
+        ("run/model", ours),
+        ("ae", pickled),
+        ("several", {"one.pt": pickled["ae.pt"], "two.pt": b"0"}),
+    ):
+        for name, data in (content | beside).items():
+            files[f"{folder}/{name}"] = data
+    files |= {"several/config.json": pickled["config.json"]}
+    server.repos["me/saes"] = files
+    x = torch.from_numpy(formulas.rows())
+    own = {"cfg.json", "sae_weights.safetensors"}
+    needed = set()
+    for place, folder, names in (
+        ("layer_2", "layer_2", own),
+        ("layer_10", "layer_10", {"cfg.json", "sae.safetensors"}),
+        ("run", "run/model", own),
+        ("ae", "ae", {"config.json", "ae.pt"}),
+        ("several/one.pt", "several", {"config.json", "one.pt"}),
+    ):
+        found = SAEModel.load(f"me/saes/{place}")
+        needed |= {f"{folder}/{name}" for name in names}
+        (snapshot,) = tmp_path.glob("cache/*/snapshots/*")
+        local = [path for path in snapshot.rglob("*") if path.is_file()]
+        assert {str(path.relative_to(snapshot)) for path in local} == needed
+        with torch.no_grad():
+            torch.testing.assert_close(found(x), sae(x))
+
+
+def test_of_several_saes_one_must_be_named(server, tmp_path):
+    ours = saved(model(tmp_path), tmp_path / "ours")
+    layers = (0, 2, 10)
+    server.repos["me/saes"] = {
+        f"layer_{layer}/{name}": data for layer in layers for name, data in ours.items()
+    } | {"x/a.pt": b"", "x/b.pth": b"", "cfg.json": b"{}"}
+    known = "layer_0, layer_2, layer_10, x/a.pt, x/b.pth"
+    with pytest.raises(
+        FileNotFoundError,
+        match=rf"me/saes has no SAE in its main folder; there are {known}. "
+        "Name one as in me/saes/layer_0",
+    ):
+        SAEModel.load("me/saes")
+    with pytest.raises(FileNotFoundError, match=r"no SAE in Layer_2; near .*layer_2"):
+        SAEModel.load("me/saes/Layer_2")
+    server.repos["me/empty"] = {"README.md": b""}
+    with pytest.raises(FileNotFoundError, match=r"main folder; there are none\.$"):
+        SAEModel.load("me/empty")
+    assert server.served == []
+
+
+def test_what_was_downloaded_is_loaded_without_the_hub(server, monkeypatch, tmp_path):
+    from huggingface_hub import constants
+
+    sae = model(tmp_path)
+    sae.push_to_hub("me/sae", token=TOKEN)
+    SAEModel.load("me/sae")
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    torch.testing.assert_close(SAEModel.load("me/sae").W_dec, sae.W_dec)
+    with pytest.raises(FileNotFoundError, match="the hub does not provide it"):
+        SAEModel.load("me/other")
+
+
 def test_a_hub_that_is_out_of_reach_is_said_to_be(server, monkeypatch, tmp_path):
     from huggingface_hub import constants
 

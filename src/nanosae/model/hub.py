@@ -2,39 +2,131 @@
 
 from __future__ import annotations
 
+import glob
 import tempfile
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
 
-from nanosae.errors import MissingError, ServerError, reason_of
+from nanosae.errors import MissingError, ServerError, near_names, reason_of
 from nanosae.extras import extra
+from nanosae.model.files import SETTINGS, TENSORS
+from nanosae.model.formats import (
+    dictionary_learning,
+    gemma_scope,
+    llama_scope,
+    pickles,
+    sae_lens,
+    sparsify,
+)
+from nanosae.sources.detection import natural_key
 
-ENDINGS = ("*.json", "*.safetensors", "*.npz", "*.pt")
+TENSOR_FILES = (
+    TENSORS,
+    sparsify.TENSORS,
+    gemma_scope.ARCHIVE,
+    gemma_scope.TENSORS,
+    llama_scope.TENSORS,
+    pickles.TENSORS,
+)
+SETTINGS_FILES = (
+    SETTINGS,
+    sae_lens.SCALER,
+    dictionary_learning.SETTINGS,
+    llama_scope.SETTINGS,
+)
 
 
 def download(name: str, revision: str | None, subfolder: str | None) -> Path:
-    """Download the model files of a repository; return their local folder.
+    """Download the files of one SAE; return the local folder of its repository.
 
     Args:
         name: `owner/name`.
         revision: Branch, tag or commit.
-        subfolder: Part of the repository to download.
+        subfolder: Folder of the SAE in the repository, or its file.
 
     Raises:
-        MissingError: If the hub does not provide it.
+        MissingError: If the hub does not provide the repository, or there is no SAE in the folder.
     """
     hub = extra("hub", "huggingface_hub", f"{name} is not a folder here, and the hub")
-    patterns = list(ENDINGS)
-    if subfolder:
-        patterns = [f"{subfolder}/{ending}" for ending in ENDINGS]
     try:
+        listed = _listed(hub, name, revision)
+        # without the hub, all that is needed of a downloaded repository is its folder
+        needed = [] if listed is None else _needed(listed, name, subfolder)
+        patterns = list(map(glob.escape, needed))
         folder = hub.snapshot_download(name, revision=revision, allow_patterns=patterns)
+    except MissingError:
+        raise
     except (OSError, ValueError) as error:  # the bases of all errors of the hub
         raise MissingError(
             f"{name} is not a folder here, and the hub does not provide it: {reason_of(error)}",
             file=name,
         ) from error
     return Path(folder)
+
+
+def _listed(hub: Any, name: str, revision: str | None) -> list[str] | None:
+    """Return the files of a repository, or None if only downloaded ones are within reach."""
+    try:
+        facts = hub.HfApi().model_info(name, revision=revision)
+    except Exception as error:
+        if _is_out_of_reach(error):
+            return None
+        raise
+    return [file.rfilename for file in facts.siblings]
+
+
+def _needed(listed: Sequence[str], name: str, subfolder: str | None) -> list[str]:
+    """Return the files of the SAE in a folder of a repository.
+
+    Args:
+        listed: All files of the repository.
+        name: `owner/name`.
+        subfolder: The folder, or the file of the SAE.
+
+    Raises:
+        MissingError: If there is no SAE; the message names the folders that have one.
+    """
+    files = set(map(PurePosixPath, listed))
+    saes = _files_by_sae(files)
+    place = PurePosixPath(subfolder or ".")
+    if place in files and place not in saes:
+        saes[place] = [place, *_existing(files, place.parent, SETTINGS_FILES)]
+    for folder in (place / "model", place):  # of a run, or of the SAE itself
+        if folder in saes:
+            return list(map(str, saes[folder]))
+    found = sorted(map(str, saes), key=natural_key)
+    where = subfolder or "its main folder"
+    raise MissingError(
+        f"{name} has no SAE in {where}; {near_names(subfolder or '', found)}.",
+        file=name,
+        remedy=f"Name one as in {name}/{found[0]}." if found else None,
+    )
+
+
+def _files_by_sae(
+    files: Collection[PurePosixPath],
+) -> dict[PurePosixPath, list[PurePosixPath]]:
+    """Return the files of each SAE by its folder, or by its file if several share a folder."""
+    by_folder: dict[PurePosixPath, list[PurePosixPath]] = {}
+    for file in files:
+        by_folder.setdefault(file.parent, []).append(file)
+    saes = {}
+    for folder, inside in by_folder.items():
+        settings = _existing(files, folder, SETTINGS_FILES)
+        tensors = _existing(files, folder, TENSOR_FILES)
+        pickled = [file for file in inside if file.suffix in pickles.ENDINGS]
+        if tensors or len(pickled) == 1:
+            saes[folder] = [*(tensors or pickled), *settings]
+        else:
+            saes |= {file: [file, *settings] for file in pickled}
+    return saes
+
+
+def _existing(
+    files: Collection[PurePosixPath], folder: PurePosixPath, names: Sequence[str]
+) -> list[PurePosixPath]:
+    return [folder / name for name in names if folder / name in files]
 
 
 def upload(
@@ -84,8 +176,7 @@ def upload(
 
 def _failure(error: Exception, name: str) -> ServerError | None:
     """Return the error of an upload, or None if neither the hub nor the network is its cause."""
-    is_of_httpx = type(error).__module__.startswith("httpx")
-    if is_of_httpx or isinstance(error, ConnectionError):
+    if _is_out_of_reach(error):
         return ServerError(
             f"the hub cannot be reached: {reason_of(error)}.",
             remedy="Upload the model when this machine is online.",
@@ -96,3 +187,9 @@ def _failure(error: Exception, name: str) -> ServerError | None:
             remedy="Store a token with write access: hf auth login.",
         )
     return None
+
+
+def _is_out_of_reach(error: Exception) -> bool:
+    """Return whether the network is the cause of an error, or that it must not be used."""
+    is_of_client = type(error).__module__.startswith(("httpx", "requests"))
+    return is_of_client or isinstance(error, ConnectionError)

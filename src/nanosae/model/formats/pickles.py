@@ -10,6 +10,7 @@ from nanosae.checked import file_state
 from nanosae.model.formats.common import REMEDY, take, transposed
 from nanosae.model.tensors import Arrays, float32, read_pickle
 
+TENSORS = "ae.pt"
 ENDINGS = (".pt", ".pth")
 
 
@@ -17,8 +18,8 @@ def file_in(path: Path) -> Path | None:
     """Return the .pt file of a path: itself, or in a folder `ae.pt` or the only one."""
     if path.is_file():
         return path if path.suffix in ENDINGS else None
-    if (path / "ae.pt").is_file():
-        return path / "ae.pt"
+    if (path / TENSORS).is_file():
+        return path / TENSORS
     files = [*path.glob("*.pt"), *path.glob("*.pth")]
     return files[0] if len(files) == 1 else None
 
