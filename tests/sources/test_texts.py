@@ -1,5 +1,6 @@
 """Texts and metadata out of files: values as they are written, errors that name the file."""
 
+import csv
 import gzip
 import json
 
@@ -345,6 +346,52 @@ def test_quotation_marks_that_are_not_closed_swallow_no_rows(form, sign, tmp_pat
     assert table["text"].to_pylist() == texts
     assert table["n"].to_pylist() == [1.5] * 12
     assert "quotation marks" in notes_of(table)[0]
+
+
+UNCLOSED = {
+    "first column": ['"one,1', '"two,2', '"three,3', '"four,4'],
+    "middle column": ['1,"one,x', '2,"two,x', "3,three,x", '4,"four,x', '5,"five,x'],
+    "last column": ['1,"one', "2,two", '3,"three', "4,four"],
+    "last row": ["1,one", '2,"two', "3,three"],
+    "one column": ["one", '"two', "three", '"four'],
+}
+
+
+@pytest.mark.parametrize("lines", UNCLOSED.values(), ids=UNCLOSED.keys())
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_rows_that_begin_with_unclosed_quotation_marks_stay_rows(lines, end, tmp_path):
+    path = tmp_path / "rows.csv"
+    names = ["a", "b", "c"][: lines[0].count(",") + 1]
+    path.write_bytes((end.join([",".join(names), *lines]) + end).encode())
+    table = read_texts(path)
+    rows = zip(*(map(str, table[name].to_pylist()) for name in names), strict=True)
+    assert [",".join(row) for row in rows] == lines
+    assert "quotation marks are not closed" in notes_of(table)[0]
+
+
+@pytest.mark.parametrize(
+    ("rows", "line"),
+    [
+        ('0,"a, b"\n1,"open\n2,"again\n3,"c, d"\n', 4),  # two rows are one
+        ('0,"a\nb"\n1,"x\ny"\n2,"see\nthe "end" of it"\n', 7),
+    ],
+)
+def test_quoted_cells_that_may_be_several_rows_are_noted(rows, line, tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("id,text\n" + rows)
+    (note,) = notes_of(read_texts(path))
+    assert note.startswith(f"Line {line}: a cell goes on after its closing")
+
+
+def test_reading_leaves_the_limits_of_the_csv_module(tmp_path):
+    before = csv.field_size_limit(10**7)
+    path = tmp_path / "rows.csv"
+    path.write_text('id,text\n0,"a\nb"\n1,c\n')
+    try:
+        assert read_texts(path)["text"].to_pylist() == ["a\nb", "c"]
+        assert csv.field_size_limit() == 10**7
+    finally:
+        csv.field_size_limit(before)
 
 
 def test_quoted_cells_may_hold_what_looks_like_rows(tmp_path):

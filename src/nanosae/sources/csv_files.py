@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from csv import Error as CsvError
+from csv import reader as csv_rows
+from io import TextIOWrapper
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,7 @@ from nanosae.errors import DataError
 from nanosae.sources.dialects import (
     SNIFFED_BYTES,
     Dialect,
+    cells_up_to,
     find_dialect,
     not_decoded,
 )
@@ -107,10 +112,59 @@ def _read_quoted(path: Path, dialect: Dialect, convert: csv.ConvertOptions) -> p
         if loose is None:
             raise
         return loose
-    if not _holds_rows_in_cells(table, dialect.delimiter):
+    line = _line_of_unclosed_quote(path, dialect) if _has_line_breaks(table) else None
+    if line is None and not _holds_rows_in_cells(table, dialect.delimiter):
         return table
     loose = _with_loose_quotes(path, dialect, convert)
-    return table if loose is None else loose
+    if loose is not None:
+        return loose
+    if line is None:
+        return table
+    return with_note(
+        table,
+        f"Line {line}: a cell goes on after its closing quotation mark, so an earlier mark may not be "
+        "closed and several rows read as one. Close each mark, and double those in cells.",
+    )
+
+
+def _text_columns(table: pa.Table) -> list[pa.ChunkedArray]:
+    return [column for column in table.columns if is_text(column.type)]
+
+
+def _has_line_breaks(table: pa.Table) -> bool:
+    """Return whether a cell consists of several lines."""
+    return any(
+        pc.any(pc.match_substring(column, "\n")).as_py()
+        for column in _text_columns(table)
+    )
+
+
+def _has_closed_quotes(table: pa.Table) -> bool:
+    """Return whether a cell ends with a quotation mark."""
+    return any(
+        pc.any(pc.ends_with(cells, '"')).as_py() for cells in _text_columns(table)
+    )
+
+
+def _line_of_unclosed_quote(path: Path, dialect: Dialect) -> int | None:
+    """Return the first line before which a quotation mark is likely not closed, or None.
+
+    There, a quoted cell of several lines goes on after its closing quotation mark, which is then
+    the opening one of another cell; or the file ends within a quoted cell.
+    """
+    with open_stream(path) as binary, cells_up_to(WHOLE_BLOCK_BYTES):
+        stream = TextIOWrapper(binary, dialect.encoding, errors="replace", newline="")
+        lines = islice(stream, dialect.skipped_lines, None)
+        rows = csv_rows(lines, delimiter=dialect.delimiter, strict=True)
+        while True:
+            first_line = rows.line_num + 1
+            try:
+                next(rows)
+            except StopIteration:
+                return None
+            except CsvError:
+                if rows.line_num > first_line:
+                    return rows.line_num + dialect.skipped_lines
 
 
 def _holds_rows_in_cells(table: pa.Table, delimiter: str) -> bool:
@@ -120,9 +174,9 @@ def _holds_rows_in_cells(table: pa.Table, delimiter: str) -> bool:
         return False
     sign = re.escape(delimiter)
     row = rf"\n[^\n{sign}]*(?:{sign}[^\n{sign}]*){{{n_others}}}"
-    strings = [column for column in table.columns if is_text(column.type)]
     return any(
-        pc.any(pc.match_substring_regex(column, row)).as_py() for column in strings
+        pc.any(pc.match_substring_regex(column, row)).as_py()
+        for column in _text_columns(table)
     )
 
 
@@ -137,6 +191,8 @@ def _with_loose_quotes(
             table = csv.read_csv(stream, read, options, convert)
     except pa.ArrowInvalid:
         return None
+    if table.num_columns == 1 and _has_closed_quotes(table):
+        return None  # every line would be a row
     for place, column in enumerate(table.columns):
         if is_text(column.type):
             cells = pc.replace_substring_regex(column, r'^"(.*)"$', r"\1")

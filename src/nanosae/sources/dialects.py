@@ -9,7 +9,7 @@ import codecs
 import csv
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from operator import itemgetter
@@ -100,7 +100,7 @@ def find_dialect(
         lines = lines.partition("\n")[2]
     if delimiter is None:
         delimiter = _delimiter(lines)
-    rows = _with_last_name(list(_rows(lines, delimiter)))
+    rows = _with_last_name(_rows(lines, delimiter))
     n_title_rows = _n_title_rows(rows)
     rows = rows[n_title_rows:]
     if has_header is None:
@@ -197,17 +197,22 @@ def _marked_encoding(head: bytes) -> str | None:
     return None
 
 
-def _rows(lines: str, delimiter: str) -> Iterator[list[str]]:
-    """Yield the first non-empty rows."""
+@contextmanager
+def cells_up_to(n_characters: int) -> Iterator[None]:
+    """Let the csv module read cells of a length; its limit is shared by the whole process."""
+    before = csv.field_size_limit(n_characters)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
+
+
+def _rows(lines: str, delimiter: str) -> list[list[str]]:
+    """Return the first non-empty rows."""
     reader = csv.reader(lines.splitlines(keepends=True), delimiter=delimiter)
-    n_rows = 0
-    csv.field_size_limit(2 * SNIFFED_BYTES)
-    for row in reader:
-        if row:
-            yield row
-            n_rows += 1
-        if n_rows == SNIFFED_ROWS:
-            return
+    filled = (row for row in reader if row)
+    with cells_up_to(2 * SNIFFED_BYTES):
+        return list(islice(filled, SNIFFED_ROWS))
 
 
 def _delimiter(lines: str) -> str:
@@ -218,7 +223,7 @@ def _delimiter(lines: str) -> str:
     """
     found = []
     for delimiter in DELIMITERS:
-        rows = list(_rows(lines, delimiter))
+        rows = _rows(lines, delimiter)
         n_titles = _n_title_rows(rows)
         table = rows[n_titles:]
         complete = table[:-1] or table  # the last one may be truncated
@@ -274,8 +279,9 @@ def _lines_of(lines: str, delimiter: str, n_rows: int) -> int:
     """Return the number of lines of the first rows, whose cells may contain line breaks."""
     reader = csv.reader(lines.splitlines(keepends=True), delimiter=delimiter)
     filled = (row for row in reader if row)
-    for _ in islice(filled, n_rows):
-        pass
+    with cells_up_to(2 * SNIFFED_BYTES):
+        for _ in islice(filled, n_rows):
+            pass
     return reader.line_num
 
 
