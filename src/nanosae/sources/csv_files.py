@@ -122,8 +122,8 @@ def _read_quoted(path: Path, dialect: Dialect, convert: csv.ConvertOptions) -> p
         return table
     return with_note(
         table,
-        f"Line {line}: a cell goes on after its closing quotation mark, so an earlier mark may not be "
-        "closed and several rows read as one. Close each mark, and double those in cells.",
+        f"Line {line}: a cell goes on after its closing quotation mark, so an earlier mark may not "
+        "be closed and several rows read as one. Close each mark, and double those in cells.",
     )
 
 
