@@ -191,9 +191,8 @@ def duplicate_groups(
         return group
     if not np.array_equal(rows, all_rows):
         return merge_near(group, near_pairs(codes, rows))
-    if (
-        NEAR_PAIRS not in codes.kept
-    ):  # `label` and each comparison of all rows need them
+    # kept, because `label` and each comparison of all rows need them
+    if NEAR_PAIRS not in codes.kept:
         codes.kept[NEAR_PAIRS] = near_pairs(codes, rows)
     return merge_near(group, codes.kept[NEAR_PAIRS])
 

@@ -15,6 +15,7 @@ from functools import cache
 # Thai and Lao, Burmese, Khmer, Kana, Han
 UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
 UNSPACED += "\uf900-\ufaff\U00020000-\U0003ffff"
+UNSPACED_START = re.compile(f"[{UNSPACED}]")
 # pictures, each of which is a word; stars of ratings and check marks are none
 EMOJI = "\u231a-\u23ff\u26a1\u2728\u2764\U0001f300-\U0001faff"
 SUFFIXES = ("ing", "ed", "es", "s", "'s", "’s")  # of inflected English words
@@ -83,7 +84,7 @@ def is_unspaced(word: str) -> bool:
         >>> is_unspaced("東京"), is_unspaced("tokyo")
         (True, False)
     """
-    return re.match(f"[{UNSPACED}]", word) is not None
+    return UNSPACED_START.match(word) is not None
 
 
 def stem(word: str) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from nanosae.analysis.names.meaning import Meaning, TermMeaning
-from nanosae.analysis.names.word_forms import is_unspaced
+from nanosae.text.tokens import is_unspaced
 from nanosae.text.unspaced import unspaced_words
 from nanosae.text.words import Words
 

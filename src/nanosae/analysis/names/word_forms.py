@@ -9,16 +9,10 @@ from itertools import pairwise, product
 
 import numpy as np
 
-from nanosae.text.tokens import UNSPACED, stem
+from nanosae.text.tokens import is_unspaced, stem
 
-UNSPACED_START = re.compile(f"[{UNSPACED}]")
 MOST = 0.5  # share of a letter's places from which on it is spelled as in them
 STEM = 4  # minimum number of initial letters that equal words share
-
-
-def is_unspaced(text: str) -> bool:
-    """Return whether a text begins in a script without spaces between words."""
-    return UNSPACED_START.match(text) is not None
 
 
 def inflections(terms: list[str]) -> list[list[int]]:

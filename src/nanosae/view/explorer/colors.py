@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 
+from nanosae.analysis.columns import one_hot
 from nanosae.errors import DataError
 from nanosae.view.explorer.corpus import Answer, OpenCorpus, day
 from nanosae.view.style import COLORS, MUTED, SEQUENTIAL
@@ -41,9 +41,8 @@ def color_points(
         places = groups.of_row
     elif kind == "rows":
         leader = corpus.map["led"]
-        places = np.append(places, -1)[
-            leader
-        ]  # rows without a leader (−1) have no group
+        # rows without a leader (−1) have no group
+        places = np.append(places, -1)[leader]
     legend, found = _legend(source, places[ids], list(groups.names.values()))
     for entry, number in zip(
         legend["entries"][: len(COLORS)], groups.numbers, strict=False
@@ -108,10 +107,9 @@ def _column_of_features(corpus: OpenCorpus, name: str) -> np.ndarray:
         means = sums / np.maximum(n_active, 1)
         return np.where(n_active < MIN_ROWS, np.nan, means)
     group = np.minimum(values[rows], len(COLORS))  # groups without a colour are merged
-    entries = np.ones(len(rows))
-    one_hot = sp.csr_array((entries, (np.arange(len(rows)), group)))
-    group_sizes = np.maximum(one_hot.sum(axis=0), 1)
-    lift = (active.T @ one_hot).toarray() / group_sizes
+    in_group = one_hot(group, min(len(names), len(COLORS) + 1))
+    group_sizes = np.maximum(in_group.sum(axis=0), 1)
+    lift = (active.T @ in_group).toarray() / group_sizes
     return np.where(n_active < MIN_ROWS, -1, lift.argmax(axis=1))
 
 

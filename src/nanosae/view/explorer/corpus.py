@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from nanosae.analysis.columns import as_moments
+from nanosae.analysis.comparisons.periods import DAYS_PER_YEAR
 from nanosae.analysis.groups.families import family_names
 from nanosae.analysis.groups.topic_rows import load_row_topics, topic_name
 from nanosae.analysis.reading import run_model
@@ -31,7 +32,6 @@ from nanosae.view.maps import largest_first
 from nanosae.view.style import COLORS
 
 SECONDS_PER_DAY = 86_400
-DAYS_PER_YEAR = 365.2425
 DAY_ERROR = 0.05  # days; rounding error of a year in float32
 DATES_TRIED = 200  # values of a column that are tried as dates
 

@@ -147,10 +147,8 @@ def export_rows(corpus: OpenCorpus, where: Selection | None = None) -> Iterator[
         table["tags"] = _tags_of_rows(table["row"], tagged)
         return flat(table).to_csv(index=False, header=start == 0)
 
-    starts = range(
-        0, max(len(rows), 1), EXPORT_BLOCK
-    )  # an empty selection has a header
-    return map(write_block, starts)
+    n_lines = max(len(rows), 1)  # an empty selection has a header
+    return map(write_block, range(0, n_lines, EXPORT_BLOCK))
 
 
 def _tags_of_rows(rows: Any, tagged: dict[str, np.ndarray]) -> list[str]:
