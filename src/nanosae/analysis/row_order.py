@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nanosae.codes import Codes, index_columns
+from nanosae.codes import Codes
 from nanosae.errors import DataError
+from nanosae.schemas import index_columns
 
 
 def in_row_order(codes: Codes, values: Any) -> Any:

@@ -7,7 +7,7 @@ from nanosae.codes.notebook import facts_html
 from nanosae.codes.places import indices
 from nanosae.codes.reader import Codes
 from nanosae.codes.sampling import excerpt, sample_notes, sampled_rows
-from nanosae.codes.tables import as_table, as_table_with_index, index_columns
+from nanosae.codes.tables import as_table, as_table_with_index
 from nanosae.codes.writer import CodesWriter, write_codes
 
 __all__ = [
@@ -21,7 +21,6 @@ __all__ = [
     "excerpt",
     "facts_html",
     "has_corpus",
-    "index_columns",
     "indices",
     "join_codes",
     "run_folder",

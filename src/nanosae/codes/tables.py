@@ -9,8 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from nanosae.errors import DataError, reason_of
-
-INDEX = "index"  # name of the column that holds an index without a name
+from nanosae.schemas import INDEX, index_levels
 
 
 def as_table(table: Any) -> pa.Table:
@@ -48,17 +47,11 @@ def as_table_with_index(table: Any) -> pa.Table:
         >>> as_table_with_index(frame).to_pydict()
         {'text': ['a', 'b'], 'id': [7, 9]}
     """
-    import pandas as pd
-
     found = as_table(table)
     if not hasattr(table, "reset_index"):
         return found
-    index = table.index
-    if index.names == [None] and index.equals(pd.RangeIndex(len(index))):
-        return found
-    for level, name in enumerate(index_columns(index)):
+    for name, values in index_levels(table.index):
         if name not in found.column_names:
-            values = index.get_level_values(level)
             found = found.append_column(name, _level(values))
     return found
 
@@ -75,16 +68,6 @@ def without_new_index(table: pa.Table, columns: Sequence[str]) -> pa.Table:
     if INDEX in columns:
         return table
     return table.select([name for name in table.column_names if name != INDEX])
-
-
-def index_columns(index: Any) -> list[str]:
-    """Return the names of the columns that hold an index, as `DataFrame.reset_index` does."""
-    if index.nlevels == 1:
-        return [INDEX if index.name is None else str(index.name)]
-    return [
-        f"level_{level}" if name is None else str(name)
-        for level, name in enumerate(index.names)
-    ]
 
 
 def _level(values: Any) -> pa.Array:

@@ -17,11 +17,12 @@ import pyarrow as pa
 from nanosae.analysis.splits import normalised
 from nanosae.errors import ConfigError, DataError, near_names
 from nanosae.runs.embeddings import Embeddings
+from nanosae.schemas import INDEX
 from nanosae.sources import open_rows
 from nanosae.sources.arrays import ARRAY_SUFFIXES
 from nanosae.sources.categories import Column, Role
 from nanosae.sources.embedded import read_vectors, vector_columns_beside
-from nanosae.sources.frames import INDEX, table_of_texts
+from nanosae.sources.frames import table_of_texts
 from nanosae.sources.html_text import without_html
 from nanosae.sources.notes import notes_of
 from nanosae.sources.roles import (

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from nanosae.errors import LISTED_NAMES, DataError, DataTypeError
+from nanosae.schemas import index_levels
 from nanosae.sources.arrays import as_array, dense, from_list
 from nanosae.sources.column_names import numbered_names
 from nanosae.sources.json_files import table_of_records
@@ -26,7 +27,6 @@ LAZY = {
     "TensorDataset": "Give its tensor, or a DataLoader of it.",
     "DatasetDict": "Give one of its splits.",
 }
-INDEX = "index"  # column of an index without a name
 SELECTION_ROWS = 1024  # rows of a Hugging Face selection that are gathered at a time
 
 
@@ -219,7 +219,7 @@ def _with_index_and_times(frame: Any) -> Any:
     import pandas as pd
 
     frame = frame.set_axis(list(map(_name, frame.columns)), axis="columns")
-    for name, values in _levels(frame.index).items():
+    for name, values in index_levels(frame.index):
         if name not in frame.columns:
             frame = frame.assign(**{name: values})
     starts = {
@@ -233,26 +233,12 @@ def _with_index_and_times(frame: Any) -> Any:
 def _with_index(vectors: pa.Table, index: Any) -> LazyTable:
     """Append the index of a frame to its columns, as metadata."""
     names = []
-    for name, values in _levels(index).items():
+    for name, values in index_levels(index):
         if name not in vectors.column_names:
             names.append(name)
             column = _from_series(values.to_series(), name)
             vectors = vectors.append_column(name, column)
     return dataclasses.replace(table_in_memory(vectors), index=tuple(names))
-
-
-def _levels(index: Any) -> dict[str, Any]:
-    """Return the levels of an index by the names of their columns, except row numbers."""
-    import pandas as pd
-
-    if index.name is None and index.equals(pd.RangeIndex(len(index))):
-        return {}
-    levels = {}
-    for level, name in enumerate(index.names):
-        default = INDEX if index.nlevels == 1 else f"level_{level}"
-        column = default if name is None else str(name)
-        levels[column] = index.get_level_values(level)
-    return levels
 
 
 def _name(name: Any) -> str:
