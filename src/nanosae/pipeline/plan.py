@@ -155,16 +155,11 @@ def make_plan(
     table = with_types(table, columns)
     new_names: dict[str, str] = {}
     if texts:
-        table, new_names = _with_text(table, texts[0])
-        notes += _note_on_name(new_names.get("text"))
-        plain, note = without_html(table["text"])
-        if note is not None:
-            table = _set_text(table, plain)
-            notes.append(note)
+        table, new_names, notes_on_texts = _with_plain_text(table, texts[0])
+        notes += notes_on_texts
     if rows is None:
-        table, skipped = _without_empty_texts(table)
-        if skipped:
-            notes.append(_note_on_skipped(skipped))
+        table, notes_on_skipped = _without_empty_texts(table)
+        notes += notes_on_skipped
     _check_rows(table)
     found = None
     if rows is None:
@@ -185,13 +180,42 @@ def make_plan(
     )
 
 
+def _with_plain_text(
+    table: pa.Table, text: str
+) -> tuple[pa.Table, dict[str, str], list[str]]:
+    """Rename the text column to `text`, and convert its values to plain strings.
+
+    Returns:
+        The table, the new names of the columns that got one, and notes.
+    """
+    new_names = {text: "text"}
+    notes = []
+    if text != "text" and "text" in table.column_names:
+        free_name = "text_"
+        while free_name in table.column_names:
+            free_name += "_"
+        new_names["text"] = free_name
+        notes.append(
+            f"The column 'text' is renamed to {free_name!r}; 'text' are the texts."
+        )
+    names = [new_names.get(name, name) for name in table.column_names]
+    place = names.index("text")
+    plain, note = without_html(table[place].cast(pa.string()))
+    if note is not None:
+        notes.append(note)
+    table = table.rename_columns(names).set_column(place, "text", plain)
+    return table, new_names, notes
+
+
 def _without_empty_texts(table: pa.Table) -> tuple[pa.Table, list[str]]:
-    """Return the rows with a text, numbered if some are skipped, and the texts of the others."""
+    """Return the rows with a text, numbered if some are skipped, with a note on these."""
     kept, skipped = drop_empty_texts(table, "text")
-    if not skipped or INDEX in table.column_names:
-        return kept, skipped
-    numbered = table.append_column(INDEX, pa.array(range(len(table))))
-    return drop_empty_texts(numbered, "text")
+    if not skipped:
+        return kept, []
+    if INDEX not in table.column_names:
+        numbered = table.append_column(INDEX, pa.array(range(len(table))))
+        kept, _ = drop_empty_texts(numbered, "text")
+    return kept, [_note_on_skipped(skipped)]
 
 
 def _note_on_skipped(texts: list[str]) -> str:
@@ -336,36 +360,6 @@ def _compared(
     if names is None:
         names = [column.name for column in columns if column.role in roles]
     return [new_names.get(name, name) for name in names]
-
-
-def _with_text(table: pa.Table, text: str) -> tuple[pa.Table, dict[str, str]]:
-    """Rename the text column to `text`, and convert its values to strings.
-
-    Another column of that name is renamed, too.
-
-    Returns:
-        The table, and the new names of columns.
-    """
-    new_names = {text: "text"}
-    if text != "text" and "text" in table.column_names:
-        new_names["text"] = "text_"
-        while new_names["text"] in table.column_names:
-            new_names["text"] += "_"
-    names = [new_names.get(name, name) for name in table.column_names]
-    table = table.rename_columns(names)
-    return _set_text(table, table["text"].cast(pa.string())), new_names
-
-
-def _note_on_name(name: str | None) -> list[str]:
-    """Return a note if the column `text` has another name, because the texts have this one."""
-    if name in (None, "text"):
-        return []
-    return [f"The column 'text' is renamed to {name!r}; 'text' are the texts."]
-
-
-def _set_text(table: pa.Table, texts: pa.ChunkedArray) -> pa.Table:
-    place = table.column_names.index("text")
-    return table.set_column(place, "text", texts)
 
 
 def embedding_cost(plan: Plan, run: Path, price: float | None) -> str:
