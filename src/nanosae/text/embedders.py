@@ -121,31 +121,20 @@ def received_embedder(name: str) -> Embedder:
 def _find(wanted: Any, base_url: str | None) -> Embedder:
     if base_url is not None:
         return _of_server(wanted, base_url)
-    if isinstance(wanted, Path):
-        wanted = str(wanted)
     if wanted is None:
         wanted = MODEL if has_packaged_model() else static.NAME
-    if wanted == static.NAME:
-        static.require()
-        return Embedder(
-            static.NAME,
-            static.encode_static,
-            "static word vectors, offline",
-            seconds=5e-5,
-            identity=static.NAME,
-        )
-    if isinstance(wanted, str) and wanted.startswith(MODEL2VEC):
-        return _of_model2vec(wanted)
-    if isinstance(wanted, str):
-        require_extra("embed", "sentence_transformers", f"the embedder {wanted}")
-        return Embedder(
-            wanted,
-            partial(embed, embedder=wanted),
-            "sentence-transformers",
-            seconds=1e-2,
-            identity=wanted,
-            count_cut=partial(count_cut, embedder=wanted),
-        )
+    if not isinstance(wanted, str | Path):
+        return _of_object(wanted)
+    name = str(wanted)
+    if name == static.NAME:
+        return _of_static_vectors()
+    if name.startswith(MODEL2VEC):
+        return _of_model2vec(name)
+    return _of_sentence_transformers(name)
+
+
+def _of_object(wanted: Any) -> Embedder:
+    """Return the embedder that an object or a function is."""
     encode = getattr(wanted, "encode", wanted)
     if not callable(encode):
         raise DataTypeError(
@@ -160,6 +149,29 @@ def _find(wanted: Any, base_url: str | None) -> Embedder:
         seconds=1e-3,
         identity=name,
         is_object=True,
+    )
+
+
+def _of_static_vectors() -> Embedder:
+    static.require()
+    return Embedder(
+        static.NAME,
+        static.encode_static,
+        "static word vectors, offline",
+        seconds=5e-5,
+        identity=static.NAME,
+    )
+
+
+def _of_sentence_transformers(name: str) -> Embedder:
+    require_extra("embed", "sentence_transformers", f"the embedder {name}")
+    return Embedder(
+        name,
+        partial(embed, embedder=name),
+        "sentence-transformers",
+        seconds=1e-2,
+        identity=name,
+        count_cut=partial(count_cut, embedder=name),
     )
 
 
