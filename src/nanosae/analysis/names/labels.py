@@ -111,10 +111,7 @@ def label(
     for name, value in (("n_keywords", n_keywords), ("min_texts", min_texts)):
         if value < 1:
             raise ConfigError(f"{name}={value} must be at least 1.")
-    encode = None
-    if embedder is not None:
-        prompt = text_prompt(codes) if isinstance(embedder, str | Path) else ""
-        encode = find_embedder(embedder, prompt=prompt).encode
+    encode = None if embedder is None else _encode_like(codes, embedder)
     features = chosen_features(codes, features)
     sampled, is_random = sampled_rows(codes, MOST_ROWS, seed)
     notes = sample_notes("Labels are", sampled, codes)
@@ -131,14 +128,9 @@ def label(
     informative = informativeness(codes, words, sample)
 
     hard = hard_inactive(codes, features, train_rows, seed=seed)
-    found = []
-    of_features = zip(feature_columns(codes, features), hard, strict=True)
-    of_features = tracked(of_features, "find words", len(features))
-    for (rows, activations), hard_rows in of_features:
-        used = _labelling_rows(held[rows], min_texts)
-        found.append(
-            feature_words(words, rows[used], activations[used], hard_rows, n_keywords)
-        )
+    found = _words_of_features(
+        codes, features, words, held, hard, min_texts, n_keywords
+    )
     terms = candidate_terms(found)
     meaning, term_meaning = _meanings(codes, words, terms, train_rows, seed, encode)
     if codes.has_vectors and meaning is None:
@@ -159,6 +151,33 @@ def label(
     frame["label_doubtful"] = frame["label_doubtful"].astype(bool) & is_labelled
     frame.attrs["notes"] = notes
     return frame
+
+
+def _encode_like(codes: Codes, embedder: Any) -> Encode:
+    """Return the function that embeds words; a named embedder gets the run's prompt of texts."""
+    prompt = text_prompt(codes) if isinstance(embedder, str | Path) else ""
+    return find_embedder(embedder, prompt=prompt).encode
+
+
+def _words_of_features(
+    codes: Codes,
+    features: np.ndarray,
+    words: Words,
+    held: np.ndarray,
+    hard: list[np.ndarray],
+    min_texts: int,
+    n_keywords: int,
+) -> list[FeatureWords]:
+    """Find the terms that are typical of each feature in its training texts."""
+    found = []
+    of_features = zip(feature_columns(codes, features), hard, strict=True)
+    of_features = tracked(of_features, "find words", len(features))
+    for (rows, activations), hard_rows in of_features:
+        used = _labelling_rows(held[rows], min_texts)
+        found.append(
+            feature_words(words, rows[used], activations[used], hard_rows, n_keywords)
+        )
+    return found
 
 
 def _strongest_rows(codes: Codes, features: np.ndarray) -> list[np.ndarray]:
