@@ -108,6 +108,12 @@ def reason_of(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def first_line_of(error: Exception) -> str:
+    """Return the first line of the message of an error, or its type if it has no message."""
+    lines = str(error).splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
 def near_names(name: str, known: Iterable[str]) -> str:
     """Return the part of a message that lists known names: those like `name`, else the first.
 

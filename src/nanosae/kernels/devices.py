@@ -2,7 +2,7 @@
 
 import torch
 
-from nanosae.errors import ConfigError
+from nanosae.errors import ConfigError, first_line_of
 
 
 def find_device(name: str) -> torch.device:
@@ -26,7 +26,7 @@ def find_device(name: str) -> torch.device:
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).partition("\n")[0]
+        reason = first_line_of(error)
         raise ConfigError(
             f"device={name!r} cannot be used here: {reason.rstrip('.')}.",
             remedy="Choose another device, or leave it out.",

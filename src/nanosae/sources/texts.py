@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import feather, parquet
 
-from nanosae.errors import DataError, MissingError, near_names
+from nanosae.errors import DataError, MissingError, first_line_of, near_names
 from nanosae.schemas import common_schema
 from nanosae.sources.csv_files import DELIMITED, read_csv
 from nanosae.sources.excel_files import read_excel
@@ -176,7 +176,7 @@ def _read_file(file: Path, column: str | None, encoding: str) -> pa.Table:
     except DataError:
         raise
     except (pa.ArrowException, ValueError, OSError, RecursionError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = first_line_of(error)
         if isinstance(error, UnicodeDecodeError) or "UTF8" in reason:
             raise DataError(
                 f"{file} is not in UTF-8: {reason}.",

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from nanosae.errors import DataError, MissingError
+from nanosae.errors import DataError, MissingError, first_line_of
 from nanosae.extras import extra, is_installed
 from nanosae.progress import tracked
 from nanosae.text import static
@@ -146,9 +146,8 @@ def _load_embedder(name: str, *, offline: bool) -> Any:
                 local_files_only=is_here,
             )
     except (OSError, ValueError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise MissingError(
-            f"cannot load {name}: {reason}",
+            f"cannot load {name}: {first_line_of(error)}",
             remedy=f"Give the folder of a model or its name on the hub. Installed: {installed()}.",
         ) from error
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nanosae.errors import ConfigError, DataError, MissingError
+from nanosae.errors import ConfigError, DataError, MissingError, first_line_of
 from nanosae.extras import extra
 from nanosae.text.hub import without_bars
 
@@ -73,9 +73,8 @@ def _load(name: str | Path, tokenizer: Any, kind: str = "AutoModel") -> tuple[An
         with without_bars():
             model = getattr(library, kind).from_pretrained(where, dtype=dtype, **file)
     except OSError as error:
-        reason = str(error).splitlines()[0]
         raise MissingError(
-            f"cannot load {name}: {reason}",
+            f"cannot load {name}: {first_line_of(error)}",
             remedy="Give a folder, a .gguf file or a name on the hub.",
         ) from error
     model.name_or_path = str(name)  # for a .gguf file, transformers records its folder
