@@ -106,12 +106,12 @@ def with_centring(cfg: Settings, tensors: Arrays, subtract: bool) -> Arrays:
     return shifted
 
 
-def refuse(path: Path, what: str, why: str) -> DataError:
+def unsupported(path: Path, what: str, why: str) -> DataError:
     """Return the error for an SAE that cannot be computed exactly."""
     return DataError(f"{path}: {what} is not supported: {why}.", file=path)
 
 
-def said(theirs: dict[str, Any], name: str, file: Path) -> Any:
+def required(theirs: dict[str, Any], name: str, file: Path) -> Any:
     """Return a setting of another library.
 
     Raises:

@@ -32,10 +32,10 @@ from nanosae.model.formats import pickles
 from nanosae.model.formats.common import (
     REMEDY,
     Settings,
-    refuse,
     settings,
     take,
     transposed,
+    unsupported,
     with_centring,
     with_unit_decoder,
 )
@@ -163,7 +163,7 @@ def _dict_class(path: Path, state: dict[str, Any], trainer: dict[str, Any]) -> s
     if "dict_class" in trainer:
         kind = trainer["dict_class"]
         if kind not in NAMES:
-            raise refuse(path, f"dict_class {kind!r}", f"only {[*NAMES]} are")
+            raise unsupported(path, f"dict_class {kind!r}", f"only {[*NAMES]} are")
         return kind
     if "W_enc" in state:
         is_shared = take(state, THRESHOLD, path)["threshold"].ndim == 0
@@ -202,11 +202,13 @@ def _metadata(kind: str, trainer: dict[str, Any], k: int | None) -> dict[str, An
 def _class_for(cfg: Settings, tensors: Arrays, folder: Path) -> str:
     architecture = cfg["architecture"]
     if is_transcoder(architecture):
-        raise refuse(
+        raise unsupported(
             folder, f"writing {architecture}", "the library has no transcoders"
         )
     if standardises_rows(cfg):
-        raise refuse(folder, "writing layer_norm", "the library takes rows as they are")
+        raise unsupported(
+            folder, "writing layer_norm", "the library takes rows as they are"
+        )
     kind = rule(architecture)
     if kind != "standard":
         return {

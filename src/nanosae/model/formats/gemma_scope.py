@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nanosae.model.formats.common import REMEDY, Settings, refuse, settings, take
+from nanosae.model.formats.common import REMEDY, Settings, settings, take, unsupported
 from nanosae.model.tensors import Arrays, read_archive, read_safetensors
 
 ARCHIVE = "params.npz"
@@ -40,10 +40,14 @@ def load(path: Path) -> tuple[Settings, Arrays]:
         found[name.replace("w_", "W_", 1)] = array
     scaling = found.get("scaling_factor")
     if scaling is not None and not np.allclose(scaling, 1):
-        raise refuse(file, "a scaling_factor", "activations would have another scale")
+        raise unsupported(
+            file, "a scaling_factor", "activations would have another scale"
+        )
     tensors = take(found, NAMES, file)
     if tensors["W_dec"].ndim != 2:
-        raise refuse(file, "a cross-layer transcoder", "it decodes to several layers")
+        raise unsupported(
+            file, "a cross-layer transcoder", "it decodes to several layers"
+        )
     kind = "jumprelu"
     if "transcoder" in str(path.absolute()):
         kind = "jumprelu_transcoder"

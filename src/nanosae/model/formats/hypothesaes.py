@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from nanosae.model.formats import pickles
-from nanosae.model.formats.common import Settings, said, settings
+from nanosae.model.formats.common import Settings, required, settings
 from nanosae.model.tensors import Arrays
 
 NAMES = {
@@ -34,11 +34,11 @@ def load(path: Path) -> tuple[Settings, Arrays]:
     theirs, state = content["config"], content["state_dict"]
     tensors = pickles.linear_weights(state, NAMES, path)
     facts = {"hypothesaes": theirs, "matryoshka": theirs.get("prefix_lengths")}
-    k = said(theirs, "k_active_neurons", path)
+    k = required(theirs, "k_active_neurons", path)
     if not theirs.get("use_batch_topk"):
         cfg = settings(tensors, "topk", subtract_bias=True, k=k, metadata=facts)
         return cfg, tensors
-    lowest = np.float32(said(state, "threshold", path).item())
+    lowest = np.float32(required(state, "threshold", path).item())
     tensors["threshold"] = np.full(len(tensors["b_enc"]), lowest)
     cfg = settings(tensors, "jumprelu", subtract_bias=True, metadata=facts | {"k": k})
     return cfg, tensors

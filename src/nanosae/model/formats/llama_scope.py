@@ -23,11 +23,11 @@ from nanosae.errors import MissingError
 from nanosae.model.formats.common import (
     REMEDY,
     Settings,
-    refuse,
-    said,
+    required,
     settings,
     take,
     transposed,
+    unsupported,
 )
 from nanosae.model.tensors import Arrays, read_safetensors
 
@@ -67,7 +67,7 @@ def load(path: Path) -> tuple[Settings, Arrays]:
     kind = "standard"
     if theirs["act_fn"].lower() == "jumprelu":
         kind = "jumprelu"
-        lowest = np.float32(said(theirs, "jump_relu_threshold", path / SETTINGS))
+        lowest = np.float32(required(theirs, "jump_relu_threshold", path / SETTINGS))
         tensors["threshold"] = np.full(len(tensors["b_enc"]), lowest)
     if theirs.get("hook_point_out", hook) != hook:
         kind = "transcoder" if kind == "standard" else "jumprelu_transcoder"
@@ -80,11 +80,13 @@ def _check(path: Path, theirs: dict[str, Any]) -> None:
     activation = str(theirs.setdefault("act_fn", "jumprelu"))
     scaling = theirs.get("norm_activation", "dataset-wise")
     if activation.lower() not in ("jumprelu", "relu"):
-        raise refuse(path, f"act_fn={activation!r}", "only jumprelu and relu are")
+        raise unsupported(path, f"act_fn={activation!r}", "only jumprelu and relu are")
     if scaling not in ("dataset-wise", "inference"):
-        raise refuse(path, f"norm_activation={scaling!r}", "rows are scaled one by one")
+        raise unsupported(
+            path, f"norm_activation={scaling!r}", "rows are scaled one by one"
+        )
     if theirs.get("use_glu_encoder"):
-        raise refuse(path, "use_glu_encoder=true", "the encoder is not linear")
+        raise unsupported(path, "use_glu_encoder=true", "the encoder is not linear")
 
 
 def _scales(theirs: dict[str, Any]) -> tuple[np.float32, np.float32]:

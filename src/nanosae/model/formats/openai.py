@@ -12,7 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from nanosae.model.formats import pickles
-from nanosae.model.formats.common import Settings, refuse, said, settings
+from nanosae.model.formats.common import Settings, required, settings, unsupported
 from nanosae.model.tensors import Arrays
 
 NAMES = {
@@ -41,10 +41,12 @@ def load(path: Path) -> tuple[Settings, Arrays]:
     if activation == "ReLU":
         return settings(tensors, "standard", subtract_bias=True), tensors
     if activation != "TopK":
-        raise refuse(path, f"activation {activation!r}", "only ReLU and TopK are")
+        raise unsupported(path, f"activation {activation!r}", "only ReLU and TopK are")
     options = content.get("activation_state_dict", {})
     after = options.get("postact_fn", "ReLU")
     if after != "ReLU":
-        raise refuse(path, f"postact_fn {after!r}", "activations would be negative")
-    cfg = settings(tensors, "topk", subtract_bias=True, k=said(options, "k", path))
+        raise unsupported(
+            path, f"postact_fn {after!r}", "activations would be negative"
+        )
+    cfg = settings(tensors, "topk", subtract_bias=True, k=required(options, "k", path))
     return cfg | {"normalize_activations": "layer_norm"}, tensors

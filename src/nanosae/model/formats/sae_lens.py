@@ -18,7 +18,7 @@ from nanosae.checked import read_json
 from nanosae.model.formats.common import (
     REMEDY,
     Settings,
-    refuse,
+    unsupported,
     with_scaled_rows,
     with_unit_decoder,
 )
@@ -57,7 +57,7 @@ def translate_settings(cfg: Settings, file: Path) -> Settings:
     if "metadata" not in cfg and {"hook_name", "hook_point"} & cfg.keys():
         cfg = _unflattened(cfg, file)
     if cfg.get("finetuning_scaling_factor"):
-        raise refuse(
+        raise unsupported(
             file, "finetuning_scaling_factor", "activations would have two scales"
         )
     if "normalize_activations" in cfg and cfg["normalize_activations"] is None:
@@ -98,7 +98,9 @@ def _unflattened(cfg: Settings, file: Path) -> Settings:
         k = None if options is None else options.get("k")
         flat |= {"architecture": "topk", "k": k}
     elif activation != "relu":
-        raise refuse(file, f"activation_fn {activation!r}", "only relu and topk are")
+        raise unsupported(
+            file, f"activation_fn {activation!r}", "only relu and topk are"
+        )
     scaling = flat.get("normalize_activations")
     if isinstance(scaling, bool):
         scaled = "expected_average_only_in"
@@ -120,7 +122,7 @@ def _scale(folder: Path) -> float:
     if file.is_file():
         scale = read_json(file, REMEDY).get("scaling_factor")
     if scale is None:
-        raise refuse(
+        raise unsupported(
             folder,
             "normalize_activations 'expected_average_only_in'",
             f"{SCALER} with the scale of the rows is missing",

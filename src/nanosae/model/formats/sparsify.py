@@ -21,11 +21,11 @@ from nanosae.model.architectures import (
 from nanosae.model.formats.common import (
     REMEDY,
     Settings,
-    refuse,
-    said,
+    required,
     settings,
     take,
     transposed,
+    unsupported,
     with_centring,
 )
 from nanosae.model.tensors import Arrays, read_safetensors
@@ -54,9 +54,9 @@ def load(path: Path) -> tuple[Settings, Arrays]:
     theirs = read_json(path / SETTINGS, REMEDY)
     activation = theirs.get("activation", "topk")
     if activation != "topk":
-        raise refuse(path, f"activation={activation!r}", "only 'topk' is")
+        raise unsupported(path, f"activation={activation!r}", "only 'topk' is")
     if theirs.get("signed"):
-        raise refuse(path, "signed=true", "activations would be negative")
+        raise unsupported(path, "signed=true", "activations would be negative")
     found = read_safetensors(path / TENSORS, REMEDY)
     tensors = transposed(take(found, NAMES, path), "W_enc")
     transcode = bool(theirs.get("transcode"))
@@ -66,7 +66,7 @@ def load(path: Path) -> tuple[Settings, Arrays]:
         tensors["W_skip"] = found["W_skip"]
     elif transcode:
         kind = "topk_transcoder"
-    k = said(theirs, "k", path / SETTINGS)
+    k = required(theirs, "k", path / SETTINGS)
     facts = {"sparsify": theirs}
     cfg = settings(tensors, kind, subtract_bias=not transcode, k=k, metadata=facts)
     return cfg, tensors
@@ -83,14 +83,18 @@ def save(cfg: Settings, tensors: Arrays, folder: Path) -> None:
     architecture = cfg["architecture"]
     subtracts = subtracts_bias(cfg)
     if rule(architecture) != "topk":
-        raise refuse(folder, f"writing {architecture}", "sparsify has only topk")
+        raise unsupported(folder, f"writing {architecture}", "sparsify has only topk")
     if standardises_rows(cfg):
-        raise refuse(folder, "writing layer_norm", "sparsify takes rows as they are")
+        raise unsupported(
+            folder, "writing layer_norm", "sparsify takes rows as they are"
+        )
     if not is_transcoder(architecture):
         tensors = with_centring(cfg, tensors, subtract=True)
         subtracts = True
     if tensors["W_dec"].shape[1] != cfg["d_in"]:
-        raise refuse(folder, "d_out ≠ d_in", "sparsify's outputs are as wide as inputs")
+        raise unsupported(
+            folder, "d_out ≠ d_in", "sparsify's outputs are as wide as inputs"
+        )
     data = {theirs: tensors[ours] for theirs, ours in NAMES.items() if ours != "W_enc"}
     data["encoder.weight"] = transposed(tensors, "W_enc")["W_enc"]
     if "W_skip" in tensors:
