@@ -9,7 +9,6 @@ from csv import reader as csv_rows
 from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 from pyarrow import csv
@@ -22,6 +21,7 @@ from nanosae.sources.dialects import (
     find_dialect,
     not_decoded,
 )
+from nanosae.sources.folders import open_stream
 from nanosae.sources.kinds import is_text, pc
 from nanosae.sources.notes import with_note
 from nanosae.sources.tables import LazyTable, table_in_memory
@@ -202,11 +202,6 @@ def _with_loose_quotes(
     )
 
 
-def open_stream(path: Path) -> Any:
-    """Open a file, which may be compressed, for reading bytes."""
-    return pa.input_stream(str(path), compression="detect")
-
-
 def _dialect(
     path: Path,
     encoding: str,
@@ -245,8 +240,8 @@ def _open_large(path: Path) -> LazyTable:
     _check_header(path, inferred, dialect)
     fields = []
     for field in inferred:
-        is_text = pa.types.is_null(field.type) or field.name in dialect.as_written
-        kind = pa.string() if is_text else field.type
+        is_string = pa.types.is_null(field.type) or field.name in dialect.as_written
+        kind = pa.string() if is_string else field.type
         fields.append((field.name, kind))
     schema = pa.schema(fields)
 

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from nanosae.errors import DataError
-from nanosae.sources.kinds import holds_matrices, is_number, is_vector
+from nanosae.sources.kinds import holds_matrices, is_number, is_text, is_vector
 from nanosae.sources.tables import NUMBER_CELL, LazyTable
 
 CHOOSE = 'Choose the vector columns with columns=["name", ...] (--columns).'
@@ -192,7 +192,7 @@ def _all_numeric(table: LazyTable, input_size: int | None) -> list[str]:
 
 
 def _text_columns(schema: pa.Schema) -> list[str]:
-    return [field.name for field in schema if str(field.type).endswith("string")]
+    return [field.name for field in schema if is_text(field.type)]
 
 
 def _is_mostly_numbers(table: LazyTable, name: str) -> bool:

@@ -7,6 +7,9 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
 
 from nanosae.sources.detection import natural_key
 
@@ -51,6 +54,11 @@ def suffix_of(file: Path) -> str:
     if file.suffix.lower() in COMPRESSED:
         file = file.with_suffix("")
     return file.suffix.lower()
+
+
+def open_stream(path: Path) -> Any:
+    """Open a file, which may be compressed, for reading bytes."""
+    return pa.input_stream(str(path), compression="detect")
 
 
 def folder_columns(files: Sequence[Path]) -> dict[str, list[str | None]]:

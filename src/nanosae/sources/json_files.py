@@ -13,6 +13,7 @@ from pyarrow import json as arrow_json
 
 from nanosae.errors import DataError
 from nanosae.sources.dialects import LARGEST_INTEGER
+from nanosae.sources.folders import open_stream
 from nanosae.sources.json_shapes import rows_of
 from nanosae.sources.kinds import bounds, is_list, pc
 from nanosae.sources.notes import with_note
@@ -32,7 +33,7 @@ def read_json_lines(path: Path, text_column: str | None = None) -> pa.Table:
         parse = arrow_json.ParseOptions(explicit_schema=schema)
     read = arrow_json.ReadOptions(block_size=BLOCK_BYTES)
     try:
-        with pa.input_stream(str(path), compression="detect") as stream:
+        with open_stream(path) as stream:
             table = arrow_json.read_json(stream, read, parse)
         table.validate()
     except pa.ArrowInvalid as error:
@@ -58,7 +59,7 @@ def _read_mixed_lines(
     path: Path, text_column: str | None, reason: Exception | None = None
 ) -> pa.Table:
     """Read lines in which a field has values of several types, texts, or one array of all rows."""
-    with pa.input_stream(str(path), compression="detect") as stream:
+    with open_stream(path) as stream:
         content = stream.read()
     try:
         value = json.loads(content)
@@ -78,7 +79,7 @@ def _read_mixed_lines(
 
 def read_json(path: Path, text_column: str | None = None) -> pa.Table:
     """Read a JSON file of any supported structure."""
-    with pa.input_stream(str(path), compression="detect") as stream:
+    with open_stream(path) as stream:
         content = stream.read()
     try:
         value = json.loads(content)

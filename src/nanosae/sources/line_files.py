@@ -15,10 +15,10 @@ from statistics import median
 import pyarrow as pa
 
 from nanosae.errors import DataError
-from nanosae.sources.csv_files import open_stream, read_csv
+from nanosae.sources.csv_files import read_csv
 from nanosae.sources.dialects import decode_text
 from nanosae.sources.entries import first_lines
-from nanosae.sources.folders import folder_columns
+from nanosae.sources.folders import folder_columns, open_stream
 from nanosae.sources.front_matter import columns_of_fields, split_front_matter
 from nanosae.sources.logs import read_log
 from nanosae.sources.notes import with_note
