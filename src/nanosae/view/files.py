@@ -35,6 +35,6 @@ def read_arrays(path: Path) -> dict[str, np.ndarray] | None:
         return None
 
 
-def changed(path: Path) -> int:
+def modified_at(path: Path) -> int:
     """Return when a file was last written, in nanoseconds; 0 if it does not exist."""
     return path.stat().st_mtime_ns if path.exists() else 0

@@ -27,7 +27,7 @@ from nanosae.runs import annotations
 from nanosae.runs.results import fresh_value, load_result
 from nanosae.runs.tables import doubtful_labels, known_labels, load_features
 from nanosae.view.explorer.prepare import first_map, load_map
-from nanosae.view.files import changed
+from nanosae.view.files import modified_at
 from nanosae.view.maps import largest_first
 from nanosae.view.style import COLORS
 
@@ -111,7 +111,7 @@ class OpenCorpus:
     @property
     def table(self) -> pd.DataFrame:
         """The run's feature table by feature."""
-        version = changed(self.run / "features.parquet")
+        version = modified_at(self.run / "features.parquet")
         return self._kept("table", version, self._feature_table)
 
     def _feature_table(self) -> pd.DataFrame:
@@ -153,12 +153,12 @@ class OpenCorpus:
     def names_version(self) -> tuple[int, ...]:
         """Return a version that changes when features are labelled or renamed."""
         return tuple(
-            changed(self.run / file) for file in ("features.parquet", "user.sqlite")
+            modified_at(self.run / file) for file in ("features.parquet", "user.sqlite")
         )
 
     def map_version(self) -> int:
         """Return a version that changes when a new map is made."""
-        return changed(self.codes.path / "map.npz")
+        return modified_at(self.codes.path / "map.npz")
 
     def stale(self) -> dict[str, str]:
         """Return the stale results, with the reason of each."""

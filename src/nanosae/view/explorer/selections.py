@@ -22,7 +22,7 @@ from nanosae.analysis.search.text_index import find_texts, rows_with
 from nanosae.errors import DataError
 from nanosae.runs import annotations
 from nanosae.view.explorer.corpus import OpenCorpus
-from nanosae.view.files import changed
+from nanosae.view.files import modified_at
 
 RANKED = 1_000  # texts in the order of BM25; the others follow in row order
 MISSING = -2  # the value of no row
@@ -42,7 +42,7 @@ def select_rows(corpus: OpenCorpus, where: Selection | None) -> np.ndarray:
     """
     where = where or {}
     files = (corpus.run / name for name in ("user.sqlite", ROWS))
-    version = (*map(changed, files), corpus.map_version())
+    version = (*map(modified_at, files), corpus.map_version())
     return _select(corpus, json.dumps(where, sort_keys=True), version)
 
 
