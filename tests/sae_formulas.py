@@ -25,6 +25,14 @@ def rows(n=40, seed=1):
     return np.random.default_rng(seed).normal(size=(n, D)).astype(np.float32)
 
 
+def standardised(x):
+    """Return rows of mean 0 and deviation 1, and the means and deviations that they had."""
+    x = x.astype(np.float64)
+    mean = x.mean(axis=1, keepdims=True)
+    deviation = x.std(axis=1, ddof=1, keepdims=True)
+    return (x - mean) / (deviation + 1e-5), mean, deviation
+
+
 def linear(p, x, *, centred):
     x = x.astype(np.float64)
     if centred:

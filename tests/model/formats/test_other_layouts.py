@@ -89,10 +89,8 @@ def test_openai_relu(tmp_path):
 def test_openai_topk_standardises_rows(tmp_path, scale):
     p, x = formulas.parameters(), np.float32(scale) * (3 * formulas.rows() + 2)
     file = written.openai(tmp_path / "5.pt", p)
-    mean = x.astype(np.float64).mean(axis=1, keepdims=True)
-    squares = ((x - mean) ** 2).sum(axis=1, keepdims=True)
-    deviation = np.sqrt(squares / (D - 1))
-    acts = formulas.topk(p, (x - mean) / (deviation + 1e-5))
+    standardised, mean, deviation = formulas.standardised(x)
+    acts = formulas.topk(p, standardised)
     recon = formulas.decode(p, acts) * deviation + mean
     model = SAEModel.load(file)
     assert_equal(model, x, acts, recon)

@@ -113,10 +113,8 @@ def test_standardised_rows(tmp_path):
     p, x = formulas.parameters(), 3 * formulas.rows() + 2
     cfg = {"architecture": "topk", "k": K, "normalize_activations": "layer_norm"}
     written.sae_lens(tmp_path, cfg, written.sae_lens_tensors(p))
-    mean = x.astype(np.float64).mean(axis=1, keepdims=True)
-    squares = ((x - mean) ** 2).sum(axis=1, keepdims=True)
-    deviation = np.sqrt(squares / (D - 1))
-    acts = formulas.topk(p, (x - mean) / (deviation + 1e-5))
+    standardised, mean, deviation = formulas.standardised(x)
+    acts = formulas.topk(p, standardised)
     recon = formulas.decode(p, acts) * deviation + mean
     model = SAEModel.load(tmp_path)
     assert_equal(model, x, acts, recon)
@@ -133,9 +131,8 @@ def test_a_transcoder_of_standardised_rows_keeps_the_units_of_its_targets(tmp_pa
         "apply_b_dec_to_input": False,
     }
     written.sae_lens(tmp_path, cfg, written.sae_lens_tensors(p))
-    mean = x.astype(np.float64).mean(axis=1, keepdims=True)
-    deviation = x.astype(np.float64).std(axis=1, ddof=1, keepdims=True)
-    acts = formulas.standard(p, (x - mean) / (deviation + 1e-5), centred=False)
+    standardised, *_ = formulas.standardised(x)
+    acts = formulas.standard(p, standardised, centred=False)
     assert_equal(SAEModel.load(tmp_path), x, acts, formulas.decode(p, acts))
 
 
