@@ -350,14 +350,14 @@ def results(folder):
 
 def interrupted(stage, when, monkeypatch):
     """Be interrupted in a stage: before it did anything, or when it has done all but say so."""
-    original = getattr(module.Work, stage)
+    original = getattr(module.Pipeline, stage)
 
     def killed(self, **options):
         if when == "after":
             original(self, **options)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module.Work, stage, killed)
+    monkeypatch.setattr(module.Pipeline, stage, killed)
 
 
 def test_killed_before_each_stage_in_turn_it_goes_on_there(

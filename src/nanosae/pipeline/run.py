@@ -148,10 +148,10 @@ def run_plan(
     bar = Progress(say, progress)
     if config is None:
         config = TrainConfig()
-    work = Work(folder, plan, config, n_topics, bar)
+    pipeline = Pipeline(folder, plan, config, n_topics, bar)
     try:
-        work.check_embedder()
-        run_stages(folder, work.stages(), bar)
+        pipeline.check_embedder()
+        run_stages(folder, pipeline.stages(), bar)
         analysis = Analysis(folder)
     except BaseException:
         if output is None:
@@ -167,7 +167,7 @@ def run_plan(
 
 
 @dataclass(frozen=True)
-class Work:
+class Pipeline:
     """The stages of a run, as methods that write their results to the run folder."""
 
     folder: Path
