@@ -7,6 +7,7 @@ import os
 import sys
 
 from cyclopts import (
+    Argument,
     CoercionError,
     CycloptsError,
     MissingArgumentError,
@@ -54,26 +55,33 @@ def _user_error(error: BaseException) -> str | None:
 def _usage_error(error: CycloptsError) -> str:
     """Return the error of a command line in plain words."""
     verb = " ".join(["nanosae", *(error.command_chain or [])])
+    return f"{_mistake(error)} See `{verb} --help`."
+
+
+def _mistake(error: CycloptsError) -> str:
     message = str(error)
     if isinstance(error, UnknownCommandError):
-        message = message.partition(" Available commands")[0]
+        return message.partition(" Available commands")[0]
     if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
-        message = f"unexpected value {error.unused_tokens[0]!r}."
+        return f"unexpected value {error.unused_tokens[0]!r}."
     if isinstance(error, MissingArgumentError) and error.argument is not None:
-        name = error.keyword or error.argument.name
-        given = error.keyword is not None or error.argument.tokens
-        message = f"{name} needs a value." if given else f"{name} is missing."
-        count = error.argument.token_count()[0]
-        if given and count > 1:
-            message = f"{name} needs {count} values."
-    if (
-        isinstance(error, CoercionError)
-        and error.target_type in NUMBERS
-        and error.token
-    ):
-        kind = NUMBERS[error.target_type]
-        message = f"{error.token.keyword or 'the value'}: {error.token.value!r} is not {kind}."
-    return f"{message} See `{verb} --help`."
+        return _missing_value(error.argument, error.keyword)
+    if isinstance(error, CoercionError) and error.token is not None:
+        kind = NUMBERS.get(error.target_type)
+        if kind is not None:
+            place = error.token.keyword or "the value"
+            return f"{place}: {error.token.value!r} is not {kind}."
+    return message
+
+
+def _missing_value(argument: Argument, keyword: str | None) -> str:
+    name = keyword or argument.name
+    if keyword is None and not argument.tokens:
+        return f"{name} is missing."
+    n_values = argument.token_count()[0]
+    return (
+        f"{name} needs {n_values} values." if n_values > 1 else f"{name} needs a value."
+    )
 
 
 def _system_error(error: OSError) -> str:
