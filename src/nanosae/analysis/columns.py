@@ -22,6 +22,7 @@ from nanosae.errors import DataError
 GROUPS = (2, 50)  # minimum and maximum number of distinct values
 GROUP_ROWS = 10  # minimum mean number of rows per value
 SAMPLE_ROWS = 20_000  # in which they are counted
+EXACT_INTEGER = 2**53  # up to which float64 represents all integers
 DAY = r"^(\d{4}-\d\d-\d\d)"  # of a date in ISO 8601
 
 
@@ -162,16 +163,37 @@ def one_hot(index: np.ndarray, n_columns: int | None = None) -> sp.csr_array:
 
 
 def as_numbers(values: np.ndarray) -> np.ndarray | None:
-    """Read cells as float64, empty and infinite ones as NaN; return None if any is no number."""
+    """Read cells as float64, empty and infinite ones as NaN; return None if any is no number.
+
+    An integer beyond the range of float64, about 10³⁰⁸, is no number.
+    """
     if values.dtype.kind == "M":
         return None
     if values.dtype.kind not in "iuf":
         values = np.where(is_missing(values), "nan", values.astype(object))
     try:
         numbers = values.astype(np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return np.where(np.isfinite(numbers), numbers, np.nan)
+
+
+def above_minimum(values: np.ndarray) -> np.ndarray:
+    """Subtract the minimum of integers beyond 2⁵³, which float64 rounds; leave others as they are.
+
+    Example:
+        >>> above_minimum(np.array([2**62, 2**62 + 1, None], dtype=object)).tolist()
+        [0, 1, None]
+    """
+    is_known = ~is_missing(values)
+    known = values[is_known].tolist()
+    are_integers = all(type(cell) is int for cell in known)
+    if not known or not are_integers or max(map(abs, known)) <= EXACT_INTEGER:
+        return values
+    smallest = min(known)
+    above = values.astype(object)
+    above[is_known] = [cell - smallest for cell in known]
+    return above
 
 
 def as_moments(values: np.ndarray | pd.Series) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Features that go with a number or with classes."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import statsmodels.api as statsmodels
 from scipy.stats import t as student
@@ -202,3 +203,19 @@ def test_missing_values_are_no_group(compared_codes, compared):
     result = explain(compared_codes, y, kind="classes")
     assert result.about["n_rows"] == (2000 - len(y[::3]) - len(y[1::3]))
     assert result.about["b"] == "A"
+
+
+@pytest.mark.parametrize(
+    "offset", [2**62, -(2**62), 2**63, 10**400], ids=["2^62", "-2^62", "2^63", "10^400"]
+)
+def test_large_integers_are_explained_by_their_differences(tmp_path, offset):
+    """In float64 they would all be equal, and 10⁴⁰⁰ would be no number at all."""
+    rng = np.random.default_rng(0)
+    active = rng.random((300, 4)) < 0.3
+    small = rng.integers(0, 50, 300) + 30 * active[:, 0]
+    codes = active_with_target(tmp_path, active, small)
+    large = [int(number) + offset for number in small]
+    large[7] = None
+    expected = explain(codes, np.r_[small[:7], np.nan, small[8:]])
+    pd.testing.assert_frame_equal(explain(codes, large).table, expected.table)
+    assert len(expected.findings)

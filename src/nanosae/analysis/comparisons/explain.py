@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from nanosae.analysis.columns import (
+    above_minimum,
     as_numbers,
     class_matrix,
     count_infinite,
@@ -72,7 +73,7 @@ def question_about(
         require_choice("kind", kind, ["classes", "numeric"])
     values = one_per_row(codes, column)
     name = name_of(column)
-    numbers = as_numbers(values)
+    numbers = as_numbers(above_minimum(values))  # effects are differences
     if kind == "numeric" and numbers is None:
         raise DataError(
             "kind='numeric' needs numbers, but the target holds other values.",
