@@ -128,6 +128,9 @@ def test_scalars_of_numpy_in_lists_become_python_s():
     assert config == TrainConfig(matryoshka=(4, 8), columns=("a",))
     assert [type(item) for item in config.matryoshka] == [int, int]
     assert type(config.columns[0]) is str
+    of_arrays = TrainConfig(matryoshka=np.array([4, 8]), columns=np.array(["a"]))  # pyright: ignore
+    assert of_arrays == config
+    assert json.dumps(of_arrays.to_dict())
 
 
 @pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:1", "mps"])

@@ -10,7 +10,7 @@ import dataclasses
 import json
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from numbers import Integral, Real
 from types import NoneType
@@ -41,6 +41,21 @@ Share = Annotated[float, Range("at least 0 and below 1", lambda value: 0 <= valu
 Seed = Annotated[
     int, Range("an integer from 0 to 2³² − 1", lambda value: 0 <= value < 2**32)
 ]
+
+
+def as_list(values: Any) -> list[Any]:
+    """Return a sequence of any kind as a list of plain objects; a single one as a list of one.
+
+    Example:
+        >>> import numpy as np
+        >>> as_list(np.arange(2)), as_list(("a", "b")), as_list("ab"), as_list(np.int64(3))
+        ([0, 1], ['a', 'b'], ['ab'], [3])
+    """
+    if hasattr(values, "tolist"):  # arrays, and NumPy's scalars
+        values = values.tolist()
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        return [values]
+    return list(values)
 
 
 class CheckedFields:
@@ -124,7 +139,9 @@ def _converted(value: Any, hint: Any) -> Any:
         _require(isinstance(chosen, str) and chosen in get_args(hint))
         return str(chosen)
     if origin is tuple:
-        _require(isinstance(value, list | tuple))
+        if not isinstance(value, list | tuple):
+            _require(hasattr(value, "tolist"))  # an array
+            value = as_list(value)
         element = get_args(hint)[0]
         converted = tuple(_converted(item, element) for item in value)
         return value if _is_same(value, converted) else converted

@@ -539,6 +539,12 @@ def test_columns_are_named_between_commas_and_may_contain_some(by, groups, tmp_p
     assert plan.groups == groups
 
 
+@pytest.mark.parametrize("kind", [tuple, np.array, pd.Index])
+def test_names_of_columns_may_be_any_sequence(kind):
+    plan = make_plan(reviews(), embedder=Embedder(), by=kind(["place", "stars"]))
+    assert plan.groups == ["place", "stars"]
+
+
 def test_a_users_mistake_is_named(tmp_path):
     with pytest.raises(ConfigError, match="by: there is no column 'nothing'"):
         make_plan(reviews(), by=["nothing"])

@@ -100,9 +100,9 @@ def describe(
 
 def _text_reader(codes: Codes, texts: Any) -> Callable[[np.ndarray], np.ndarray] | None:
     """Return a function that reads the texts of rows, or None if texts are absent or unwanted."""
-    if texts is False or (texts is True and not codes.has_texts):
-        return None
-    if texts is True:
+    if isinstance(texts, bool | np.bool_):
+        if not texts or not codes.has_texts:
+            return None
         return lambda rows: codes.texts(rows, marks="")
     given = one_per_row(codes, texts)
     strings = np.where(is_missing(given), "", given)

@@ -272,7 +272,7 @@ def near_bound(x: np.ndarray) -> float:
     This is 0.95, or the cosine that by chance one pair per hundred rows exceeds, if that is larger.
     """
     dimension = effective_dimension(x)
-    n_known = np.count_nonzero(x.any(axis=1))
+    n_known = int(np.count_nonzero(x.any(axis=1)))
     by_chance = chance_cosine(dimension, n_known)
     return max(MIN_COSINE, by_chance)
 

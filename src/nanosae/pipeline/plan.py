@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from nanosae.analysis.splits import normalised
 from nanosae.errors import ConfigError, DataError, near_names
+from nanosae.fields import as_list
 from nanosae.runs.embeddings import Embeddings
 from nanosae.schemas import INDEX
 from nanosae.sources import open_rows
@@ -235,7 +236,7 @@ def _names(given: str | Sequence[str] | None, known: Sequence[str]) -> list[str]
     if given is None:
         return None
     names = []
-    for name in [given] if isinstance(given, str) else given:
+    for name in as_list(given):
         parts = str(name).split(",")
         are_names = name not in known and any(part in known for part in parts)
         names += parts if are_names else [name]
@@ -327,7 +328,7 @@ def _check_names(
 ) -> None:
     known = table.column_names
     for option, names in given.items():
-        for name in [names] if isinstance(names, str) else names or []:
+        for name in as_list(names or []):
             if name not in known:
                 raise ConfigError(
                     f"{option}: there is no column {name!r}; {near_names(name, known)}."

@@ -13,6 +13,7 @@ import pandas as pd
 from nanosae.atomic import write_file, write_text
 from nanosae.codes import Codes, indices
 from nanosae.errors import ConfigError, DataError
+from nanosae.fields import as_list
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # OWASP, CSV Injection
 NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?(e[-+]?\d+)?", re.I)
@@ -70,6 +71,7 @@ def tag(
     chosen = indices(features, codes.n_features, "feature").tolist()
     if names is None:
         names = [f"feature_{j}" for j in chosen]
+    names = as_list(names)
     if len(names) != len(chosen):
         raise DataError(f"there are {len(names)} names for {len(chosen)} features.")
     chosen_rows = indices(rows, codes.n_rows, "row")

@@ -87,8 +87,8 @@ def contrast(
         b: The second group, given in the same way; None: all other rows.
         by: A metadata column, or one value per row. Without `a` and `b`, its two values are
             compared, or, if it has more, each value with the rest.
-        covariates: Columns to hold equal; "length" is the length of the texts. None: the length,
-            if there are texts. `()`: nothing is held equal.
+        covariates: One or several columns to hold equal; "length" is the length of the texts. None:
+            the length, if there are texts. `()`: nothing is held equal.
         groups: A column that names the source of each row, such as an author or a thread: rows
             with equal values count as one text and stay on one side of the split.
         min_active: Minimum number of independent texts on which a feature must be active to be

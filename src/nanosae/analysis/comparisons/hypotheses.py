@@ -34,7 +34,9 @@ from nanosae.analysis.comparisons.selection import given_selected, rejection_cut
 from nanosae.analysis.comparisons.strata import TEXT_LENGTH, strata
 from nanosae.analysis.splits import duplicate_groups, held_out, split_notes
 from nanosae.analysis.statistics import Z95, false_discovery
+from nanosae.checked import plain
 from nanosae.codes import Codes
+from nanosae.fields import as_list
 from nanosae.runs.tables import Labels, doubtful_labels, known_labels, labels_by_feature
 
 MAX_P = 0.05  # of a finding, whatever its weight
@@ -101,9 +103,9 @@ def answer(compared: Compared, question: Question, options: Options) -> Contrast
     notes += _strata_notes(rows, covariates)
     notes += split_notes(rows.held, HELD_OUT_SHARE)
     notes += group_notes
-    about = question.facts | asdict(options)
-    about |= {"covariates": list(covariates), "labels": None}
+    about = question.facts | plain(asdict(replace(options, labels=None)))
     about |= {
+        "covariates": covariates,
         "fdr": FALSE_DISCOVERY_RATE,
         "heldout_share": HELD_OUT_SHARE,
         "n_select": MAX_MODEL_FEATURES,
@@ -132,10 +134,10 @@ def _names(compared: Compared, given: Labels | None) -> np.ndarray:
     return np.array(names, object)
 
 
-def _covariates(codes: Codes, options: Options) -> tuple[Sequence[str], list[str]]:
+def _covariates(codes: Codes, options: Options) -> tuple[list[str], list[str]]:
     """Return the covariates, and a note if the text length cannot be one."""
     if options.covariates is not None:
-        return options.covariates, []
+        return as_list(options.covariates), []
     if codes.has_texts:
         return [TEXT_LENGTH], []
     return [], ["There are no texts: their length is not held equal."]

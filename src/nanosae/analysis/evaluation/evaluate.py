@@ -35,6 +35,7 @@ from nanosae.analysis.evaluation.probes import (
 from nanosae.analysis.matching import match, stability
 from nanosae.analysis.splits import duplicate_groups, held_out, split_notes
 from nanosae.analysis.statistics import Estimate, mean_estimate
+from nanosae.checked import plain
 from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.errors import ConfigError, DataError
 from nanosae.progress import tracked
@@ -166,15 +167,17 @@ def evaluate(
         measures[name] |= _other_measures(representation, spaces, rng)
         del representation  # frees a large one before the next is made
     measures["codes"] |= _agreement_measures(codes, others, truth)
-    about = {
-        "rows": len(rows),
-        "classes": classes if isinstance(classes, str) else None,
-        "groups": groups,
-        "min_rows": min_rows,
-        "heldout_share": heldout_share,
-        "seed": seed,
-        "notes": notes,
-    }
+    about = plain(
+        {
+            "rows": len(rows),
+            "classes": classes if isinstance(classes, str) else None,
+            "groups": groups,
+            "min_rows": min_rows,
+            "heldout_share": heldout_share,
+            "seed": seed,
+            "notes": notes,
+        }
+    )
     return Evaluation(_as_table(measures), _class_table(best, names), about)
 
 

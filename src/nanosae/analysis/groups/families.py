@@ -44,8 +44,10 @@ from nanosae.analysis.groups.family_edges import (
 )
 from nanosae.analysis.names.group_names import family_labels, feature_names
 from nanosae.analysis.reading import chosen_features
+from nanosae.checked import plain
 from nanosae.codes import Codes, Corpus, as_codes, run_folder
 from nanosae.errors import ConfigError
+from nanosae.fields import as_list
 from nanosae.runs.export import records
 from nanosae.runs.results import FAMILIES_FORMAT, fresh_value, save_result
 from nanosae.runs.tables import Labels, save_features
@@ -179,15 +181,18 @@ def families(
     codes = as_codes(codes)
     if passes < 1:
         raise ConfigError(f"passes={passes} must be at least 1.")
-    parameters = {
-        "max_density": max_density,
-        "min_active": min_active,
-        "min_children": min_children,
-        "min_weight": min_weight,
-        "passes": passes,
-        "prefixes": prefixes,
-        "seed": seed,
-    }
+    prefixes = None if prefixes is None else as_list(prefixes)
+    parameters = plain(
+        {
+            "max_density": max_density,
+            "min_active": min_active,
+            "min_children": min_children,
+            "min_weight": min_weight,
+            "passes": passes,
+            "prefixes": prefixes,
+            "seed": seed,
+        }
+    )
     eligible = _eligible(codes, features, min_active, max_density)
     if prefixes is None:
         edges, overlaps = candidate_edges(codes, eligible, min_weight)

@@ -11,7 +11,6 @@ position is before its child's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,22 +70,21 @@ def content_order(codes: Codes) -> np.ndarray:
 
 
 def prefix_levels(
-    codes: Codes, features: np.ndarray, prefixes: Sequence[int]
+    codes: Codes, features: np.ndarray, prefixes: list[int]
 ) -> np.ndarray:
     """Return the smallest prefix of a Matryoshka SAE that contains each feature, (len(features),).
 
     Raises:
         ConfigError: If `prefixes` do not ascend to the number of features.
     """
-    sizes = list(prefixes)
-    is_ascending = sizes == sorted(set(sizes))
-    includes_all = sizes[-1:] == [codes.n_features]
-    if not is_ascending or not includes_all or sizes[0] < 1:
+    is_ascending = list(prefixes) == sorted(set(prefixes))
+    includes_all = prefixes[-1:] == [codes.n_features]
+    if not is_ascending or not includes_all or prefixes[0] < 1:
         raise ConfigError(
-            f"prefixes={sizes} must ascend to n_features={codes.n_features}.",
+            f"prefixes={prefixes} must ascend to n_features={codes.n_features}.",
             remedy="They are in the model's cfg.json.",
         )
-    return np.searchsorted(sizes, features, side="right")
+    return np.searchsorted(prefixes, features, side="right")
 
 
 def candidate_edges(

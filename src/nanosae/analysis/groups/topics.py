@@ -141,7 +141,7 @@ class Topics:
                 f"n={n} topics: there are {len(self.sample)} rows to make them of.",
                 remedy="Give a whole number between 1 and the number of rows.",
             )
-        return replace(self, n=n)
+        return replace(self, n=int(n))
 
     @cached_property
     def axes(self) -> np.ndarray:
@@ -424,7 +424,7 @@ def _row_vectors(
     starts = range(BLOCK, len(rows), BLOCK)
     for block in np.split(rows, starts):
         if has_vectors:
-            vectors = codes.vectors(block)
+            vectors: Any = codes.vectors(block)
             yield vectors, vectors.any(axis=1)
         else:
             activations = codes.take(block)

@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nanosae.analysis.columns import is_list
 from nanosae.analysis.ranking import fuse_rankings, largest_in_rows
 from nanosae.analysis.reading import run_model
 from nanosae.analysis.search.feature_query import features_of_words, set_features
@@ -34,6 +33,7 @@ from nanosae.analysis.search.text_index import (
 from nanosae.analysis.statistics import unit
 from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.errors import ConfigError, DataError
+from nanosae.fields import as_list
 from nanosae.model.weights import Weights
 from nanosae.runs.tables import known_labels
 from nanosae.text.embedders import find_embedder, received_embedder
@@ -121,6 +121,7 @@ def search(
         _check_text(query)
     if not isinstance(n, Integral) or n < 1:
         raise ConfigError(f"n={n} hits: give a whole number of at least 1.")
+    n = int(n)
     model = run_model(codes)
     labels = known_labels(codes)
     if feature is not None:
@@ -173,11 +174,9 @@ def _feature_query(
     feature: int | str | Sequence[int | str] | Mapping[int | str, float],
     labels: Mapping[int, str],
 ) -> _Query:
-    if isinstance(feature, Mapping):
-        weights = feature
-    else:
-        several: Any = feature if is_list(feature) else [feature]
-        weights = dict.fromkeys(several, 1.0)
+    weights: Any = feature
+    if not isinstance(feature, Mapping):
+        weights = dict.fromkeys(as_list(feature), 1.0)
     nothing = np.zeros(codes.n_features, np.float32)
     activations = set_features(nothing, weights, labels)
     return _Query(activations, None, "rows by activation")
