@@ -117,7 +117,7 @@ def test_numbers_that_turn_fractions_late_are_read_in_a_large_csv(
     monkeypatch.setattr(csv_files, "LARGE", 0)
     monkeypatch.setattr(csv_files, "BLOCK_BYTES", 64)
     path = tmp_path / "x.csv"
-    path.write_text("e0,e1\n" + "1,2\n" * 40 + "0.5,1e-3\n")
+    path.write_text("e0,e1\n" + "1, 2\n" * 40 + "0.5, 1e-3\n")
     assert open_rows(path).read(40, 41).tolist() == [[0.5, np.float32(1e-3)]]
 
 

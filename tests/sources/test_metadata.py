@@ -108,6 +108,19 @@ def test_other_encodings_are_refused(large, tmp_path, monkeypatch):
     assert open_rows(path).metadata()["text"].to_pylist() == ["café"] * len(X)
 
 
+def test_metadata_of_a_large_csv_have_types_that_hold_all_rows(tmp_path, monkeypatch):
+    monkeypatch.setattr("nanosae.sources.csv_files.LARGE", 0)
+    monkeypatch.setattr("nanosae.sources.csv_files.BLOCK_BYTES", 2**12)
+    first = {"zip": "10115", "n": "1", "m": "1", "s": "7", "day": "2024-01-02"}
+    last = {"zip": "00123", "n": " 0.5", "m": "", "s": "n/a", "day": "soon"}
+    rows = [first] * (len(X) - 1) + [last]
+    VECTORS.join(pd.DataFrame(rows)).to_csv(tmp_path / "x.csv", index=False)
+    table = open_rows(tmp_path / "x.csv").metadata().to_pylist()
+    expected = {"zip": "10115", "n": 1.0, "m": 1, "s": "7", "day": "2024-01-02"}
+    assert table[0] == expected
+    assert table[-1] == last | {"n": 0.5, "m": None}
+
+
 def test_damage_found_late_names_the_file(tmp_path, monkeypatch):
     path = tmp_path / "x.csv"
     monkeypatch.setattr("nanosae.sources.csv_files.LARGE", 0)

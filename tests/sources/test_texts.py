@@ -172,6 +172,24 @@ def test_values_that_are_no_numbers_keep_their_digits(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("rows_before", [0, 70, 3000])
+def test_codes_keep_their_zeros_wherever_the_first_one_is(
+    encoding, rows_before, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("nanosae.sources.csv_files.BLOCK_BYTES", 64)
+    plain = {"zip": "10115", "dewey": "741.5", "big": "1", "x": "0.05", "n": "-5"}
+    codes = {"zip": "00123", "dewey": "025", "big": "9" * 20, "x": "1.0", "n": "0"}
+    written = [plain] * rows_before + [codes, plain, dict.fromkeys(plain, "")]
+    path = tmp_path / "table.csv"
+    pd.DataFrame(written).to_csv(path, index=False, encoding=encoding)
+    expected = pd.DataFrame(written).astype({"x": object, "n": object})
+    numbers = expected[["x", "n"]].apply(pd.to_numeric)
+    found = read_texts(path, None, encoding=encoding).to_pandas()
+    assert found[["zip", "dewey", "big"]].fillna("").equals(expected.iloc[:, :3])
+    pd.testing.assert_frame_equal(found[["x", "n"]], numbers)
+
+
 def test_countries_called_na_are_not_missing(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("text,country,n\na,NA,1\nb,,NA\nc,DE,3\n")

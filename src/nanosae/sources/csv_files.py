@@ -14,6 +14,7 @@ import pyarrow as pa
 from pyarrow import csv
 
 from nanosae.errors import DataError
+from nanosae.sources.column_names import numbered_names
 from nanosae.sources.dialects import (
     SNIFFED_BYTES,
     Dialect,
@@ -22,7 +23,7 @@ from nanosae.sources.dialects import (
     not_decoded,
 )
 from nanosae.sources.folders import open_stream
-from nanosae.sources.kinds import is_text, pc
+from nanosae.sources.kinds import exceeds_integers, is_number, is_text, pc
 from nanosae.sources.notes import with_note
 from nanosae.sources.tables import LazyTable, table_in_memory
 from nanosae.sources.vector_text import with_vectors_parsed
@@ -30,6 +31,11 @@ from nanosae.sources.vector_text import with_vectors_parsed
 DELIMITED = (".csv", ".tsv", ".tab")
 LARGE = 2**30  # bytes from which a file is read in blocks
 BLOCK_BYTES = 2**24
+PADDED = r"^\s*[-+]?0\d+\s*$"  # 00501 is a code, not a number
+LONG = r"^\s*[-+]?\d{19,}\s*$"  # too many digits for an integer
+ZERO_AND_DIGIT = re.compile(
+    rb"0\d(?<=[^\d.]..)"
+)  # fast, because it begins with the zero
 MOST_REPEATS = 1000  # limit of Arrow's regular expressions
 WHOLE_BLOCK_BYTES = 2**26  # a row must fit into a block
 
@@ -54,9 +60,7 @@ def read_csv(
         has_header: Whether the first row names the columns, if known.
     """
     dialect = _dialect(path, encoding, delimiter, has_header)
-    text_columns = list(dialect.as_written)
-    if text_column is not None:
-        text_columns.append(text_column)
+    text_columns = [] if text_column is None else [text_column]
     return _read_whole(path, dialect, text_columns, missing)
 
 
@@ -65,7 +69,7 @@ def open_csv(path: Path) -> LazyTable:
     if path.stat().st_size > LARGE:
         return _open_large(path)
     dialect = _dialect(path, "utf-8")
-    table = _read_whole(path, dialect, dialect.as_written, missing=("",))
+    table = _read_whole(path, dialect, text_columns=[], missing=("",))
     _check_header(path, table.schema, dialect)
     return table_in_memory(with_vectors_parsed(table))
 
@@ -102,11 +106,8 @@ def _read_whole(
 
 def _read_quoted(path: Path, dialect: Dialect, convert: csv.ConvertOptions) -> pa.Table:
     """Read a file with quoted cells; treat quotation marks as letters if some are not closed."""
-    read = _read_options(dialect, WHOLE_BLOCK_BYTES)
-    parse = _parse_options(dialect)
     try:
-        with open_stream(path) as stream:
-            table = csv.read_csv(stream, read, parse, convert)
+        table = _read_typed(path, dialect, _parse_options(dialect), convert)
     except pa.ArrowInvalid:
         loose = _with_loose_quotes(path, dialect, convert)
         if loose is None:
@@ -129,6 +130,54 @@ def _read_quoted(path: Path, dialect: Dialect, convert: csv.ConvertOptions) -> p
 
 def _text_columns(table: pa.Table) -> list[pa.ChunkedArray]:
     return [column for column in table.columns if is_text(column.type)]
+
+
+def _read_typed(
+    path: Path, dialect: Dialect, parse: csv.ParseOptions, convert: csv.ConvertOptions
+) -> pa.Table:
+    """Read a file; columns of numbers are text if they would lose digits, as 007 would."""
+    read = _read_options(dialect, WHOLE_BLOCK_BYTES)
+    with open_stream(path) as stream:
+        table = csv.read_csv(stream, read, parse, convert)
+    has_padded = _may_have_padded(path, dialect)
+    places = []
+    for place, column in enumerate(table.columns):
+        if exceeds_integers(column) or (has_padded and is_number(column.type)):
+            places.append(place)
+    if not places:
+        return table
+    read.column_names = numbered = numbered_names(len(dialect.names))
+    names = [numbered[place] for place in places]
+    as_text = csv.ConvertOptions(
+        null_values=convert.null_values,
+        column_types=dict.fromkeys(names, pa.string()),
+        include_columns=names,
+    )
+    with open_stream(path) as stream:
+        written = csv.read_csv(stream, read, parse, as_text)
+    for place, cells in zip(places, written.columns, strict=True):
+        if _lose_digits(cells, table.schema.field(place).type):
+            table = table.set_column(place, dialect.names[place], cells)
+    return table
+
+
+def _may_have_padded(path: Path, dialect: Dialect) -> bool:
+    """Return whether a cell may begin with zero and another digit."""
+    if "0".encode(dialect.encoding) != b"0":
+        return True
+    with open_stream(path) as stream:
+        end = b""
+        while block := stream.read(BLOCK_BYTES):
+            if ZERO_AND_DIGIT.search(end + block):
+                return True
+            end = block[-2:]
+    return False
+
+
+def _lose_digits(cells: pa.Array | pa.ChunkedArray, kind: pa.DataType) -> bool:
+    """Return whether cells, given as text, lose digits as numbers of a type."""
+    code = f"{PADDED}|{LONG}" if pa.types.is_floating(kind) else PADDED
+    return pc.any(pc.match_substring_regex(cells, code)).as_py() or False
 
 
 def _has_line_breaks(table: pa.Table) -> bool:
@@ -185,10 +234,8 @@ def _with_loose_quotes(
 ) -> pa.Table | None:
     """Read a file whose quotation marks are letters; return None if its lines are not rows."""
     options = csv.ParseOptions(delimiter=dialect.delimiter, quote_char=False)
-    read = _read_options(dialect, WHOLE_BLOCK_BYTES)
     try:
-        with open_stream(path) as stream:
-            table = csv.read_csv(stream, read, options, convert)
+        table = _read_typed(path, dialect, options, convert)
     except pa.ArrowInvalid:
         return None
     if table.num_columns == 1 and _has_closed_quotes(table):
@@ -230,7 +277,7 @@ def _parse_options(dialect: Dialect) -> csv.ParseOptions:
 
 
 def _open_large(path: Path) -> LazyTable:
-    """Return a table that is read from the start each time, with the types of its first block."""
+    """Return a table that is read from the start each time, all cells as text at first."""
     dialect = _dialect(path, "utf-8")
     options = _read_options(dialect, BLOCK_BYTES)
     parse = _parse_options(dialect)
@@ -238,25 +285,62 @@ def _open_large(path: Path) -> LazyTable:
         inferred = first.schema
     _check_encoding(inferred, path, dialect)
     _check_header(path, inferred, dialect)
-    fields = []
+
+    kinds = {}
     for field in inferred:
-        is_string = pa.types.is_null(field.type) or field.name in dialect.as_written
-        kind = pa.string() if is_string else field.type
-        fields.append((field.name, kind))
-    schema = pa.schema(fields)
+        kinds[field.name] = pa.string() if pa.types.is_null(field.type) else field.type
 
     def read_group(_: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
         # integers may be followed by fractions or bad cells, so all cells are read as text and
         # converted later, where the row of a bad cell is known
         as_text = dict.fromkeys(columns, pa.string())
         convert = csv.ConvertOptions(
-            null_values=[""], column_types=as_text, include_columns=columns
+            null_values=[""],
+            column_types=as_text,
+            include_columns=columns,
         )
-        yield from csv.open_csv(path, options, parse, convert)
+        for batch in csv.open_csv(path, options, parse, convert):
+            yield _with_missing_cells(batch, kinds)
 
-    first_column = read_group(0, schema.names[:1])
-    n_rows = sum(map(len, first_column))
-    return LazyTable(schema, [n_rows], read_group, indivisible=True)
+    undecided = [name for name, kind in kinds.items() if _may_change(kind)]
+    n_rows = 0
+    for batch in read_group(0, undecided or inferred.names[:1]):
+        n_rows += len(batch)
+        for name in undecided:
+            kinds[name] = _wide_enough(kinds[name], batch.column(name))
+    return LazyTable(pa.schema(kinds), [n_rows], read_group, indivisible=True)
+
+
+def _may_change(kind: pa.DataType) -> bool:
+    """Return whether a type of the first block need not be that of the whole column."""
+    # a word among fractions is a bad cell, which is reported with its row
+    return not (is_text(kind) or pa.types.is_floating(kind))
+
+
+def _with_missing_cells(
+    batch: pa.RecordBatch, kinds: dict[str, pa.DataType]
+) -> pa.RecordBatch:
+    """Return a batch of text in which cells for other types have no spaces and may be missing."""
+    columns = []
+    for field, cells in zip(batch.schema, batch.columns, strict=True):
+        if not is_text(kinds[field.name]):
+            cells = pc.utf8_trim_whitespace(cells)
+            cells = pc.if_else(pc.equal(cells, ""), pa.scalar(None, pa.string()), cells)
+        columns.append(cells)
+    return pa.RecordBatch.from_arrays(columns, batch.schema.names)
+
+
+def _wide_enough(kind: pa.DataType, cells: pa.Array) -> pa.DataType:
+    """Return a type that holds further cells, which are given as text."""
+    wider = [pa.float64()] if pa.types.is_integer(kind) else []
+    for candidate in [kind, *wider]:
+        try:
+            cells.cast(candidate)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            continue
+        if not (is_number(candidate) and _lose_digits(cells, candidate)):
+            return candidate
+    return pa.string()
 
 
 def _check_encoding(schema: pa.Schema, path: Path, dialect: Dialect) -> None:

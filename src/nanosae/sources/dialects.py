@@ -26,14 +26,12 @@ HEADER_WORDS = 8  # maximum number of words in a header cell
 HEADER_CHARACTERS = 80
 MIN_TABLE_ROWS = 5  # minimum number of rows below a title
 ZERO_SHARE = 0.02  # minimum share of zeros among every second byte of UTF-16
-LARGEST_INTEGER = 2**63 - 1  # Arrow reads larger integers as floats and loses digits
 
 NUMBER = re.compile(r"[-+]?(\d+([.,]\d*)?|[.,]\d+)(e[-+]?\d+)?|nan|-?inf", re.I)
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}([T ]|$)|\d{1,2}[./]\d{1,2}[./]\d{2,4}\b")
 DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
 THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+")
 DECIMAL_POINT = re.compile(r"[-+]?\d+\.\d+")
-LEADING_ZERO = re.compile(r"[-+]?0\d+")
 EXCEL_HINT = re.compile(r'"?sep=(.)"?\r?$')
 
 
@@ -49,7 +47,6 @@ class Dialect:
         has_header: Whether there is a header.
         skipped_lines: Number of lines before the first row.
         n_title_rows: Number of rows above the header, such as the title of a report.
-        as_written: Names of columns whose cells only look like numbers, such as 007 or 20 digits.
     """
 
     encoding: str
@@ -59,7 +56,6 @@ class Dialect:
     has_header: bool
     skipped_lines: int
     n_title_rows: int
-    as_written: list[str]
 
 
 def find_dialect(
@@ -83,8 +79,8 @@ def find_dialect(
 
     Example:
         >>> dialect = find_dialect(b"zip;price\n01234;1,5\n", Path("a.csv"))
-        >>> dialect.delimiter, dialect.decimal_point, dialect.as_written
-        (';', ',', ['zip'])
+        >>> dialect.delimiter, dialect.decimal_point, dialect.names
+        (';', ',', ['zip', 'price'])
     """
     encoding = _marked_encoding(head) or encoding
     is_whole = len(head) < SNIFFED_BYTES
@@ -119,7 +115,6 @@ def find_dialect(
         has_header=has_header,
         skipped_lines=skipped_lines,
         n_title_rows=n_title_rows,
-        as_written=_as_written(names, cells),
     )
 
 
@@ -328,16 +323,3 @@ def _decimal_point(rows: Sequence[Sequence[str]], delimiter: str) -> str:
     has_commas = bool(with_comma)
     has_points = any(map(DECIMAL_POINT.fullmatch, cells))
     return "," if has_commas and not has_points else "."
-
-
-def _as_written(names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    columns = zip(*rows, strict=False)
-    named = zip(names, columns, strict=False)
-    return [name for name, cells in named if any(map(_loses_digits, cells))]
-
-
-def _loses_digits(cell: str) -> bool:
-    """Return whether a cell would lose digits as a number."""
-    if LEADING_ZERO.fullmatch(cell):
-        return True
-    return cell.isdecimal() and int(cell[:400]) > LARGEST_INTEGER

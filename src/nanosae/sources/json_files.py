@@ -12,10 +12,9 @@ import pyarrow as pa
 from pyarrow import json as arrow_json
 
 from nanosae.errors import DataError
-from nanosae.sources.dialects import LARGEST_INTEGER
 from nanosae.sources.folders import open_stream
 from nanosae.sources.json_shapes import rows_of
-from nanosae.sources.kinds import bounds, is_list, pc
+from nanosae.sources.kinds import exceeds_integers, is_list
 from nanosae.sources.notes import with_note
 
 BLOCK_BYTES = 2**26  # a row must fit into a block
@@ -40,19 +39,11 @@ def read_json_lines(path: Path, text_column: str | None = None) -> pa.Table:
         if not any(words in str(error) for words in NOT_FOR_ARROW):
             raise
         return _read_mixed_lines(path, text_column, error)
-    if any(map(_may_lack_digits, table.columns)):
+    if any(map(exceeds_integers, table.columns)):
         return _read_mixed_lines(path, text_column)
     if text_column is not None and table[text_column].null_count == len(table):
         table = table.drop_columns(text_column)  # only exists in the given schema
     return table
-
-
-def _may_lack_digits(values: pa.ChunkedArray) -> bool:
-    """Return whether fractions may be integers beyond 64 bits, which Arrow rounds."""
-    if not pa.types.is_floating(values.type):
-        return False
-    _, high = bounds(pc.abs(values))
-    return high is not None and high > LARGEST_INTEGER
 
 
 def _read_mixed_lines(

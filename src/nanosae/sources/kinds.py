@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute
 
 pc: Any = pyarrow.compute  # typed as Any, because its functions are generated on import
+LARGEST_INTEGER = 2**63 - 1
 
 
 def is_text(kind: pa.DataType) -> bool:
@@ -64,6 +65,19 @@ def bounds(values: pa.Array | pa.ChunkedArray) -> tuple[Any, Any]:
     """Return the smallest and the largest number; None and None if there are none."""
     low, high = (bound.as_py() for bound in pc.min_max(values).values())
     return low, high
+
+
+def exceeds_integers(values: pa.Array | pa.ChunkedArray) -> bool:
+    """Return whether floats may be integers beyond 64 bits, of which Arrow loses digits.
+
+    Example:
+        >>> exceeds_integers(pa.array([1.0, 2.0**64])), exceeds_integers(pa.array([0.5, None]))
+        (True, False)
+    """
+    if not pa.types.is_floating(values.type):
+        return False
+    _, high = bounds(pc.abs(values))
+    return high is not None and high > LARGEST_INTEGER
 
 
 def most_frequent(values: pa.Array | pa.ChunkedArray) -> Any:
