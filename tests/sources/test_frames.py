@@ -2,6 +2,7 @@
 
 import datetime
 import decimal
+import re
 
 import datasets
 import numpy as np
@@ -193,8 +194,29 @@ def test_records_may_lack_keys_and_differ_in_type():
         "day": [None, day, None],
     }
     assert table_of_texts(["a", float("nan")])["text"].to_pylist() == ["a", None]
-    with pytest.raises(DataError, match="surrogate pair, which is not valid text"):
-        table_of_texts(["a", "\ud83d"])
+
+
+HALF = "cut \ud83d"  # half of an emoji
+
+
+@pytest.mark.parametrize(
+    ("data", "row", "column"),
+    [
+        (["a", HALF], 1, "text"),
+        ([{"text": "a"}, {"text": "b", "n": HALF}], 1, "n"),
+        ([{"text": "a", "of": {"by": [HALF]}}], 0, "of"),
+        ({"text": ["a", "b", HALF]}, 2, "text"),
+        ([("a", "x"), ("b", HALF)], 1, "column2"),
+        ([{"text": "a", HALF: 1}], None, repr(HALF)),
+    ],
+)
+def test_half_of_a_character_is_named_with_its_row(data, row, column):
+    where = rf"column {re.escape(column)} .*is not valid text\. Fix it"
+    if row is not None:
+        where = rf"row {row} \(0-based\), {where}"
+    with pytest.raises(DataError, match=where) as found:
+        table_of_texts(data)
+    assert found.value.row == row
 
 
 PAIRS = [("a text", "x"), ("another", "y")]

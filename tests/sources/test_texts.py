@@ -338,6 +338,30 @@ def test_values_of_several_types_in_json_become_text(tmp_path):
         read_texts(path)
 
 
+HALF = "cut \ud83d"  # half of an emoji
+SHAPES = {
+    "objects.json": [{"text": "a"}, {"text": HALF}],
+    "texts.json": ["a", HALF],
+    "columns.json": {"text": ["a", HALF], "n": [1, 2]},
+    "rows.jsonl": [{"text": "a"}, {"text": HALF}],
+    "mixed.jsonl": [{"text": "a", "n": 1}, {"text": HALF, "n": "x"}],
+    "texts.jsonl": ["a", HALF],
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_half_of_a_character_in_json_is_named_with_file_and_row(name, tmp_path):
+    path = tmp_path / name
+    lines = SHAPES[name] if path.suffix == ".jsonl" else [SHAPES[name]]
+    path.write_text("\n".join(map(json.dumps, lines)))
+    with pytest.raises(
+        DataError,
+        match=rf"{name}: row 1 \(0-based\), column text holds .*not valid text",
+    ) as found:
+        read_texts(path)
+    assert (found.value.file, found.value.row) == (path, 1)
+
+
 def test_another_encoding_is_a_question(tmp_path):
     path = tmp_path / "latin.csv"
     path.write_bytes("text,n\ncafé,1\n".encode("latin-1"))

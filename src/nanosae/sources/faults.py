@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -46,6 +49,34 @@ def find_not_finite(x: np.ndarray, names: Sequence[str]) -> Fault | None:
     others = f"one of {len(places)} missing, NaN or infinite values read with it"
     problem = f", column {column} holds {value}, {others}."
     return Fault(row, problem, "Drop those rows or fill them.", column)
+
+
+def not_valid_text(values: Iterable[Any], column: str) -> DataError:
+    r"""Return the error for the first value, or the name, with half of a surrogate pair.
+
+    Example:
+        >>> not_valid_text(["fine", "cut \ud83d"], "body").row
+        1
+    """
+    problem = f"the name of column {column!r} is not valid text."
+    place = None
+    for row, value in enumerate(values):
+        if _has_half_pair(value):
+            cell = f"row {row} (0-based), column {column}"
+            problem = f"{cell} holds {value!r:.60}, which is not valid text."
+            place = row
+            break
+    return DataError(
+        problem,
+        row=place,
+        column=column,
+        remedy='Fix it with text.encode("utf-8", "replace").decode(), or drop the row.',
+    )
+
+
+def _has_half_pair(value: Any) -> bool:
+    text = json.dumps(value, ensure_ascii=False, default=str, skipkeys=True)
+    return re.search(r"[\ud800-\udfff]", text) is not None
 
 
 @contextmanager

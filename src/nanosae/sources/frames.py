@@ -12,6 +12,7 @@ from nanosae.errors import LISTED_NAMES, DataError, DataTypeError
 from nanosae.schemas import index_levels
 from nanosae.sources.arrays import as_array, dense, from_list
 from nanosae.sources.column_names import numbered_names
+from nanosae.sources.faults import not_valid_text
 from nanosae.sources.json_files import table_of_records
 from nanosae.sources.kinds import holds_matrices, with_plain_types
 from nanosae.sources.repeated_columns import with_own_names
@@ -154,6 +155,7 @@ def _as_frame(data: Any) -> Any:
 
 def _table_of_list(data: Any) -> pa.Table:
     """Return a list of texts or of records as a table."""
+    rows = []
     try:
         rows = list(data)
         if rows and all(isinstance(row, dict) for row in rows):
@@ -164,10 +166,9 @@ def _table_of_list(data: Any) -> pa.Table:
             return _table_of_columns(dict(zip(names, columns, strict=True)))
         return pa.table({"text": pa.array(rows, pa.string(), from_pandas=True)})
     except UnicodeEncodeError as error:
-        raise DataError(
-            f"The rows hold a half of a surrogate pair, which is not valid text: {error}.",
-            remedy='Fix the texts with text.encode("utf-8", "replace").decode().',
-        ) from error
+        raise not_valid_text(rows, "text") from error
+    except DataError:
+        raise
     except (TypeError, ValueError) as error:
         raise _no_texts(data) from error
 
@@ -193,8 +194,20 @@ def _table_of_columns(columns: Mapping[str, Any]) -> pa.Table:
     """
     try:
         return pa.table(dict(columns))
+    except UnicodeEncodeError as error:
+        raise _not_valid_in(columns) from error
     except (pa.ArrowException, TypeError, ValueError) as error:
         raise DataError(f"The columns cannot be put side by side: {error}.") from error
+
+
+def _not_valid_in(columns: Mapping[str, Any]) -> DataError:
+    """Return the error for the first column with half of a surrogate pair."""
+    for name, values in columns.items():
+        try:
+            pa.table({name: values})
+        except UnicodeEncodeError:
+            return not_valid_text(values, name)
+    raise AssertionError("all columns are valid text")
 
 
 def _table_of_dataset(data: Any) -> pa.Table:
@@ -271,7 +284,7 @@ def _from_series(series: Any, name: str) -> pa.Array:
     try:
         return pa.array(series, from_pandas=True)
     except UnicodeEncodeError as error:
-        raise _not_text(series, name) from error
+        raise not_valid_text(series, name) from error
     except (pa.ArrowException, OverflowError):
         is_missing = series.isna()
         if any(getattr(cell, "ndim", 0) > 1 for cell in series):
@@ -286,17 +299,3 @@ def _is_interval(dtype: Any) -> bool:
     import pandas as pd
 
     return isinstance(dtype, pd.IntervalDtype)
-
-
-def _not_text(series: Any, name: str) -> DataError:
-    """Return the error for the first cell with an unpaired surrogate."""
-    for row, cell in enumerate(series):
-        try:
-            str(cell).encode()
-        except UnicodeEncodeError:
-            problem = f"row {row} (0-based), column {name} holds {cell!r}, which is not valid text."
-            remedy = (
-                'Fix it with text.encode("utf-8", "replace").decode(), or drop the row.'
-            )
-            return DataError(problem, row=row, column=name, remedy=remedy)
-    raise AssertionError(f"column {name} can be encoded")

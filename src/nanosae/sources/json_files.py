@@ -12,14 +12,16 @@ import pyarrow as pa
 from pyarrow import json as arrow_json
 
 from nanosae.errors import DataError
+from nanosae.sources.faults import not_valid_text
 from nanosae.sources.folders import open_stream
 from nanosae.sources.json_shapes import rows_of
 from nanosae.sources.kinds import exceeds_integers, is_list
 from nanosae.sources.notes import with_note
 
 BLOCK_BYTES = 2**26  # a row must fit into a block
-# errors of Arrow: fields with values of several types, and lists that begin with null
-NOT_FOR_ARROW = ("changed from", "list offsets")
+# errors of Arrow: fields with values of several types, lists that begin with null, and half pairs,
+# which are reported with their row
+NOT_FOR_ARROW = ("changed from", "list offsets", "surrogate pair")
 # errors for values that have no common type
 UNLIKE = (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError)
 
@@ -91,7 +93,11 @@ def _table_of_rows(
 ) -> pa.Table:
     """Return objects or texts as a table."""
     if all(isinstance(row, str) for row in rows):
-        return pa.table({text_column or "text": rows})
+        name = text_column or "text"
+        try:
+            return pa.table({name: rows})
+        except UnicodeEncodeError as error:
+            raise not_valid_text(rows, name) from error
     return _table_of_records(rows, path, reason)
 
 
@@ -121,7 +127,12 @@ def table_of_records(records: Sequence[dict[str, Any]]) -> pa.Table:
         names |= dict.fromkeys(record)
     columns = {}
     for name in names:
-        columns[str(name)] = _column([record.get(name) for record in records])
+        values = [record.get(name) for record in records]
+        try:
+            str(name).encode()
+            columns[str(name)] = _column(values)
+        except UnicodeEncodeError as error:
+            raise not_valid_text(values, str(name)) from error
     return pa.table(columns)
 
 

@@ -173,8 +173,12 @@ def _read_file(file: Path, column: str | None, encoding: str) -> pa.Table:
         _ = table.column_names  # raises an error if they are not UTF-8
         table.validate(full=True)  # as it does for values
         return table
-    except DataError:
-        raise
+    except DataError as error:
+        if error.file is not None:
+            raise
+        raise DataError(
+            f"{file}: {error}", file=file, row=error.row, column=error.column
+        ) from error
     except (pa.ArrowException, ValueError, OSError, RecursionError) as error:
         reason = first_line_of(error)
         if isinstance(error, UnicodeDecodeError) or "UTF8" in reason:
