@@ -378,6 +378,21 @@ def test_a_block_ratio_without_the_first_block_is_rejected(make, monkeypatch):
         check_scores(make, nested())
 
 
+def test_the_least_weight_of_an_edge_changes_no_overlap_that_scores_rest_on(make):
+    """Overlaps below 5 % count as 0, also where a smaller weight is asked for."""
+    a = nested(600, 36)
+    codes = make(a)
+    rows = sets_of_rows(a)
+    expected = np.zeros((36, 36))
+    for one, other in itertools.permutations(range(36), 2):
+        n_rarer = min(len(rows[one]), len(rows[other]))
+        share = len(rows[one] & rows[other]) / n_rarer
+        expected[one, other] = share if share >= 0.05 else 0
+    for min_weight in (0.1, 0.01, 0.0):
+        overlaps = candidate_edges(codes, np.arange(36), min_weight)[1]
+        np.testing.assert_allclose(overlaps.toarray(), expected)
+
+
 def test_random_families_score_one(make):
     rng = np.random.default_rng(0)
     shares = candidate_edges(make(nested(600, 36)), np.arange(36), 0.1)[1]

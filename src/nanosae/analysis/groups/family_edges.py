@@ -107,7 +107,8 @@ def candidate_edges(
         directions: Unit directions of all features; with levels, cosines are added to weights.
 
     Returns:
-        The edges, heaviest first, and C ÷ min(f_i, f_j) of all pairs, (n, n).
+        The edges, heaviest first, and C ÷ min(f_i, f_j) of all pairs for which it is at least 0.05,
+        (n, n).
     """
     min_share = min(MIN_OVERLAP, min_weight)
     counts = cooccurrence(codes, features, min_share)
@@ -120,7 +121,9 @@ def candidate_edges(
     n_parent = n_active[parent]
     n_child = n_active[child]
     overlap = n_shared / np.minimum(n_parent, n_child)
-    overlaps = sp.csr_array((overlap, (parent, child)), shape=pairs.shape)
+    large = overlap >= MIN_OVERLAP  # a smaller min_weight reads smaller ones, too
+    entries = (overlap[large], (parent[large], child[large]))
+    overlaps = sp.csr_array(entries, shape=pairs.shape)
 
     order = np.arange(len(features)) if level is None else level
     is_directed = order[parent] < order[child]
