@@ -107,6 +107,17 @@ def test_duplicates_share_nearly_all_rows_of_both(tmp_path, shared, is_duplicate
     assert [few.tolist() for few in found] == ([[1], [0]] if is_duplicate else [[], []])
 
 
+@pytest.mark.parametrize(("shared", "n"), [(4, 0), (5, 1)])
+def test_so_few_shared_rows_prove_nothing(tmp_path, shared, n):
+    """Features that are active on the same 4 of 300 rows are neither coactive nor duplicates."""
+    active = np.zeros((300, 2))
+    active[:shared] = 1
+    codes = write_codes(tmp_path, sp.csr_array(active))
+    frame = describe(codes, texts=False)
+    assert [len(few) for few in frame["coactive"]] == [n, n]
+    assert frame["health"].tolist() == ["ok", ["ok", "duplicate"][n]]
+
+
 def test_lift_of_many_shared_rows_does_not_overflow(tmp_path):
     n_rows, n_together = 50_000, 45_000
     assert n_rows * n_together > 2**31

@@ -126,9 +126,9 @@ def coactive_features(
         duplicate: Jaccard similarity of active rows from which on two features are duplicates.
 
     Returns:
-        `coactive, coactive_count, coactive_lift, coactive_npmi`, in decreasing order of npmi, of
-        pairs that share at least MIN_SHARED_ROWS and more rows than by chance; and the duplicates
-        of each feature.
+        `coactive, coactive_count, coactive_lift, coactive_npmi`, in decreasing order of npmi, and
+        the duplicates of each feature. Both are among the features with which it shares at least
+        MIN_SHARED_ROWS and more rows than by chance.
     """
     cells = np.flatnonzero(shared >= MIN_SHARED_ROWS)
     place, other = np.divmod(cells, codes.n_features)

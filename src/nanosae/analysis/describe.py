@@ -60,14 +60,15 @@ def describe(
     Returns:
         A frame with one row per feature: `feature, density, n_active, mean_activation,
         std_activation, max_activation, histogram, top_rows`; `quantile_rows` (the middle of each of
-        n equal bands of ranks); `coactive, coactive_count, coactive_lift, coactive_npmi`;
-        `duplicate_of` (a more frequent feature with a decoder cosine or Jaccard similarity of
-        active rows of at least 0.95; −1: none); and `health` (ok, dead, dense: density above 0.2,
-        or duplicate). With the run's model also `nearest, nearest_cosine, opposite,
-        opposite_cosine`; with embeddings `near_misses` (the inactive rows nearest to the decoder
-        direction) and `hard_negatives` (those nearest to the mean of the top rows); with texts
-        `top_texts` and `monosemanticity`. Of texts that are equal up to case, digits and
-        punctuation, one is listed.
+        n equal bands of ranks); `coactive, coactive_count, coactive_lift, coactive_npmi` (of the
+        features that share at least 5 rows, and more than by chance, those with the largest NPMI);
+        `duplicate_of` (a more frequent feature with a decoder cosine of at least 0.95 or, if they
+        share so many rows, such a Jaccard similarity of active rows; −1: none); and `health` (ok,
+        dead, dense: density above 0.2, or duplicate). With the run's model also `nearest,
+        nearest_cosine, opposite, opposite_cosine`; with embeddings `near_misses` (the inactive rows
+        nearest to the decoder direction) and `hard_negatives` (those nearest to the mean of the top
+        rows); with texts `top_texts` and `monosemanticity`. Of texts that are equal up to case,
+        digits and punctuation, one is listed.
 
     Raises:
         DataError: If a feature does not exist, or there is not one given text per row.
