@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from drawn import dense
-from nanosae import plot
+from nanosae import plot, splitting
 from nanosae.model.weights import Weights
 
 
@@ -66,5 +66,19 @@ def test_flows_lead_to_the_features_that_are_alike():
     cosine = {b: v for _, b, v in edges}["branch"]
     assert cosine == pytest.approx(unit[1] @ parents[0], abs=1e-6)
     assert cosine != pytest.approx(children[1] @ parents[0], abs=1e-6)
-    with pytest.raises(ValueError, match="lower it"):
+    with pytest.raises(
+        ValueError, match=r"similarity above 0\.9999\. Lower the threshold"
+    ):
         plot.splitting_flow(small, large, threshold=0.9999)
+
+
+def test_a_feature_that_splits_into_unrelated_ones_is_drawn():
+    """Its cosine with each of two is √½ at most: for `splitting`, they are barely its children."""
+    axes = np.eye(8)
+    parents = np.array([axes[0] + axes[1], axes[2] + axes[3] + axes[4], axes[5]])
+    tensors = {"b_dec": np.zeros(8), "cfg": {}}
+    small, large = (Weights(W_enc=w.T, W_dec=w, **tensors) for w in (parents, axes))
+    figure = plot.splitting_flow(small, large)
+    assert len(figure.data[0].link.source) == 5
+    assert "similarity, above 0.5" in figure.layout.title.subtitle.text
+    assert splitting(small, large)["n_children"].tolist() == [2, 0, 1]

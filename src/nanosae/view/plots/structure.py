@@ -256,7 +256,9 @@ def splitting_flow(
         large: The larger SAE; if one is codes, both must be, and of the same rows.
         n: Number of features of the smaller SAE: those with the most children.
         most: Maximum number of children of each; the most similar are drawn.
-        threshold: Minimum similarity of a child: the cosine, or for codes the correlation.
+        threshold: Minimum similarity of a child: the cosine, or for codes the correlation. It is
+            lower than that of `splitting` (0.7), which tells children from novel features: where a
+            feature splits into two unrelated ones, it has at most a cosine of 0.71 with both.
         labels: Labels of the features of both, a pair of mappings or tables; by default those of
             the runs.
 
@@ -272,8 +274,8 @@ def splitting_flow(
     parents = table[table["n_children"] > 1].head(n)
     if parents.empty:
         raise DataError(
-            f"no feature has two children more similar than {threshold}:",
-            remedy="lower it.",
+            f"No feature has two children with a similarity above {threshold:g}.",
+            remedy="Lower the threshold.",
         )
     children = parents.explode(["children", "similarities"])
     children = children[children.groupby("parent").cumcount() < most]
@@ -290,7 +292,8 @@ def splitting_flow(
     figure = empty_figure()
     _add_flow(figure, parent_of_child, children["similarities"].tolist(), texts)
     subtitle = (
-        "left: the smaller SAE; right: features of the larger one; width: similarity"
+        "left: the smaller SAE; right: features of the larger one; "
+        f"width: similarity, above {threshold:g}"
     )
     return titled(figure, "Feature splitting", 120 + 21 * len(children), subtitle)
 
