@@ -4,7 +4,7 @@ import { ask, trying } from "./explore-ask.js";
 import { go, openFeature, openRow, openTopic, opened, page, where } from "./explore-page.js";
 import { count, endOf, featureName, noun, thousands } from "./explore-parts.js";
 
-const { el, $, fmt } = nano;
+const { el, $ } = nano;
 const HOVER_LETTERS = 300;
 const MARGIN = 0.25; // of the part in view, around it, whose points are asked for
 
@@ -110,7 +110,7 @@ const keyOf = (column, { name, number, color: shade }) => {
   return el("button", { className: "key", title: `Only ${name}`, onclick }, ...parts);
 };
 
-export const drawLegend = (legend) => {
+const drawLegend = (legend) => {
   if (!legend.title) {
     $("#legend").replaceChildren();
     return;
