@@ -36,7 +36,7 @@ def embed(folder, texts, embedder, name="model"):
 def test_rows_come_in_the_order_of_the_texts(tmp_path):
     store = embed(tmp_path / "e", TEXTS[::-1] + TEXTS[:3], Embedder())
     np.testing.assert_array_equal(store.rows(TEXTS), expected(TEXTS))
-    path = store.keep(TEXTS)
+    path = store.write_rows(TEXTS)
     np.testing.assert_array_equal(np.load(path), expected(TEXTS))
     assert sorted(p.name for p in path.parent.iterdir()) == [
         "embedder.json",
@@ -46,7 +46,7 @@ def test_rows_come_in_the_order_of_the_texts(tmp_path):
 
 
 def test_added_texts_cost_only_themselves(tmp_path):
-    embed(tmp_path / "e", TEXTS, Embedder()).keep(TEXTS)
+    embed(tmp_path / "e", TEXTS, Embedder()).write_rows(TEXTS)
     embedder = Embedder()
     more = ["new", *TEXTS, "newer"]
     store = embed(tmp_path / "e", more, embedder)
@@ -75,14 +75,14 @@ def test_rows_without_keys_are_embedded_again(tmp_path):
 
 
 def test_another_embedder_starts_anew(tmp_path):
-    embed(tmp_path / "e", TEXTS, Embedder()).keep(TEXTS)
+    embed(tmp_path / "e", TEXTS, Embedder()).write_rows(TEXTS)
     embedder = Embedder()
     embed(tmp_path / "e", TEXTS, embedder, name="another")
     assert len(embedder.texts) == len(TEXTS)
 
 
 def test_damaged_rows_are_named(tmp_path):
-    embed(tmp_path / "e", TEXTS, Embedder()).keep(TEXTS)
+    embed(tmp_path / "e", TEXTS, Embedder()).write_rows(TEXTS)
     path = tmp_path / "e" / "rows.npy"
     path.write_bytes(path.read_bytes()[:60])
     with pytest.raises(
@@ -117,7 +117,7 @@ def test_rows_of_another_width_are_not_mixed_in(tmp_path):
 
 
 def test_asking_for_another_embedder_s_rows_deletes_none(tmp_path):
-    embed(tmp_path / "e", TEXTS, Embedder()).keep(TEXTS)
+    embed(tmp_path / "e", TEXTS, Embedder()).write_rows(TEXTS)
     assert Embeddings(tmp_path / "e", "another").missing(TEXTS) == TEXTS
     assert Embeddings(tmp_path / "e", "model").missing(TEXTS) == []
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nanosae.runs.export import flat, write
+from nanosae.runs.export import for_csv, write
 
 EVIL = ["=HYPERLINK('x')", "+A1", "-1+1", "@SUM(A1)", "\tx", "fine", "a=b", None]
 
@@ -55,7 +55,7 @@ def test_lists_are_joined():
             "kept": pd.Categorical(["x", "y"]),
         }
     )
-    assert flat(table).astype(object).fillna("").to_numpy().tolist() == [
+    assert for_csv(table).astype(object).fillna("").to_numpy().tolist() == [
         ["3|1", "0.5|0.123457", "a", "x"],
         ["", "", "b|c", "y"],
     ]

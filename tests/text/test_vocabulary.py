@@ -23,11 +23,11 @@ def test_typos_are_those_of_comparing_with_every_word():
 
 def test_typos_are_looked_for_only_where_nothing_else_is_like_the_word():
     vocabulary = Vocabulary(["form", "from", "forms", "formal"])
-    assert vocabulary.like("form") == {"form": 1.0, "forms": 0.9, "formal": 0.8}
-    assert vocabulary.like("fomr") == {"form": 0.7}
+    assert vocabulary.similar("form") == {"form": 1.0, "forms": 0.9, "formal": 0.8}
+    assert vocabulary.similar("fomr") == {"form": 0.7}
 
 
 def test_a_run_is_found_inside_longer_ones():
     vocabulary = Vocabulary(["東京都", "京都", "大阪"])
-    assert vocabulary.like("京都") == {"京都": 1.0, "東京都": 0.8}
-    assert vocabulary.like("北京") == {}
+    assert vocabulary.similar("京都") == {"京都": 1.0, "東京都": 0.8}
+    assert vocabulary.similar("北京") == {}

@@ -150,12 +150,12 @@ def info(run: Run, /) -> None:
         }
         print(to_json(shown))
         return
-    with naming(run / "config.json", folder.again(run)):
+    with naming(run / "config.json", folder.remedy(run)):
         print(f"{run}: {_kind_and_size(facts['config'])}")
     if not last.get("final"):
         print(f"unfinished at step {last.get('step', 0)}; continue with --resume")
         return
-    with naming(metrics, folder.again(run)):
+    with naming(metrics, folder.remedy(run)):
         print("\n".join(_metric_lines(last)))
 
 

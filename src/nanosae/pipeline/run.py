@@ -244,7 +244,7 @@ class Pipeline:
         new = store.missing(texts)
         store.add(new, embedder.encode, self.progress.advance)
         rows = store.rows(texts)
-        store.keep(texts)
+        store.write_rows(texts)
         if embedder.count_cut is not None:
             self._report_truncation(*embedder.count_cut(new))
         n_known = len(set(texts)) - len(new)

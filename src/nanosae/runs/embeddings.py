@@ -139,7 +139,7 @@ class Embeddings:
         """Return the rows of embedded texts, in their order, (n, width) float16."""
         return self._rows[[self._places[_key(text)] for text in texts]]
 
-    def keep(self, texts: Sequence[str]) -> Path:
+    def write_rows(self, texts: Sequence[str]) -> Path:
         """Write `rows.npy` for these texts and delete the blocks; return its path."""
         rows, keys = self.rows(texts), _keys(texts)
         blocks = [*self.folder.glob("*.keys.npy"), *self.folder.glob("*.rows.npy")]

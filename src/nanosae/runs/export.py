@@ -35,7 +35,7 @@ def write(table: pd.DataFrame, path: str | Path, *, formulas: bool = False) -> N
         write_file(path, lambda stream: table.to_parquet(stream, index=False))
     elif path.suffix in (".csv", ".tsv"):
         separator = "\t" if path.suffix == ".tsv" else ","
-        flattened = flat(table, formulas=formulas)
+        flattened = for_csv(table, formulas=formulas)
         write_file(
             path, lambda stream: flattened.to_csv(stream, index=False, sep=separator)
         )
@@ -87,7 +87,7 @@ def tag(
     return table.assign(**dict(zip(names, columns, strict=True)))
 
 
-def flat(table: pd.DataFrame, *, formulas: bool = False) -> pd.DataFrame:
+def for_csv(table: pd.DataFrame, *, formulas: bool = False) -> pd.DataFrame:
     """Return a table for CSV: lists are joined by "|", and formulas are quoted.
 
     Args:
@@ -96,7 +96,7 @@ def flat(table: pd.DataFrame, *, formulas: bool = False) -> pd.DataFrame:
             apostrophe.
 
     Example:
-        >>> flat(pd.DataFrame({"rows": [[1, 2]], "text": ["=1+1"]})).iloc[0].tolist()
+        >>> for_csv(pd.DataFrame({"rows": [[1, 2]], "text": ["=1+1"]})).iloc[0].tolist()
         ['1|2', "'=1+1"]
     """
     flattened = table.copy(deep=False)

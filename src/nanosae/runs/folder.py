@@ -40,7 +40,7 @@ def holds_training(folder: Path) -> bool:
     path = folder / "config.json"
     if not path.is_file():
         return False
-    return bool(CONFIG_KEYS & read_json(path, again(folder)).keys())
+    return bool(CONFIG_KEYS & read_json(path, remedy(folder)).keys())
 
 
 def is_finished(folder: Path) -> bool:
@@ -69,23 +69,23 @@ def verify_training(folder: str | Path) -> None:
             continue
         path = folder / name
         if not path.exists():
-            raise damaged(path, "it is missing", again(folder))
+            raise damaged(path, "it is missing", remedy(folder))
         signature = (known, *file_state(path))
         if _verified.get(path.absolute()) != signature:
-            check_file(path, known, MANIFEST, again(folder))
+            check_file(path, known, MANIFEST, remedy(folder))
             _verified[path.absolute()] = signature
 
 
 def last_line(folder: Path) -> Facts:
     """Return the last line of the metrics."""
     path = folder / "metrics.jsonl"
-    with naming(path, again(folder)):
+    with naming(path, remedy(folder)):
         return json.loads(path.read_text(encoding="utf-8").splitlines()[-1])
 
 
 def read_manifest(folder: Path) -> Facts:
     """Return training.json."""
-    return read_json(folder / MANIFEST, again(folder))
+    return read_json(folder / MANIFEST, remedy(folder))
 
 
 def read_config(folder: Path) -> Facts:
@@ -96,14 +96,14 @@ def read_config(folder: Path) -> Facts:
         DamagedFileError: If it was changed or damaged, or has another format.
     """
     path = folder / "config.json"
-    facts = read_json(path, again(folder))
+    facts = read_json(path, remedy(folder))
     check_format(path, facts, FORMAT, "Train again, in another folder.")
     missing = CONFIG_KEYS - facts.keys()
     if missing:
-        raise damaged(path, f"it lacks {', '.join(sorted(missing))}", again(folder))
+        raise damaged(path, f"it lacks {', '.join(sorted(missing))}", remedy(folder))
     return facts
 
 
-def again(folder: Path) -> str:
+def remedy(folder: Path) -> str:
     """Return the remedy for a damaged file of a training."""
     return f"Train again: {command_line('train', 'DATA', '-o', folder, '--force')}."

@@ -83,7 +83,7 @@ def splice(
         return with_first_output(output, torch.where(is_edited, edited.to(x.dtype), x))
 
     with (
-        model.register_forward_pre_hook(passes.see, with_kwargs=True),
+        model.register_forward_pre_hook(passes.record, with_kwargs=True),
         module.register_forward_hook(change),
     ):
         yield model
@@ -180,7 +180,7 @@ class Passes:
         self._leave_out = sorted(leave_out)
         self._ids: Tensor | None = None
 
-    def see(self, _model: Any, args: Any, kwargs: Any) -> None:
+    def record(self, _model: Any, args: Any, kwargs: Any) -> None:
         """Record the tokens; a hook that runs before the model."""
         ids = kwargs.get("input_ids", args[0] if args else None)
         self._ids = ids if torch.is_tensor(ids) else None

@@ -23,9 +23,9 @@ class Vocabulary:
 
     Example:
         >>> words = Vocabulary(["bank", "banks", "banking", "banker", "blank", "東京都"])
-        >>> words.like("bank")
+        >>> words.similar("bank")
         {'bank': 1.0, 'banks': 0.9, 'banking': 0.9, 'banker': 0.8}
-        >>> words.like("bnak"), words.like("東京"), words.like("river")
+        >>> words.similar("bnak"), words.similar("東京"), words.similar("river")
         ({'bank': 0.7}, {'東京都': 0.8}, {})
     """
 
@@ -46,7 +46,7 @@ class Vocabulary:
         """The pairs of letters of each word."""
         return [_letter_pairs(word) for word in self._words]
 
-    def like(self, word: str) -> dict[str, float]:
+    def similar(self, word: str) -> dict[str, float]:
         """Return words similar to a word, with similarities between 0 and 1, the highest first.
 
         Typing errors are only considered if no other word is similar.

@@ -59,7 +59,7 @@ def test_terms_and_features_point_where_their_rows_do(vectors, tmp_path):
     asked = np.array([59, 4, 3, 58, 0])
     assert asked[meaning.has_rows(asked)].tolist() == [4, 58, 0]
     np.testing.assert_allclose(
-        meaning.direct(vectors[1::2]), directions[1::2], atol=1e-5
+        meaning.directions_of(vectors[1::2]), directions[1::2], atol=1e-5
     )
 
 
@@ -74,7 +74,7 @@ def test_rows_of_zeros_change_no_meaning(vectors, tmp_path):
     expected = corpus_meaning(alone, np.arange(60))
     found = corpus_meaning(mixed, np.arange(90))
     assert not found.directions[~is_known].any()
-    assert not found.direct(np.zeros((1, 5), np.float32)).any()
+    assert not found.directions_of(np.zeros((1, 5), np.float32)).any()
     for name in ("centre", "mean_direction", "second_moments", "precision"):
         np.testing.assert_allclose(
             getattr(found, name), getattr(expected, name), rtol=1e-3, atol=1e-5
@@ -92,7 +92,7 @@ def test_a_term_does_not_point_along_what_all_texts_differ_in(tmp_path):
     codes = corpus(tmp_path / "c", np.ones((n, 1)), ["a text"] * n, vectors=vectors)
     meaning = corpus_meaning(codes, np.arange(0, n, 2))
     presence = sp.csr_array(has_term[::2, None].astype(np.float32))
-    along = meaning.direct(vectors[1::2]) @ meaning.of_terms(presence)[0]
+    along = meaning.directions_of(vectors[1::2]) @ meaning.of_terms(presence)[0]
     directions = brute_directions(vectors, np.arange(0, n, 2))
     own, unseen = directions[::2], directions[1::2]
     difference = own[has_term[::2]].mean(0) - own.mean(0)
@@ -161,8 +161,10 @@ def test_an_embedder_says_what_terms_mean_apart_from_all_terms():
     place_of_red = terms[words.terms[terms] == "red"]
     # (5, 1) less the mean (4, 2)
     expected = np.array([[1, -1]]) / np.sqrt(2)
-    np.testing.assert_allclose(found.of(place_of_red), expected)
-    assert not np.allclose(found.of(place_of_red), np.array([[5, 1]]) / np.sqrt(26))
+    np.testing.assert_allclose(found.directions_of(place_of_red), expected)
+    assert not np.allclose(
+        found.directions_of(place_of_red), np.array([[5, 1]]) / np.sqrt(26)
+    )
 
 
 def test_a_sample_stands_for_a_large_corpus(vectors, tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ import pytest
 
 from explored import HOSTILE, get, rows_of
 from nanosae.runs import annotations
-from nanosae.runs.export import flat
+from nanosae.runs.export import for_csv
 
 
 def test_a_row_has_its_text_columns_and_features(client, dense, planted):
@@ -48,7 +48,7 @@ def test_a_selection_is_exported_as_csv(client, corpus, dense):
 def test_no_text_of_an_export_is_a_formula(sign):
     value = f'{sign}HYPERLINK("http://evil.example")'
     table = pd.DataFrame({value: [value, "-1.5", "+3", None, 7, "plain = text"]})
-    safe = flat(table)
+    safe = for_csv(table)
     assert list(safe) == ["'" + value]
     assert safe.iloc[:, 0].tolist()[:3] == ["'" + value, "-1.5", "+3"]
     assert safe.iloc[4:, 0].tolist() == [7, "plain = text"]

@@ -108,5 +108,5 @@ def test_the_widest_limits_that_fit_are_taken(n_cards, length, most):
 
 
 def test_long_texts_are_cut_at_a_letter():
-    assert trimming.cut("é" * 10, 5) == "éé …"
-    assert trimming.cut("short", 5) == "short"
+    assert trimming.truncated("é" * 10, 5) == "éé …"
+    assert trimming.truncated("short", 5) == "short"

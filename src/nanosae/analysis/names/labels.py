@@ -265,7 +265,7 @@ def _with_meaning_of_labels(
     names: list[Name], labels: list[str], meaning: Meaning, encode: Encode
 ) -> list[Name]:
     """Set the direction of each name that has terms to the embedding of its whole label."""
-    directions = meaning.direct(encode(labels))
+    directions = meaning.directions_of(encode(labels))
     with_meaning = []
     for name, direction in zip(names, directions, strict=True):
         own = direction if name.terms else None
@@ -306,7 +306,7 @@ class _Scorer:
         self.weights_of_sample = sp.csc_array(words.weight[self.sample])
         self.directions: np.ndarray | None = None
         if meaning is not None:
-            self.directions = meaning.direct(codes.vectors(self.sample))
+            self.directions = meaning.directions_of(codes.vectors(self.sample))
 
     def scores(
         self, name: Name, rows: np.ndarray, strongest: np.ndarray

@@ -54,7 +54,7 @@ class Meaning:
     second_moments: np.ndarray
     precision: np.ndarray
 
-    def direct(self, vectors: np.ndarray) -> np.ndarray:
+    def directions_of(self, vectors: np.ndarray) -> np.ndarray:
         """Return embeddings as directions, centred and normalised."""
         return directions_from(vectors, self.centre)
 
@@ -97,7 +97,7 @@ class TermMeaning:
     terms: np.ndarray
     directions: np.ndarray
 
-    def of(self, terms: Sequence[int]) -> np.ndarray:
+    def directions_of(self, terms: Sequence[int]) -> np.ndarray:
         """Return the directions of the given terms."""
         return self.directions[np.searchsorted(self.terms, terms)]
 

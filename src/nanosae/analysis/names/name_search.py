@@ -144,7 +144,7 @@ class NameSearch:
         is_sampled = meaning.has_rows(own.rows)
         if not is_sampled.any():
             return None
-        directions = term_meaning.of(self.candidates)
+        directions = term_meaning.directions_of(self.candidates)
         moments = directions @ meaning.second_moments
         variances = np.einsum("ij,ij->i", moments, directions)
         strongest = own.rows[is_sampled][:N_STRONGEST]

@@ -113,7 +113,7 @@ class _LabelIndex:
     def _likeness(self, word: str) -> np.ndarray:
         """Return the similarity of a word to the most similar word of each label, (n,)."""
         likeness = np.zeros(len(self.labels))
-        known_words = self._vocabulary.like(word)
+        known_words = self._vocabulary.similar(word)
         for known, value in known_words.items():
             places = self._places_of_word[known]
             likeness[places] = np.maximum(likeness[places], value)

@@ -14,7 +14,7 @@ import pandas as pd
 from nanosae.analysis.groups.topic_rows import load_row_topics
 from nanosae.errors import DataError
 from nanosae.runs import annotations
-from nanosae.runs.export import flat
+from nanosae.runs.export import for_csv
 from nanosae.runs.export import tag as feature_columns
 from nanosae.view.explorer.corpus import Answer, OpenCorpus, as_text
 from nanosae.view.explorer.evidence import can_weigh
@@ -145,7 +145,7 @@ def export_rows(corpus: OpenCorpus, where: Selection | None = None) -> Iterator[
             corpus.codes, features, rows=rows[start : start + EXPORT_BLOCK]
         )
         table["tags"] = _tags_of_rows(table["row"], tagged)
-        return flat(table).to_csv(index=False, header=start == 0)
+        return for_csv(table).to_csv(index=False, header=start == 0)
 
     n_lines = max(len(rows), 1)  # an empty selection has a header
     return map(write_block, range(0, n_lines, EXPORT_BLOCK))

@@ -127,7 +127,7 @@ class _ShownRows:
         per_kind = [np.concatenate(rows) for rows in examples.values()]
         self.rows = np.unique(np.concatenate(per_kind)).astype(np.int64)
         texts = codes.texts(self.rows) if codes.has_texts else [""] * len(self.rows)
-        self.texts = [cut(text, text_bytes) for text in texts]
+        self.texts = [truncated(text, text_bytes) for text in texts]
         self._activations = codes.take(self.rows).tocsc()
 
     def places(self, rows: np.ndarray) -> np.ndarray:
@@ -213,11 +213,11 @@ def _first(values: Any, most: int) -> np.ndarray:
     return np.asarray(values)[:most]
 
 
-def cut(text: str, most: int) -> str:
+def truncated(text: str, most: int) -> str:
     """Truncate a text to a number of bytes in UTF-8, at a character.
 
     Example:
-        >>> cut("é" * 10, 5)
+        >>> truncated("é" * 10, 5)
         'éé …'
     """
     data = text.encode("utf-8", "replace")
