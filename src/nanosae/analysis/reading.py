@@ -73,8 +73,9 @@ def beginning(text: str, n_letters: int) -> str:
 
 def drawn_rows(codes: Codes, most: int) -> np.ndarray:
     """Return a random sample of up to `most` rows, ascending and always the same."""
-    shuffled = np.random.default_rng(0).permutation(codes.n_rows)
-    return np.sort(shuffled[:most])
+    n_drawn = min(most, codes.n_rows)
+    rng = np.random.default_rng(0)
+    return np.sort(rng.choice(codes.n_rows, n_drawn, replace=False, shuffle=False))
 
 
 def text_prompt(codes: Codes) -> str:

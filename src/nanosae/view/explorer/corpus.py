@@ -103,8 +103,8 @@ class OpenCorpus:
         self._map_lock = threading.Lock()
         self._loaded: dict[str, tuple[Any, Any]] = {}  # by name, with their versions
         self.map_is_asked = threading.Event()
-        rng = np.random.default_rng(0)
-        self.row_order = rng.permutation(self.codes.n_rows).astype(np.uint32)
+        self.row_order = np.arange(self.codes.n_rows, dtype=np.uint32)
+        np.random.default_rng(0).shuffle(self.row_order)
         # report damage before the page is opened
         annotations.names(self.run, self.codes.model)
 
