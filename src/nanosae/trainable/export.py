@@ -40,6 +40,8 @@ DESCRIBED_SETTINGS = (
 )
 MIN_CALIBRATION_ROWS = 16  # held-out rows; with fewer, training rows are used
 CALIBRATION_SAMPLE = 4096
+CALIBRATION_BLOCK = 512  # rows whose entries are listed together
+MIN_RATIO = 0.2  # of an entry to its threshold, to be listed
 SAMPLE_ROWS = 2**16  # training rows for the refit, and for measuring the model
 SAMPLE_BYTES = 2**28  # memory for these
 # largest relative excess of the L0 without a note: of held-out over training rows, and over k
@@ -148,14 +150,29 @@ def _calibrated_threshold(
     inputs = torch.from_numpy(rows[:, : data.width])
     encoder, bias = tensors["W_enc"], tensors["b_enc"]
     n_kept = config.k * len(rows)
-    kernels = backend(torch.device("cpu"))
     # not all positive entries: in a large dictionary, they are half of all
     if config.activation == "batchtopk":
-        pairs = kernels.select_batchtopk(inputs, encoder, bias, n_kept + 1)
+        kernels = backend(torch.device("cpu"))
+        ratios = kernels.select_batchtopk(inputs, encoder, bias, n_kept + 1).values
     else:
-        pairs = kernels.select_above(inputs, encoder, bias, threshold * 0.2)
-    ratios = pairs.values / threshold[pairs.cols.long()]
+        ratios = _largest_ratios(inputs, encoder, bias, threshold, n_kept + 1)
     return threshold * _value_exceeded_by(ratios, n_kept)
+
+
+def _largest_ratios(
+    inputs: Tensor, encoder: Tensor, bias: Tensor, threshold: Tensor, n: int
+) -> Tensor:
+    """Return the n largest ratios of an entry to its latent's threshold, descending."""
+    kernels = backend(torch.device("cpu"))
+    largest = torch.zeros(0)
+    least = MIN_RATIO
+    for rows in inputs.split(CALIBRATION_BLOCK):
+        pairs = kernels.select_above(rows, encoder, bias, threshold * least)
+        ratios = torch.cat([largest, pairs.values / threshold[pairs.cols.long()]])
+        largest = ratios.topk(min(n, len(ratios))).values
+        if len(largest) == n:
+            least = max(least, largest[-1].item())
+    return largest
 
 
 def _needs_refit(config: ResolvedConfig) -> bool:
