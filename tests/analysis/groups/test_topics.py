@@ -13,7 +13,7 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from nanosae.analysis.groups import topics as module
 from nanosae.analysis.names.group_names import FeatureName
-from nanosae.codes import write_codes
+from nanosae.codes import Codes, write_codes
 from nanosae.codes import writer as codes_module
 from planted import planted_corpus
 
@@ -453,3 +453,19 @@ def test_words_are_counted_once_for_all_numbers_of_topics(made, monkeypatch):
     assert len(first.table) == 4
     monkeypatch.setattr(module, "Words", None)
     assert len(first.cut(3).table) == 3
+
+
+def test_each_text_of_a_topic_is_read_once(made, monkeypatch):
+    codes, _, directions, _ = made
+    found = topics(codes, 4, directions=directions)
+    assert len(found.texts.words.terms)  # read once for all numbers of topics
+    read = []
+    original = Codes.texts
+
+    def recorded(self, rows=None, marks="«»"):
+        read.extend(rows)
+        return original(self, rows, marks)
+
+    monkeypatch.setattr(Codes, "texts", recorded)
+    assert len(found.table) == 4
+    assert len(read) == len(set(read)) > 0

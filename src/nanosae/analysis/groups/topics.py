@@ -45,7 +45,7 @@ from nanosae.analysis.groups.topic_words import (
 from nanosae.analysis.names.group_names import common_words, feature_names
 from nanosae.analysis.names.meaning import Meaning, corpus_meaning
 from nanosae.analysis.reading import drawn_rows
-from nanosae.analysis.splits import distinct_texts
+from nanosae.analysis.splits import first_of_each, same_texts
 from nanosae.analysis.statistics import directions_from, unit
 from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.errors import ConfigError
@@ -234,12 +234,7 @@ class Topics:
             first_words = of_topic[:NAMING_WORDS] or [UNNAMED]
             name = "_".join([str(topic), *first_words])
             names.append(name)
-        representatives = [
-            distinct_texts(
-                self.codes, np.array(of_topic, int), REPRESENTATIVES
-            ).tolist()
-            for of_topic in rows
-        ]
+        representatives = [self._representatives(of_topic, texts) for of_topic in rows]
         representative_texts = [
             [texts[row] for row in of_topic if row in texts]
             for of_topic in representatives
@@ -255,6 +250,13 @@ class Topics:
                 "Features": features,
             }
         )
+
+    def _representatives(self, rows: list[int], texts: dict[int, str]) -> list[int]:
+        """Return the first of some rows; of equal texts one, unless they are tokens."""
+        if not texts or self.codes.has_tokens:
+            return rows[:REPRESENTATIVES]
+        group = same_texts((texts[row] for row in rows), len(rows))
+        return [rows[place] for place in first_of_each(group)[:REPRESENTATIVES]]
 
     def _texts_of(self, rows: list[list[int]]) -> dict[int, str]:
         """Return the texts of these rows by row number; empty if there are no texts."""
