@@ -1,9 +1,12 @@
 """A process that runs verbs in forks of itself, which may die at their n-th file-system event.
 
-It imports everything once and runs nothing itself, so that a fork is cheap and holds no locks.
-Input: lines of JSON [verb, folder, n], n = 0 for no death. Output: [exit code, events].
+It imports everything once, what a verb imports later after its first fork, and runs nothing itself,
+so that a fork is cheap and holds no locks. Input: lines of JSON [verb, folder, n], n = 0 for no
+death. Output: [exit code, events].
 """
 
+import contextlib
+import importlib
 import io
 import json
 import os
@@ -12,6 +15,7 @@ import tempfile
 import traceback
 from pathlib import Path
 
+import numba
 import numpy as np
 import torch._dynamo  # the first optimizer imports it, which takes seconds
 
@@ -169,15 +173,26 @@ def child(verb, folder, at, out):
     except BaseException:
         traceback.print_exc()
         os._exit(1)
-    os.pwrite(out, str(events).encode(), 0)
+    answer = {"events": events, "modules": list(sys.modules)}
+    os.pwrite(out, json.dumps(answer).encode(), 0)
     os._exit(0)
 
 
+def import_all(modules):
+    """Import what a verb has imported, for the next forks, but nothing that starts threads."""
+    for name in modules:
+        starts_threads = name.startswith("nanosae.kernels.cpu") or name.endswith("pool")
+        if name not in sys.modules and not starts_threads:
+            with contextlib.suppress(Exception):  # some are made by other modules
+                importlib.import_module(name)
+
+
 def serve():
-    answer = os.dup(1)
+    numba.njit(lambda n: n)(0)  # compiling the first function imports for a second
+    standard_output = os.dup(1)
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
-    with tempfile.TemporaryFile() as out, os.fdopen(answer, "w") as answers:
+    with tempfile.TemporaryFile() as out, os.fdopen(standard_output, "w") as answers:
         for line in sys.stdin:
             verb, folder, at = json.loads(line)
             out.truncate(0)
@@ -186,11 +201,10 @@ def serve():
                 child(verb, folder, at, out.fileno())
             _, status = os.waitpid(pid, 0)
             out.seek(0)
-            text = out.read()
-            print(
-                json.dumps([os.waitstatus_to_exitcode(status), int(text or 0)]),
-                file=answers,
-            )
+            found = json.loads(out.read() or '{"events": 0, "modules": []}')
+            import_all(found["modules"])
+            answer = [os.waitstatus_to_exitcode(status), found["events"]]
+            print(json.dumps(answer), file=answers)
             answers.flush()
 
 
