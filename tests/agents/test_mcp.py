@@ -11,9 +11,9 @@ import pytest
 
 import nanosae
 from complete_run import make_run
+from needs import needs
 
-mcp = pytest.importorskip("mcp", reason="needs the extra 'mcp'")
-pytestmark = pytest.mark.filterwarnings("default")
+pytestmark = [needs("mcp", extra="mcp"), pytest.mark.filterwarnings("default")]
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +25,7 @@ def run(tmp_path_factory):
 
 def ask(server, *questions):
     """Return the answers to (tool, arguments), in one session."""
+    import mcp
 
     async def session():
         async with mcp.Client(server) as client:
@@ -45,6 +46,8 @@ def in_process(run, *questions):
 
 
 def test_every_tool_is_read_only_and_says_what_it_does(run):
+    import mcp
+
     from nanosae.agents.server import make_server
 
     async def session():
@@ -137,6 +140,8 @@ def test_nothing_is_written(run):
 
 @pytest.mark.slow
 def test_the_verb_speaks_over_pipes(run):
+    import mcp
+
     command = mcp.StdioServerParameters(
         command=sys.executable,
         args=["-m", "nanosae", "mcp", str(run)],

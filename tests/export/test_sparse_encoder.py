@@ -10,14 +10,18 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 import foreign_files as written
 import sae_formulas as formulas
 from nanosae import SAEModel
+from needs import needs
 from sae_formulas import D
 
-library = pytest.importorskip("sentence_transformers", reason="needs the extra 'embed'")
-pytestmark = pytest.mark.filterwarnings("default")
+pytestmark = [
+    needs("sentence_transformers", extra="embed"),
+    pytest.mark.filterwarnings("default"),
+]
 TEXTS = ["dog cat", "tree", "river tree dog", "cat river"]
 
 
 def dense_embedder():
+    from sentence_transformers import SentenceTransformer
     from sentence_transformers import models as modules
 
     words = {"[UNK]": 0, "dog": 1, "cat": 2, "tree": 3, "river": 4}
@@ -25,10 +29,12 @@ def dense_embedder():
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     vectors = np.random.default_rng(3).normal(size=(5, D)).astype(np.float32)
     static = modules.StaticEmbedding(tokenizer, embedding_weights=vectors)
-    return library.SentenceTransformer(modules=[static], device="cpu")
+    return SentenceTransformer(modules=[static], device="cpu")
 
 
 def test_texts_are_read_with_the_prompts_of_the_run(tmp_path):
+    from sentence_transformers import SparseEncoder
+
     from nanosae.export.sparse_encoder import sparse_encoder
 
     p, dense = formulas.parameters(), dense_embedder()
@@ -41,9 +47,7 @@ def test_texts_are_read_with_the_prompts_of_the_run(tmp_path):
     sae.cfg["metadata"] = {"prompt": "dog ", "query_prompt": "tree "}
     sae.save(tmp_path / "prompted")
     sparse_encoder(tmp_path / "prompted", dense).save(str(tmp_path / "out"))
-    found = library.SparseEncoder(
-        str(tmp_path / "out"), device="cpu", trust_remote_code=True
-    )
+    found = SparseEncoder(str(tmp_path / "out"), device="cpu", trust_remote_code=True)
     for encode, prompt in ((found.encode, "dog "), (found.encode_query, "tree ")):
         rows = dense.encode([prompt + text for text in TEXTS], prompt="")
         wanted = formulas.jumprelu(p, rows)
@@ -54,6 +58,8 @@ def test_texts_are_read_with_the_prompts_of_the_run(tmp_path):
 
 @pytest.mark.parametrize("kind", ["jumprelu", "topk"])
 def test_the_library_saves_and_loads_features_and_their_names(kind, tmp_path):
+    from sentence_transformers import SparseEncoder
+
     from nanosae.export.sparse_encoder import FeatureEncoder, SAEFeatures
 
     p, dense = formulas.parameters(), dense_embedder()
@@ -64,9 +70,7 @@ def test_the_library_saves_and_loads_features_and_their_names(kind, tmp_path):
     FeatureEncoder(modules=[*dense, features], device="cpu").save(str(tmp_path / "out"))
     calculate = formulas.jumprelu if kind == "jumprelu" else formulas.topk
     wanted = calculate(p, dense.encode(TEXTS))
-    plain = library.SparseEncoder(
-        str(tmp_path / "out"), device="cpu", trust_remote_code=True
-    )
+    plain = SparseEncoder(str(tmp_path / "out"), device="cpu", trust_remote_code=True)
     found = plain.encode(TEXTS).to_dense().numpy()
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
     loaded = FeatureEncoder(str(tmp_path / "out"), device="cpu", trust_remote_code=True)

