@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 import numpy as np
 
@@ -43,6 +44,8 @@ def read_archive(file: Path, remedy: str) -> Arrays:
 def read_pickle(file: Path, remedy: str) -> dict[str, Any]:
     """Return a dictionary written by `torch.save`, without executing anything in the file.
 
+    Tensors are memory-mapped, except those in the format before PyTorch 1.6.
+
     Raises:
         DamagedFileError: If it cannot be read.
         DataError: If it holds anything but tensors, numbers, strings, lists and dictionaries.
@@ -52,7 +55,9 @@ def read_pickle(file: Path, remedy: str) -> dict[str, Any]:
     import torch
 
     try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
+        content = torch.load(
+            file, map_location="cpu", weights_only=True, mmap=is_zipfile(file)
+        )
     except UnpicklingError as error:
         raise DataError(
             f"{file} needs code to be executed, or was not written by torch.save; only tensors "

@@ -1,6 +1,9 @@
 """dictionary_learning's classes against its formulas, both ways."""
 
+import gc
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -40,6 +43,45 @@ def test_every_class(dict_class, tmp_path):
         assert_equal(model, x, *calculated(dict_class, p, x))
     assert model.config["model_name"] == "gpt2"
     assert model.config["dictionary_learning"]["dict_class"] == dict_class
+
+
+def held_bytes():
+    """Bytes of all tensors that are alive."""
+    gc.collect()
+    alive = [x for x in gc.get_objects() if issubclass(type(x), torch.Tensor)]
+    storages = {tensor.untyped_storage() for tensor in alive}
+    sizes = {storage.data_ptr(): storage.nbytes() for storage in storages}
+    return sum(sizes.values())
+
+
+@pytest.mark.parametrize("dict_class", ["AutoEncoderNew", "JumpReluAutoEncoder"])
+def test_nothing_of_the_file_stays_in_memory(dict_class, tmp_path):
+    written.dictionary_learning(tmp_path, dict_class, formulas.parameters(), SHARED)
+    before = held_bytes()
+    model = SAEModel.load(tmp_path)
+    own = sum(parameter.nbytes for parameter in model.parameters())
+    assert held_bytes() - before == own
+
+
+def test_a_loaded_model_outlives_its_file(tmp_path):
+    # a tensor that were still mapped to the file would end the process
+    written.dictionary_learning(tmp_path, "JumpReluAutoEncoder", formulas.parameters())
+    code = (
+        "import os, sys, torch; from nanosae import SAEModel\n"
+        "model = SAEModel.load(sys.argv[1]); os.truncate(sys.argv[1] + '/ae.pt', 0)\n"
+        "model(torch.zeros(1, model.config['input_size']))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)])
+    assert done.returncode == 0
+
+
+def test_files_in_the_format_before_pytorch_1_6_are_read(tmp_path):
+    p, x = formulas.parameters(), formulas.rows()
+    written.dictionary_learning(tmp_path, "AutoEncoderNew", p)
+    state = torch.load(tmp_path / "ae.pt", weights_only=True)
+    torch.save(state, tmp_path / "ae.pt", _use_new_zipfile_serialization=False)
+    acts = formulas.standard(p, x, centred=False)
+    assert_equal(SAEModel.load(tmp_path), x, acts, formulas.decode(p, acts))
 
 
 def test_a_threshold_that_was_never_set_keeps_all_positive_entries(tmp_path):

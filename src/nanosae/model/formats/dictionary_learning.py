@@ -96,7 +96,7 @@ def load(path: Path) -> tuple[Settings, Arrays]:
     trainer = _trainer(path)
     kind = _dict_class(path, state, trainer)
     named = take(state, NAMES[kind], path)
-    tensors = {name: float32(tensor) for name, tensor in named.items()}
+    tensors = pickles.as_arrays(named)
     if "encoder.weight" in state:
         tensors = transposed(tensors, "W_enc", "W_dec")
     if ARCHITECTURES[kind] == "jumprelu":

@@ -1,12 +1,12 @@
-"""Files of torch.save: found by their names, recognised by their keys, read once."""
+"""Files of torch.save: found by their names, recognised by their keys, memory-mapped."""
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 from typing import Any
 
-from nanosae.checked import file_state
+import numpy as np
+
 from nanosae.model.formats.common import REMEDY, take, transposed
 from nanosae.model.tensors import Arrays, float32, read_pickle
 
@@ -27,6 +27,8 @@ def file_in(path: Path) -> Path | None:
 def content(path: Path) -> dict[str, Any] | None:
     """Return the content of the .pt file of a path, or None if there is none.
 
+    Its tensors are memory-mapped: `as_arrays` copies those that are kept.
+
     Raises:
         DamagedFileError: If it cannot be read.
         DataError: If it holds anything but tensors and plain values.
@@ -34,7 +36,7 @@ def content(path: Path) -> dict[str, Any] | None:
     file = file_in(path)
     if file is None:
         return None
-    return _read(file.absolute(), file_state(file))
+    return read_pickle(file, REMEDY)
 
 
 def holds(path: Path, keys: set[str]) -> bool:
@@ -55,10 +57,9 @@ def linear_weights(state: dict[str, Any], names: dict[str, str], path: Path) -> 
         DataError: If a tensor is missing.
     """
     named = take(state, names, path)
-    tensors = {name: float32(tensor) for name, tensor in named.items()}
-    return transposed(tensors, "W_enc", "W_dec")
+    return transposed(as_arrays(named), "W_enc", "W_dec")
 
 
-@functools.lru_cache(maxsize=1)
-def _read(file: Path, _state: tuple[int, ...]) -> dict[str, Any]:
-    return read_pickle(file, REMEDY)
+def as_arrays(tensors: dict[str, Any]) -> Arrays:
+    """Return float32 copies of tensors, which stay valid if the file changes."""
+    return {name: np.array(float32(tensor)) for name, tensor in tensors.items()}
