@@ -20,6 +20,7 @@ from nanosae.view import web
 from nanosae.view.explorer import server
 from nanosae.view.explorer.comparisons import contrast_selection, steer
 from nanosae.view.explorer.corpus import OpenCorpus
+from nanosae.view.explorer.prepare import Jobs
 from nanosae.view.explorer.rows import show_row
 from nanosae.view.explorer.selections import inside_polygon, select_rows
 from planted import planted_corpus
@@ -484,6 +485,22 @@ def test_a_first_map_says_that_a_better_one_is_coming(page, explorer):
     page.open()
     assert page.browser.find("#lasso").is_enabled()
     assert not page.browser.find("#map-note").is_displayed()
+
+
+def test_the_page_goes_on_watching_a_server_that_did_not_answer(page):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Jobs, "states", lambda self: {"index": "working"})
+        page.open()
+        page.js(
+            "window.real = fetch; window.fetch = (url, options) =>"
+            " String(url).startsWith('/api/state')"
+            " ? Promise.reject(new TypeError('Failed to fetch')) : real(url, options)"
+        )
+        adds = "document.querySelector('#adds').textContent"
+        page.wait(f"{adds}.includes('does not answer. Is it still running?')")
+        patch.setattr(Jobs, "states", lambda self: {})
+        page.js("window.fetch = real")
+        page.wait(f"!{adds}.includes('does not answer')")
 
 
 def test_words_of_a_feature_are_marked_and_long_texts_fold(page, explorer):

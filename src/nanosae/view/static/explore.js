@@ -11,7 +11,8 @@ import { isSteering, rank } from "./explore-steer.js";
 
 const { el, $ } = nano;
 const SELECTION = ["q", "f", "value", "tag", "lasso", "led", "topic"]; // keys of the view
-const PREPARING_MILLISECONDS = 1500; // between looks at what the server prepares
+const FIRST_PAUSE = 1500; // milliseconds between looks at what the server prepares
+const LONGEST_PAUSE = 60000; // while it does not answer
 let drawnColor = ""; // what the map is coloured by
 
 /** Show the view; `before` is the one that is shown, if any. */
@@ -216,18 +217,19 @@ const showOtherMap = () => {
   drawMap(true);
 };
 
-/** Look again while the server prepares the map or the index. */
-const watchJobs = () => {
+/** Look again while the server prepares the map or the index, less often while it does not answer. */
+const watchJobs = (pause = FIRST_PAUSE) => {
   if (!Object.values(page.state.jobs).includes("working")) return;
-  setTimeout(() => {
-    trying($("#adds"), async () => {
-      const before = page.state;
+  setTimeout(async () => {
+    const before = page.state;
+    await trying($("#adds"), async () => {
       page.state = await ask("state", "state");
       showState();
       if (page.state.map.id !== before.map.id) showOtherMap();
-      watchJobs();
     });
-  }, PREPARING_MILLISECONDS);
+    const isAnswered = page.state !== before;
+    watchJobs(isAnswered ? FIRST_PAUSE : Math.min(2 * pause, LONGEST_PAUSE));
+  }, pause);
 };
 
 trying($("#feature-list"), async () => {
