@@ -26,7 +26,7 @@ def test_a_sae_lens_folder_is_used_like_a_run(tmp_path, capsys):
     assert '"feature":0' in capsys.readouterr().out
 
 
-def test_convert_makes_a_run_of_a_file_and_other_layouts_of_a_run(tmp_path, capsys):
+def test_convert_makes_a_run_of_a_file_and_other_formats_of_a_run(tmp_path, capsys):
     p, x = formulas.parameters(), torch.from_numpy(formulas.rows())
     source = written.hypothesaes(tmp_path / "sae.pt", p)
     np.save(tmp_path / "x.npy", formulas.rows())
@@ -37,19 +37,19 @@ def test_convert_makes_a_run_of_a_file_and_other_layouts_of_a_run(tmp_path, caps
     assert main(["encode", run, data]) == 0
     with torch.no_grad():
         wanted = SAEModel.load(source)(x)
-        for layout in ("sparsify", "dictionary_learning", "sae_lens"):
-            out = str(tmp_path / layout)
-            assert main(["convert", run, "-o", out, "--to", layout]) == 0
+        for format in ("sparsify", "dictionary_learning", "sae_lens"):
+            out = str(tmp_path / format)
+            assert main(["convert", run, "-o", out, "--format", format]) == 0
             torch.testing.assert_close(SAEModel.load(out)(x), wanted)
-            assert main(["convert", run, "-o", out, "--to", layout]) == 2
+            assert main(["convert", run, "-o", out, "--format", format]) == 2
             assert "not empty" in capsys.readouterr().err
 
 
-def test_what_a_layout_cannot_hold_is_a_mistake_not_a_defect(tmp_path, capsys):
+def test_what_a_format_cannot_hold_is_a_mistake_not_a_defect(tmp_path, capsys):
     p = formulas.parameters()
     folder = written.gemma_scope(tmp_path / "in", p)
     out = str(tmp_path / "out")
-    assert main(["convert", str(folder), "-o", out, "--to", "sparsify"]) == 2
+    assert main(["convert", str(folder), "-o", out, "--format", "sparsify"]) == 2
     assert "jumprelu is not supported: sparsify has only topk" in (
         capsys.readouterr().err
     )

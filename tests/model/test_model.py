@@ -310,8 +310,8 @@ def test_a_list_of_activations_is_reconstructed():
         sae.reconstruct([[1.0]])
 
 
-def test_a_layout_that_does_not_exist_is_not_taken_for_another(tmp_path):
+def test_a_format_that_does_not_exist_is_not_taken_for_another(tmp_path):
     model = SAEModel({"architecture": "standard"}, tensors("relu"))
-    with pytest.raises(ConfigError, match="layout='saelens' must be one of sae_lens, "):
-        model.save(tmp_path / "out", layout="saelens")
+    with pytest.raises(ConfigError, match="format='saelens' must be one of sae_lens, "):
+        model.save(tmp_path / "out", format="saelens")
     assert not (tmp_path / "out").exists()

@@ -26,14 +26,14 @@ def convert(
     /,
     *,
     output: Output,
-    to: Literal["sae_lens", "sparsify", "dictionary_learning"] = "sae_lens",
+    format: Literal["sae_lens", "sparsify", "dictionary_learning"] = "sae_lens",
     force: bool = False,
 ) -> None:
     """Convert an SAE to the format of another library without changing its activations.
 
     Args:
         output: Output folder; with sae_lens, it can be used as a run, starting with `encode`.
-        to: The format.
+        format: The library whose format to write.
         force: Write into a folder that is not empty.
     """
     if not force and Path(output).exists() and any(Path(output).iterdir()):
@@ -43,10 +43,10 @@ def convert(
             remedy="Choose another folder, or use --force.",
         )
     sae = nanosae.SAEModel.load(model)
-    sae.save(output, layout=to)
-    facts = {"output": output, "layout": to, "model": sae.config}
-    show_facts(facts, f"{output}: {sae} as {to}")
-    if to == "sae_lens":
+    sae.save(output, format=format)
+    facts = {"output": output, "format": format, "model": sae.config}
+    show_facts(facts, f"{output}: {sae} as {format}")
+    if format == "sae_lens":
         say_next(command_line("encode", output, "DATA"))
 
 

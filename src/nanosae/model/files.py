@@ -1,4 +1,4 @@
-"""The two files of a saved SAE, in SAELens' layout: the tensors, and `cfg.json` with the settings.
+"""The two files of a saved SAE, in SAELens' format: the tensors, and `cfg.json` with the settings.
 
 `cfg.json` holds checksums of both under `metadata`; files of other programs have none.
 """
@@ -44,13 +44,13 @@ def model_folder(path: str | Path) -> Path:
 
 
 def has_model(path: str | Path) -> bool:
-    """Return whether a run or other folder holds a saved model, of any known layout."""
+    """Return whether a run or other folder holds a saved model, of any known format."""
     path = Path(path)
     ours = [folder / SETTINGS for folder in (path / "model", path)]
     if any(file.is_file() for file in ours):
         return True
     try:
-        return formats.layout_of(path) is not None
+        return formats.format_of(path) is not None
     except (DataError, DamagedFileError):  # a .pt file without a model
         return False
 
@@ -66,10 +66,10 @@ def read_model(path: str | Path) -> tuple[Settings, Arrays]:
         DamagedFileError: If a file was changed or damaged, or the two do not fit together.
         DataError: If the architecture, the scaling or the type of a tensor is not supported.
     """
-    layout = _other_layout(Path(path))
-    if layout is not None:
+    other = _other_format(Path(path))
+    if other is not None:
         with naming(path, common.REMEDY):
-            cfg, tensors = layout.load(Path(path))
+            cfg, tensors = other.load(Path(path))
         return cfg, _in_shape(Path(path), cfg, tensors)
     folder = model_folder(path)
     cfg, checksums = _read_settings(folder)
@@ -128,7 +128,7 @@ def saved_checksum(path: str | Path) -> str:
         MissingError: If there is no saved model.
         DamagedFileError: If a file was changed or damaged.
     """
-    if _other_layout(Path(path)) is None:
+    if _other_format(Path(path)) is None:
         _, checksums = _read_settings(model_folder(path))
         if "model" in checksums:
             return checksums["model"]
@@ -148,12 +148,12 @@ def _read_settings(folder: Path) -> tuple[Settings, dict[str, str]]:
     return cfg, checksums
 
 
-def _other_layout(path: Path) -> ModuleType | None:
-    """Return the other library's layout found at a path, or None if a model of ours is there."""
+def _other_format(path: Path) -> ModuleType | None:
+    """Return the module of another library's format, or None if a model of ours is there."""
     for folder in (path / "model", path):
         if (folder / SETTINGS).is_file() and (folder / TENSORS).is_file():
             return None
-    return formats.layout_of(path)
+    return formats.format_of(path)
 
 
 def _check_settings(folder: Path, cfg: Settings) -> None:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from nanosae.codes import Codes
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(/.+)?")
-Layout = Literal["sae_lens", "sparsify", "dictionary_learning"]
+Format = Literal["sae_lens", "sparsify", "dictionary_learning"]
 BLOCK_ROWS = 8192  # rows encoded at once by `features`
 
 
@@ -307,24 +307,24 @@ class SAEModel(nn.Module):
     def save(
         self,
         folder: str | Path,
-        layout: Layout = "sae_lens",
+        format: Format = "sae_lens",
     ) -> None:
         """Write the model's files, in float32, each atomically.
 
         Args:
             folder: Created if it does not exist.
-            layout: The library whose files to write; those of SAELens, `sae_weights.safetensors`
+            format: The library whose files to write; those of SAELens, `sae_weights.safetensors`
                 and `cfg.json`, are also nanoSAE's own.
 
         Raises:
-            ConfigError: If there is no such layout.
+            ConfigError: If there is no such format.
             DataError: If that library does not support such an SAE.
         """
-        require_choice("layout", layout, get_args(Layout))
+        require_choice("format", format, get_args(Format))
         arrays = {name: float32(tensor) for name, tensor in self.tensors().items()}
-        if layout == "sae_lens":
+        if format == "sae_lens":
             write_model(folder, self.cfg, arrays)
-        elif layout == "sparsify":
+        elif format == "sparsify":
             sparsify.save(self.cfg, arrays, Path(folder))
         else:
             dictionary_learning.save(self.cfg, arrays, Path(folder))

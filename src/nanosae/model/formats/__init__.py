@@ -1,8 +1,8 @@
-"""The files of other libraries: one module for each layout.
+"""The files of other libraries: one module for each format.
 
 Each module has `recognises(path)` and `load(path)`, which returns SAELens settings and float32
 tensors such that `SAEModel` encodes and decodes exactly as that library does. SAEs for which this
-is impossible are refused. SAELens' own layout is also nanoSAE's: `sae_lens` translates variants.
+is impossible are refused. SAELens' own format is also nanoSAE's: `sae_lens` translates variants.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from nanosae.model.formats import (
     sparsify,
 )
 
-LAYOUTS = (
+FORMATS = (
     sparsify,
     gemma_scope,
     llama_scope,
@@ -29,9 +29,9 @@ LAYOUTS = (
 )
 
 
-def layout_of(path: Path) -> ModuleType | None:
-    """Return the module that reads the files at a path, or None if no layout matches."""
-    for layout in LAYOUTS:
-        if layout.recognises(path):
-            return layout
+def format_of(path: Path) -> ModuleType | None:
+    """Return the module that reads the files at a path, or None if no format matches."""
+    for module in FORMATS:
+        if module.recognises(path):
+            return module
     return None

@@ -1,4 +1,4 @@
-"""What the layouts share: SAELens settings, folding, and refusals."""
+"""What the formats share: SAELens settings, folding, and refusals."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ WITHOUT_CENTRING = ("AutoEncoderNew", "JumpReluAutoEncoder")
 
 
 def recognises(path: Path) -> bool:
-    """Return whether a path is a folder or a file of this layout."""
+    """Return whether a path is a folder or a file of this format."""
     content = pickles.content(path)
     if content is None:
         return False
@@ -121,7 +121,7 @@ def load(path: Path) -> tuple[Settings, Arrays]:
 
 
 def save(cfg: Settings, tensors: Arrays, folder: Path) -> None:
-    """Write a model in this layout.
+    """Write a model in this format.
 
     Raises:
         DataError: If no class of that library computes the same.

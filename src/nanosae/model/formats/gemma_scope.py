@@ -22,7 +22,7 @@ NAMES = {name: name for name in ("W_enc", "b_enc", "W_dec", "b_dec", "threshold"
 
 
 def recognises(path: Path) -> bool:
-    """Return whether a path is a folder of this layout, or its file."""
+    """Return whether a path is a folder of this format, or its file."""
     return _file(path) is not None
 
 

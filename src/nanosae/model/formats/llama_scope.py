@@ -42,7 +42,7 @@ NAMES = {
 
 
 def recognises(path: Path) -> bool:
-    """Return whether a path is a folder of this layout."""
+    """Return whether a path is a folder of this format."""
     return (path / SETTINGS).is_file()
 
 

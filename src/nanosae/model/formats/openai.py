@@ -24,7 +24,7 @@ NAMES = {
 
 
 def recognises(path: Path) -> bool:
-    """Return whether a path is a file of this layout, or a folder with one."""
+    """Return whether a path is a file of this format, or a folder with one."""
     return pickles.holds(path, {"pre_bias", "latent_bias"})
 
 

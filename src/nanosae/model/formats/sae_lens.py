@@ -1,4 +1,4 @@
-"""SAELens: `cfg.json` and `sae_weights.safetensors`, which is also nanoSAE's own layout.
+"""SAELens: `cfg.json` and `sae_weights.safetensors`, which is also nanoSAE's own format.
 
 Translated are: the flat settings of versions before 6; training checkpoints (BatchTopK's shared
 threshold, log_threshold, the scale of rows in `activation_scaler.json`); and

@@ -41,7 +41,7 @@ NAMES = {
 
 
 def recognises(path: Path) -> bool:
-    """Return whether a path is a folder of this layout."""
+    """Return whether a path is a folder of this format."""
     return (path / TENSORS).is_file()
 
 
@@ -73,7 +73,7 @@ def load(path: Path) -> tuple[Settings, Arrays]:
 
 
 def save(cfg: Settings, tensors: Arrays, folder: Path) -> None:
-    """Write a model in this layout.
+    """Write a model in this format.
 
     Raises:
         DataError: If sparsify does not support such an SAE.
