@@ -198,7 +198,7 @@ def working(url):
 
 
 @pytest.mark.slow
-def test_two_corpuss_on_one_run_lose_no_bookmark(tmp_path, planted):
+def test_two_servers_of_one_run_lose_no_bookmark(tmp_path, planted):
     run = make_run(tmp_path / "r", planted)
     text_index(Codes.open(run))
     (one, here), (other, there) = serve(run), serve(run)
