@@ -77,8 +77,8 @@ def write_embeddings(folder: Path) -> None:
 
 
 def write_dataset(folder: Path, name: str) -> None:
-    """Write a CSV of 300 rows of 1,024 numbers."""
+    """Write a CSV of 100 rows of 1,024 numbers."""
     rng = np.random.default_rng(0)
-    rows = rng.normal(size=(300, 8)) @ rng.normal(size=(8, 1024))
+    rows = rng.normal(size=(100, 8)) @ rng.normal(size=(8, 1024))
     columns = [f"e{i}" for i in range(1024)]
     pd.DataFrame(rows, columns=columns).round(5).to_csv(folder / name, index=False)
