@@ -55,6 +55,16 @@ def test_tensors_of_small_floats_are_read_exactly(dtype):
     assert np.array_equal(rows.take(np.array([3, 17])), x.float().numpy()[[3, 17]])
 
 
+def test_tensors_without_values_that_numpy_has_are_refused():
+    x = torch.view_as_complex(torch.ones(3, 2, 2)).conj().imag  # negative bit set
+    assert np.array_equal(open_rows(x).read(0, 3), np.full((3, 2), -1))
+    for unreadable in (torch.ones(3, 2, device="meta"), torch.ones(3, 2).to_mkldnn()):
+        with pytest.raises(
+            TypeError, match=r"torch\.float32, which cannot be converted"
+        ):
+            open_rows(unreadable)
+
+
 @pytest.mark.parametrize("name", ["bfloat16", "float8_e4m3fn"])
 def test_numpy_s_small_floats_are_read_exactly(name):
     kinds = pytest.importorskip("ml_dtypes", reason="JAX's types, which need ml_dtypes")

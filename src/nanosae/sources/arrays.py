@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nanosae.errors import DataError, DataTypeError
+from nanosae.errors import DataError, DataTypeError, first_line_of
 from nanosae.sources.faults import Fault, find_not_finite
 
 ARRAY_SUFFIXES = (".npy", ".npz", ".safetensors", ".pt")
@@ -33,9 +33,18 @@ class ArrayReader:
         _will_need(self._array, rows)
         first, stop = rows[0], rows[-1] + 1
         is_range = stop - first == len(rows)
-        index = slice(first, stop) if is_range else rows
-        out[:] = dense(self._array[index])
+        block = self._array[first:stop] if is_range else _taken(self._array, rows)
+        out[:] = dense(block)
         return find_not_finite(out, names=())
+
+
+def _taken(array: Any, rows: np.ndarray) -> Any:
+    """Return some rows; of a tensor by `index_select`, which has more types than indexing."""
+    if not hasattr(array, "index_select"):
+        return array[rows]
+    import torch
+
+    return array.index_select(0, torch.from_numpy(rows).to(array.device))
 
 
 def as_array(data: Any) -> Any:
@@ -112,7 +121,13 @@ def vector_width(array: Any) -> int:
 
     if array.ndim != 2:
         raise _not_rows(array.shape)
-    first = dense(array[:1])
+    try:
+        first = dense(array[:1])
+    except (RuntimeError, TypeError) as error:
+        raise DataTypeError(
+            f"The vectors are {array.dtype}, which cannot be converted: {first_line_of(error)}.",
+            remedy="Give them as float32.",
+        ) from error
     if np.iscomplexobj(first):
         raise DataError(
             f"Complex data not supported: the vectors are {first.dtype}.",
@@ -143,7 +158,7 @@ def dense(block: Any) -> Any:
     if hasattr(block, "detach"):
         if block.is_floating_point():
             block = block.float()  # numpy has no bfloat16 or float8
-        return block.detach().cpu().numpy()
+        return block.numpy(force=True)
     dtype: Any = getattr(block, "dtype", None)
     if getattr(dtype, "kind", "") == "V" and np.can_cast(dtype, np.float32):
         return block.astype(np.float32)  # ml_dtypes' bfloat16 and float8, as of JAX
