@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import shutil
 import tempfile
 import weakref
@@ -286,10 +287,13 @@ class Pipeline:
             )
             raise Stopped(message, stop.signal) from stop
         metrics = trainer.metrics_
-        return (
+        made = (
             f"{model.config['hidden_size']:,} features, {metrics['l0']:.0f} active per text, "
-            f"explaining {percent(1 - metrics['fvu'])} of the variance of unseen texts"
+            "explaining "
         )
+        if math.isnan(metrics["fvu"]):  # of one text
+            return f"{made}too few unseen texts to measure how much of their variance"
+        return f"{made}{percent(1 - metrics['fvu'])} of the variance of unseen texts"
 
     def encode(self) -> str:
         """Write the activations of all rows, with their texts and metadata."""

@@ -129,6 +129,24 @@ def test_a_family_is_told_by_the_kinds_that_lie_in_its_root(codes):
     )
 
 
+@pytest.mark.parametrize(
+    ("waves", "salt", "kinds"),
+    [
+        ("waves", "boat", "“boat” and “waves”"),
+        ("waves", "sea", "“boat” and “waves”"),
+        ("boat", "sea", None),
+    ],
+)
+def test_kinds_with_the_same_label_are_one(codes, monkeypatch, waves, salt, kinds):
+    """Copies of a feature are no kinds of it, and one label is not enough."""
+    labels = dict(enumerate(LABELS)) | {6: waves, 7: salt}
+    monkeypatch.setattr(module, "known_labels", lambda codes: labels)
+    families = [{"root": 0, "members": [0, 1, 6, 7]}]
+    sentences = said(overview(codes, families=families), "family")
+    expected = f"Texts about “sea” (15 %) fall into kinds: {kinds}."
+    assert sentences == ([expected] if kinds else [])
+
+
 def test_the_unusual_text_is_quoted_and_cut_at_a_word(codes):
     (sentence,) = said(overview(codes), "unusual")
     assert sentence.startswith("The most unusual texts are “odd word word")

@@ -432,3 +432,20 @@ def test_the_typical_text_is_strong_and_full_of_keywords(tmp_path):
     monkey.setattr(labels_module, "held_out", lambda *a: np.arange(200) >= 100)
     assert label(codes).typical_text[0] == texts[31]
     monkey.undo()
+
+
+def test_features_of_a_template_are_told_apart_by_what_little_differs(tmp_path):
+    """Three verbs are all the content there is; a copy of a feature has its label."""
+    rng = np.random.default_rng(0)
+    kind, day = rng.integers(0, 3, 600), rng.integers(1, 7, 600)
+    verbs = ["shipped", "delivered", "cancelled"]
+    texts = [
+        f"Your order {rng.integers(1000, 9999)} was {verbs[k]} on {d} May 2024."
+        for k, d in zip(kind, day, strict=True)
+    ]
+    of_days = [(day == d) & (kind == d % 3) for d in range(1, 7)]
+    active = np.array([*(kind == k for k in range(3)), *of_days, kind == 0]).T
+    labels = label(corpus(tmp_path / "c", active, texts))["label"].tolist()
+    assert labels[:3] == verbs
+    assert len(set(labels[:9])) == 9
+    assert "" not in labels

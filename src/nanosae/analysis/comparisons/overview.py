@@ -181,13 +181,15 @@ def _family_lines(
         if family["root"] not in members or mentioned & set(members):
             continue
         root, *kinds = _root_and_kinds(codes, members, named.rows)
-        if len(kinds) < MIN_KINDS:
+        label = named.labels[root]
+        labels_of_kinds = dict.fromkeys(named.labels[kind] for kind in kinds)
+        labels_of_kinds.pop(label, None)
+        if len(labels_of_kinds) < MIN_KINDS:
             continue
         mentioned |= set(members)
-        label = named.labels[root]
         share = float(codes.density[root])
-        quoted = [f"“{named.labels[kind]}”" for kind in kinds[:KINDS]]
-        n_further = len(kinds) - len(quoted)
+        quoted = [f"“{kind}”" for kind in [*labels_of_kinds][:KINDS]]
+        n_further = len(labels_of_kinds) - len(quoted)
         if n_further:
             quoted.append(f"{n_further:,} more")
         yield _line(

@@ -4,8 +4,8 @@ A name consists of up to three terms with content (`name_terms`), from a greedy 
 how well they find the feature's texts and how well they fit them (`name_search`).
 
 Features whose names begin with the same term keep it, and get further terms from the texts on which
-they are stronger than the others; a term without content stays alone. No two features have the same
-name.
+they are stronger than the others; a term without content stays alone. Two features have the same
+name only if no further term is typical of them, as of copies of a feature.
 
 Terms without content ("next", "how do i", a first name) name a feature only if they find its texts
 twice as well as any name with content. So do numbers, letters, stop words and beginnings of words
@@ -176,7 +176,13 @@ def _choose_name(
         by_form.add_terms(taken, most=1)
         if by_form.f1 > FORM_ADVANTAGE * best.f1:
             best = by_form
-    return best.name()
+    name = best.name()
+    if not name.terms or frozenset(name.terms) not in taken:
+        return name
+    # where terms with content are used up, others tell features apart
+    by_all = NameSearch(corpus, own, by_content.strengths, [*best.candidates, *tidy])
+    by_all.add_terms(taken)
+    return by_all.name()
 
 
 def _strengths(corpus: TermCorpus, own: FeatureWords) -> np.ndarray:
