@@ -2,9 +2,9 @@
 
 import { ask, say, trying } from "./explore-ask.js";
 import { go, openFeature, openRow, page, where } from "./explore-page.js";
-import { button, chip, count, featureName, labelScores, noun, star, thousands } from "./explore-parts.js";
+import { button, chip, count, featureName, labelScores, noun, star } from "./explore-parts.js";
 
-const { el, $ } = nano;
+const { el, $, fmt } = nano;
 const CHIP_LETTERS = 40;
 
 /** Put a page of lines into a list, and a button for the next one. */
@@ -17,7 +17,7 @@ const fill = (list, found, at, makeLine, showMore, nothing) => {
   if (hadFocus) $(".main", list.children[at])?.focus();
   const next = at + found.lines.length;
   if (next < found.total) {
-    const text = `Show more of ${thousands(found.total)}`;
+    const text = `Show more of ${fmt(found.total)}`;
     list.append(
       el(
         "li",
@@ -140,7 +140,7 @@ export const listChips = () => {
 export const listTags = (tags) => {
   page.state.tags = tags;
   const known = Object.entries(tags);
-  const options = known.map(([tag, n]) => el("option", { value: tag }, `${tag} (${thousands(n)})`));
+  const options = known.map(([tag, n]) => el("option", { value: tag }, `${tag} (${fmt(n)})`));
   $("#tags").hidden = !known.length;
   $("#tags").replaceChildren(el("option", { value: "" }, "all tags"), ...options);
   $("#tags").value = page.view.tag;

@@ -2,9 +2,9 @@
 
 import { ask, trying } from "./explore-ask.js";
 import { go, openFeature, openRow, openTopic, opened, page, where } from "./explore-page.js";
-import { count, endOf, featureName, noun, thousands } from "./explore-parts.js";
+import { count, endOf, featureName, noun } from "./explore-parts.js";
 
-const { el, $ } = nano;
+const { el, $, fmt } = nano;
 const HOVER_LETTERS = 300;
 const MARGIN = 0.25; // of the part in view, around it, whose points are asked for
 
@@ -70,7 +70,7 @@ export const drawMap = (fresh, place = fresh) =>
 
 const describeMap = (found) => {
   const total = count(found.total, showsRows() ? noun() : "feature");
-  const text = `Map of ${total}, ${thousands(found.inside)} in view`;
+  const text = `Map of ${total}, ${fmt(found.inside)} in view`;
   $("#plane canvas").setAttribute("aria-label", text);
 };
 

@@ -5,8 +5,7 @@ import { openFeature, openRow, page } from "./explore-page.js";
 
 const { el, $, fmt } = nano;
 
-export const thousands = (n) => n.toLocaleString("en-US");
-export const count = (n, one) => `${thousands(n)} ${one}${n === 1 ? "" : "s"}`;
+export const count = (n, one) => `${fmt(n)} ${one}${n === 1 ? "" : "s"}`;
 export const noun = () => (page.state.texts ? "text" : "row");
 /** An end of a scale; years have no thousands. */
 export const endOf = (value) => {
