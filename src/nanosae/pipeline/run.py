@@ -181,40 +181,34 @@ class Pipeline:
         """Return the stages in order."""
         plan = self.plan
         thousands = len(plan.table) / 1000  # of rows
-        stages = [] if plan.embedder is None else [self._embedding(plan.embedder)]
-        needs = tuple(stage.name for stage in stages)
-        trained_on = {"config": self.config.to_dict()} | self._vectors_digest()
-        if plan.embedder is not None and plan.embedder.query_prompt:
-            trained_on["query_prompt"] = plan.embedder.query_prompt
-        train = partial(self.train, resumes=False)
-        resume = partial(self.train, resumes=True)
-        seconds = 5 + thousands
-        stages.append(Stage("train", train, needs, trained_on, seconds, resume))
         table = {"table": table_checksum(plan.table)}
-        stages += [
-            Stage("encode", self.encode, ("train",), table, 1 + thousands / 10),
-            Stage("describe", self.describe, ("encode",), {}, 1 + thousands / 10),
-        ]
-        named = ("encode",)
-        if plan.has_texts:
-            stages.append(Stage("label", self.label, named, {}, 3 + thousands / 4))
-            named = ("encode", "label")
+        topics = {"n": self.n_topics, "keeps_rows": True}
         columns = {"groups": plan.groups, "times": plan.times, "numbers": plan.numbers}
         n_columns = sum(map(len, columns.values()))
         comparing = n_columns * (1 + thousands / 10)
-        topics = {"n": self.n_topics, "keeps_rows": True}
-        compares = (*named, "topics")
-        stages += [
-            Stage("families", self.families, named, {}, 3),
-            Stage("topics", self.topics, named, topics, 1),
-            Stage("compare", self.compare, compares, columns, comparing),
-        ]
+
+        embedding = [] if plan.embedder is None else [self._embedding(plan.embedder)]
+        labelling, evaluation = [], []
+        named = ("encode",)
+        if plan.has_texts:
+            labelling = [Stage("label", self.label, named, {}, 3 + thousands / 4)]
+            named = ("encode", "label")
         if plan.classes is not None:
             classes = {"classes": plan.classes}
-            stages.append(Stage("evaluate", self.evaluate, ("encode",), classes, 20))
+            evaluation = [Stage("evaluate", self.evaluate, ("encode",), classes, 20)]
+        stages = [
+            *embedding,
+            self._training(),
+            Stage("encode", self.encode, ("train",), table, 1 + thousands / 10),
+            Stage("describe", self.describe, ("encode",), {}, 1 + thousands / 10),
+            *labelling,
+            Stage("families", self.families, named, {}, 3),
+            Stage("topics", self.topics, named, topics, 1),
+            Stage("compare", self.compare, (*named, "topics"), columns, comparing),
+            *evaluation,
+        ]
         everything = tuple(stage.name for stage in stages)
-        stages.append(Stage("report", self.report, everything, {}, 5))
-        return stages
+        return [*stages, Stage("report", self.report, everything, {}, 5)]
 
     def _embedding(self, embedder: Embedder) -> Stage:
         table = self.plan.table
@@ -222,6 +216,17 @@ class Pipeline:
         settings = {"texts": texts, "embedder": embedder.identity}
         seconds = len(table) * embedder.seconds
         return Stage("embed", self.embed, (), settings, seconds)
+
+    def _training(self) -> Stage:
+        plan = self.plan
+        needs = () if plan.embedder is None else ("embed",)
+        settings = {"config": self.config.to_dict()} | self._vectors_digest()
+        if plan.embedder is not None and plan.embedder.query_prompt:
+            settings["query_prompt"] = plan.embedder.query_prompt
+        train = partial(self.train, resumes=False)
+        resume = partial(self.train, resumes=True)
+        seconds = 5 + len(plan.table) / 1000
+        return Stage("train", train, needs, settings, seconds, resume)
 
     def _vectors_digest(self) -> dict[str, str]:
         vectors = self.plan.vectors
