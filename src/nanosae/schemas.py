@@ -1,4 +1,4 @@
-"""Columns of tables: their common schema, and those that hold the index of a pandas object."""
+"""Columns of tables: their types, and those that hold the index of a pandas object."""
 
 from __future__ import annotations
 
@@ -31,6 +31,41 @@ def _common_type(types: list[pa.DataType]) -> pa.DataType:
         return pa.unify_schemas(single, promote_options="permissive").field(0).type
     except pa.ArrowException:
         return pa.string()
+
+
+def with_plain_types(table: pa.Table) -> pa.Table:
+    """Return a table whose texts, bytes and dictionaries have types that all functions support.
+
+    Arrow cannot take rows of views of strings, and not all versions convert dictionaries with
+    unsigned indices, as Polars has, to pandas.
+
+    Example:
+        >>> views = pa.table({"text": pa.array(["a"], pa.string_view())})
+        >>> with_plain_types(views).schema.types
+        [DataType(string)]
+    """
+    fields = [field.with_type(_plain_type(field.type)) for field in table.schema]
+    schema = pa.schema(fields, table.schema.metadata)
+    return table if schema.equals(table.schema) else table.cast(schema)
+
+
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_string_view(kind):
+        return pa.string()
+    if pa.types.is_binary_view(kind):
+        return pa.binary()
+    if pa.types.is_dictionary(kind):
+        is_unsigned = pa.types.is_unsigned_integer(kind.index_type)
+        indices = pa.int64() if is_unsigned else kind.index_type
+        return pa.dictionary(indices, _plain_type(kind.value_type), kind.ordered)
+    if pa.types.is_large_list(kind):
+        return pa.large_list(_plain_type(kind.value_type))
+    if pa.types.is_list(kind):
+        return pa.list_(_plain_type(kind.value_type))
+    if pa.types.is_struct(kind):
+        fields = [field.with_type(_plain_type(field.type)) for field in kind]
+        return pa.struct(fields)
+    return kind
 
 
 def index_columns(index: Any) -> list[str]:

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 import scipy.sparse as sp
 from hypothesis import HealthCheck, given, settings
@@ -252,3 +253,30 @@ def test_the_index_of_metadata_is_kept_and_appended_rows_may_count_on(tmp_path):
     assert codes["plain"].columns == ["n"]
     assert list(codes["named"].column("id")) == list("uvwxyz")
     assert list(codes["gaps"].column("index")) == [5, 4, 3, 2, 1, 0]
+
+
+COLUMNS = {
+    "view of strings": pa.array(["a", None, "c"], pa.string_view()),
+    "view of bytes": pa.array([b"a", None, b"c"], pa.binary_view()),
+    "list of views": pa.array([["a"], None, []], pa.list_(pa.string_view())),
+    "dictionary": pa.array(["a", "b", "a"]).dictionary_encode(),
+    "large strings": pa.array(["a", None, "c"], pa.large_string()),
+}
+
+
+@pytest.mark.parametrize("cells", COLUMNS.values(), ids=COLUMNS.keys())
+def test_columns_of_every_string_type_are_read_by_row(cells, tmp_path):
+    table = pa.table({"text": ["x", "y", "z"], "c": cells})
+    codes = write_codes(
+        tmp_path, sp.csr_array(np.ones((3, 2), np.float32)), metadata=table
+    )
+    first, _, last = cells.to_pylist()
+    found = codes.column("c", [2, 0])
+    assert [list(x) if isinstance(x, np.ndarray) else x for x in found] == [last, first]
+
+
+def test_a_type_that_cannot_be_stored_is_refused_with_its_column(tmp_path):
+    cells = pa.array([{}, {}, {}], pa.struct([]))
+    table = pa.table({"text": ["x", "y", "z"], "c": cells})
+    with pytest.raises(DataError, match=r"column 'c' has the type struct<>.*leave it"):
+        write_codes(tmp_path, sp.csr_array(np.ones((3, 2), np.float32)), metadata=table)

@@ -55,6 +55,23 @@ def test_tensors_of_small_floats_are_read_exactly(dtype):
     assert np.array_equal(rows.take(np.array([3, 17])), x.float().numpy()[[3, 17]])
 
 
+def test_a_sparse_tensor_in_a_file_is_read(tmp_path):
+    torch.save(torch.from_numpy(X).to_sparse(), tmp_path / "x.pt")
+    assert np.array_equal(open_rows(tmp_path / "x.pt").read(0, 50), X)
+
+
+def test_a_whole_module_is_not_read(tmp_path):
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "x.pt")
+    with pytest.raises(DataError, match=r"needs code to be executed.*tensor alone"):
+        open_rows(tmp_path / "x.pt")
+
+
+@pytest.mark.parametrize("dtype", ["datetime64[s]", "timedelta64[D]"])
+def test_times_are_no_vectors(dtype):
+    with pytest.raises(TypeError, match="which are dates or lengths of time"):
+        open_rows(np.zeros((3, 2), dtype))
+
+
 def test_tensors_without_values_that_numpy_has_are_refused():
     x = torch.view_as_complex(torch.ones(3, 2, 2)).conj().imag  # negative bit set
     assert np.array_equal(open_rows(x).read(0, 3), np.full((3, 2), -1))

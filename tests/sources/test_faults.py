@@ -114,7 +114,11 @@ def test_wrong_shapes_and_types():
     fails(
         np.array([[1, {"a": 1}]], object), "a real number, not 'dict'", kind=TypeError
     )
-    fails(np.array([["2020-01-01"]], "M8[D]"), "M8[D]", kind=TypeError)
+    fails(
+        np.array([["2020-01-01"]], "M8[D]"),
+        "datetime64[D], which are dates",
+        kind=TypeError,
+    )
     for other in (5, {"a": X}, iter(X), datasets.DatasetDict(), pl.LazyFrame()):
         fails(other, type(other).__name__, kind=TypeError)
 

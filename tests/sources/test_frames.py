@@ -196,6 +196,16 @@ def test_records_may_lack_keys_and_differ_in_type():
     assert table_of_texts(["a", float("nan")])["text"].to_pylist() == ["a", None]
 
 
+def test_arrow_arrays_and_records_are_rows():
+    rows = [[1.0, 2.0], [3.0, 4.0]]
+    for data in (
+        pa.array(rows),
+        pa.chunked_array([rows[:1], rows[1:]]),
+        [{"x": x, "y": y} for x, y in rows],
+    ):
+        assert open_rows(data).read(0, 2).tolist() == rows
+
+
 HALF = "cut \ud83d"  # half of an emoji
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from pyarrow import parquet
 
 from nanosae.errors import DataError, reason_of
-from nanosae.schemas import INDEX, index_levels
+from nanosae.schemas import INDEX, index_levels, with_plain_types
 
 
 def as_table(table: Any) -> pa.Table:
@@ -27,7 +28,7 @@ def as_table(table: Any) -> pa.Table:
     try:
         if isinstance(table, list):
             table = {"text": pa.array(table, pa.string(), from_pandas=True)}
-        return pa.table(table)
+        return with_plain_types(pa.table(table))
     except (TypeError, pa.ArrowException) as error:
         raise DataError(
             f"metadata must be texts or a table of columns: {reason_of(error)}.",
@@ -78,6 +79,19 @@ def _level(values: Any) -> pa.Array:
         return pa.array(values.map(str), from_pandas=True)
 
 
+def check_types(schema: pa.Schema) -> None:
+    """Raise a DataError if a column has a type that Parquet cannot store."""
+    for field in schema:
+        try:
+            parquet.ParquetWriter(pa.BufferOutputStream(), pa.schema([field])).close()
+        except pa.ArrowNotImplementedError as error:
+            raise DataError(
+                f"column {field.name!r} has the type {field.type}, which cannot be stored.",
+                column=field.name,
+                remedy="Convert it to text, or leave it out.",
+            ) from error
+
+
 def decoded(table: pa.Table) -> pa.Table:
     """Decode dictionary columns, for which Parquet would store a dictionary per row group."""
     for i, field in enumerate(table.schema):
@@ -92,9 +106,11 @@ def extended_schema(known: pa.Schema | None, new: pa.Schema, path: Path) -> pa.S
     """Return the schema of a corpus after adding rows.
 
     Raises:
-        DataError: If the type of a column does not fit that of the existing rows.
+        DataError: If the type of a column cannot be stored, or does not fit that of the existing
+            rows.
     """
     if known is None:
+        check_types(new)
         return new
     for field in new:
         before = known.field(field.name)

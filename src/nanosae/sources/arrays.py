@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -133,13 +134,16 @@ def vector_width(array: Any) -> int:
             f"Complex data not supported: the vectors are {first.dtype}.",
             remedy="Give their real and imaginary parts side by side.",
         )
+    if first.dtype.kind in "mM":
+        raise DataTypeError(
+            f"The vectors are {first.dtype}, which are dates or lengths of time.",
+            remedy="Give numbers.",
+        )
     try:
         checked = check_array(first, ensure_all_finite=False)
-        return (checked - 0.5).shape[1]  # raises a TypeError for dates
+        return checked.shape[1]
     except ValueError as error:
         raise DataError(str(error)) from error
-    except TypeError as error:
-        raise DataTypeError(str(error)) from error
 
 
 def _not_rows(shape: tuple[int, ...]) -> DataError:
@@ -212,8 +216,18 @@ def _arrays_in(path: Path) -> dict[str, Any]:
         return load_file(path)
     import torch
 
-    content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    return dict(content) if isinstance(content, Mapping) else {"": content}
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except UnpicklingError as error:
+        raise DataError(
+            "it needs code to be executed; only tensors are read.",
+            remedy="Save the tensor alone: torch.save(x, file).",
+        ) from error
+    found = content if isinstance(content, Mapping) else {"": content}
+    return {
+        name: as_array(value) if torch.is_tensor(value) else value
+        for name, value in found.items()
+    }
 
 
 def _will_need(array: Any, rows: np.ndarray) -> None:

@@ -9,12 +9,12 @@ from typing import Any
 import pyarrow as pa
 
 from nanosae.errors import LISTED_NAMES, DataError, DataTypeError
-from nanosae.schemas import index_levels
+from nanosae.schemas import index_levels, with_plain_types
 from nanosae.sources.arrays import as_array, dense, from_list
 from nanosae.sources.column_names import numbered_names
 from nanosae.sources.faults import not_valid_text
 from nanosae.sources.json_files import table_of_records
-from nanosae.sources.kinds import holds_matrices, with_plain_types
+from nanosae.sources.kinds import holds_matrices
 from nanosae.sources.repeated_columns import with_own_names
 from nanosae.sources.tables import LazyTable, table_in_memory
 from nanosae.sources.vector_text import with_vectors_parsed
@@ -45,9 +45,12 @@ def from_object(data: Any) -> LazyTable | Any:
         data = data.to_frame()  # a Series of vectors
     if module == "pandas":
         return _with_index(with_vectors_parsed(table_of_frame(data)), data.index)
+    if isinstance(data, pa.Array | pa.ChunkedArray):
+        data = pa.table({"vector": data})
     if hasattr(data, "__arrow_c_stream__"):
         has_own = hasattr(data, "to_arrow")
-        return table_in_memory(data.to_arrow() if has_own else pa.table(data))
+        table = data.to_arrow() if has_own else pa.table(data)
+        return table_in_memory(with_plain_types(table))
     holds_objects = getattr(data, "dtype", None) == "object"
     if isinstance(data, list | tuple) or holds_objects:
         return _from_list(data)
@@ -69,6 +72,8 @@ def several_arrays(arrays: Mapping[Any, Any]) -> str:
 
 
 def _from_list(vectors: Any) -> LazyTable | Any:
+    if len(vectors) and all(isinstance(vector, dict) for vector in vectors):
+        return table_in_memory(table_of_records(vectors))
     array = from_list(vectors)
     if array is not None:
         return array

@@ -92,39 +92,6 @@ def share(holds: pa.Array | pa.ChunkedArray) -> float:
     return pc.mean(holds.cast(pa.float64())).as_py() or 0.0
 
 
-def with_plain_types(table: pa.Table) -> pa.Table:
-    """Return a table whose strings and dictionaries have the types that all functions support.
-
-    Not all versions of Arrow write views of strings to Parquet, or convert dictionaries with
-    unsigned indices, as Polars has, to pandas.
-
-    Example:
-        >>> views = pa.table({"text": pa.array(["a"], pa.string_view())})
-        >>> with_plain_types(views).schema.types
-        [DataType(string)]
-    """
-    fields = [field.with_type(_plain_type(field.type)) for field in table.schema]
-    schema = pa.schema(fields, table.schema.metadata)
-    return table if schema.equals(table.schema) else table.cast(schema)
-
-
-def _plain_type(kind: pa.DataType) -> pa.DataType:
-    if pa.types.is_string_view(kind):
-        return pa.string()
-    if pa.types.is_dictionary(kind):
-        is_unsigned = pa.types.is_unsigned_integer(kind.index_type)
-        indices = pa.int64() if is_unsigned else kind.index_type
-        return pa.dictionary(indices, _plain_type(kind.value_type), kind.ordered)
-    if pa.types.is_large_list(kind):
-        return pa.large_list(_plain_type(kind.value_type))
-    if pa.types.is_list(kind):
-        return pa.list_(_plain_type(kind.value_type))
-    if pa.types.is_struct(kind):
-        fields = [field.with_type(_plain_type(field.type)) for field in kind]
-        return pa.struct(fields)
-    return kind
-
-
 def kind_words(kind: pa.DataType) -> str:
     """Describe the values of a type for users who do not know Arrow.
 
