@@ -40,6 +40,8 @@ def test_what_pandas_writes_is_read(orient, tmp_path):
             ["key", "text", "n"],
             2,
         ),
+        ({"data": {"items": [{"text": "x"}, {"text": "y"}]}}, ["text"], 2),
+        ({"data": {"n": 2, "items": [{"text": "x"}, {"text": "y"}]}}, ["text"], 2),
         ({"good": ["x", "y"], "bad": ["z"]}, ["text", "label"], 3),
         ({"good": ["x", "y"], "bad": ["z", "w"]}, ["good", "bad"], 2),
         ({"x is good": "praise", "y is late": "complaint"}, ["key", "value"], 2),

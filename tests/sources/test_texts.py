@@ -442,6 +442,34 @@ def test_quoted_cells_may_hold_what_looks_like_rows(tmp_path):
     table = read_texts(path)
     assert table["text"].to_pylist() == ["see:\na,b\nc", "d"]
     assert notes_of(table) == []
+    letter = "Dear Bob,\nI like it, really\nbye"  # each of its lines has two cells
+    path.write_text(f'text,n\n"{letter}",1\nplain,2\n')
+    assert read_texts(path).to_pydict() == {"text": [letter, "plain"], "n": [1, 2]}
+
+
+def test_a_mark_that_ends_another_row_closes_nothing(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text('n,text\n1,a\n2,"open\n3,x\n4,5"\n5,c\n')
+    table = read_texts(path)
+    assert table["n"].to_pylist() == [1, 2, 3, 4, 5]
+    assert table["text"].to_pylist() == ["a", '"open', "x", '5"', "c"]
+    assert "quotation marks are not closed" in notes_of(table)[0]
+
+
+def test_spaces_around_names_are_no_part_of_them(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("text , n\na,1\nb,2\n")
+    assert read_texts(path, "text").to_pydict() == {"text": ["a", "b"], "n": [1, 2]}
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.txt"])
+def test_a_zero_byte_does_not_make_a_file_utf_16(name, tmp_path):
+    path = tmp_path / name
+    path.write_bytes(b"text\na\0b\nc\n")
+    texts = read_texts(path, "text")["text"].to_pylist()
+    assert texts[-2:] == ["a\0b", "c"]
+    path.write_bytes("text\né上\nc\n".encode("utf-16-le"))
+    assert read_texts(path, "text")["text"].to_pylist()[-2:] == ["é上", "c"]
 
 
 def test_texts_keep_quotes_newlines_and_length(tmp_path):
@@ -582,7 +610,12 @@ def test_what_cannot_be_read_is_named(tmp_path):
         read_texts(other)
     ragged = tmp_path / "ragged.csv"
     ragged.write_text("text,n\nfine,1\nbad,2,3\n")
-    with pytest.raises(DataError, match=r"ragged\.csv cannot be read"):
+    with pytest.raises(
+        DataError, match=r"ragged\.csv, line 3: Expected 2 columns, got 3\. Quote cells"
+    ):
+        read_texts(ragged)
+    ragged.write_text('text,n\n"two\nlines",1\nshort\n')
+    with pytest.raises(DataError, match=r"line 4: Expected 2 columns, got 1\. Quote"):
         read_texts(ragged)
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from csv import Error as CsvError
 from csv import reader as csv_rows
 from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from pyarrow import csv
@@ -108,16 +110,16 @@ def _read_quoted(path: Path, dialect: Dialect, convert: csv.ConvertOptions) -> p
     """Read a file with quoted cells; treat quotation marks as letters if some are not closed."""
     try:
         table = _read_typed(path, dialect, _parse_options(dialect), convert)
-    except pa.ArrowInvalid:
+    except pa.ArrowInvalid as error:
         loose = _with_loose_quotes(path, dialect, convert)
         if loose is None:
-            raise
+            raise (_uneven_row(path, dialect) or error) from error
         return loose
     line = _line_of_unclosed_quote(path, dialect) if _has_line_breaks(table) else None
     if line is None and not _holds_rows_in_cells(table, dialect.delimiter):
         return table
     loose = _with_loose_quotes(path, dialect, convert)
-    if loose is not None:
+    if loose is not None and (line is not None or _have_numbers_alike(loose, table)):
         return loose
     if line is None:
         return table
@@ -126,6 +128,12 @@ def _read_quoted(path: Path, dialect: Dialect, convert: csv.ConvertOptions) -> p
         f"Line {line}: a cell goes on after its closing quotation mark, so an earlier mark may not "
         "be closed and several rows read as one. Close each mark, and double those in cells.",
     )
+
+
+def _have_numbers_alike(loose: pa.Table, table: pa.Table) -> bool:
+    """Return whether columns of numbers are the same in both: lines of a letter are no rows."""
+    kinds = table.schema.types
+    return loose.schema.types == kinds and any(map(is_number, kinds))
 
 
 def _text_columns(table: pa.Table) -> list[pa.ChunkedArray]:
@@ -195,16 +203,38 @@ def _has_closed_quotes(table: pa.Table) -> bool:
     )
 
 
+@contextmanager
+def _rows_of(path: Path, dialect: Dialect, *, strict: bool = False) -> Iterator[Any]:
+    """Read rows with the csv module, which counts lines and, if strict, checks quotes."""
+    with open_stream(path) as binary, cells_up_to(WHOLE_BLOCK_BYTES):
+        stream = TextIOWrapper(binary, dialect.encoding, errors="replace", newline="")
+        lines = islice(stream, dialect.skipped_lines, None)
+        yield csv_rows(lines, delimiter=dialect.delimiter, strict=strict)
+
+
+def _uneven_row(path: Path, dialect: Dialect) -> DataError | None:
+    """Return the error for the first row that has more or fewer cells than there are columns."""
+    n_columns = len(dialect.names)
+    with _rows_of(path, dialect) as rows:
+        first_line = dialect.skipped_lines + 1
+        for row in rows:
+            if row and len(row) != n_columns:
+                return DataError(
+                    f"{path}, line {first_line}: Expected {n_columns} columns, got {len(row)}.",
+                    file=path,
+                    remedy=f"Quote cells that contain the delimiter {dialect.delimiter!r}.",
+                )
+            first_line = dialect.skipped_lines + rows.line_num + 1
+    return None
+
+
 def _line_of_unclosed_quote(path: Path, dialect: Dialect) -> int | None:
     """Return the first line before which a quotation mark is likely not closed, or None.
 
     There, a quoted cell of several lines goes on after its closing quotation mark, which is then
     the opening one of another cell; or the file ends within a quoted cell.
     """
-    with open_stream(path) as binary, cells_up_to(WHOLE_BLOCK_BYTES):
-        stream = TextIOWrapper(binary, dialect.encoding, errors="replace", newline="")
-        lines = islice(stream, dialect.skipped_lines, None)
-        rows = csv_rows(lines, delimiter=dialect.delimiter, strict=True)
+    with _rows_of(path, dialect, strict=True) as rows:
         while True:
             first_line = rows.line_num + 1
             try:

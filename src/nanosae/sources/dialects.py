@@ -103,6 +103,7 @@ def find_dialect(
         has_header = _has_header(rows)
     skipped_lines = 0 if hint is None else 1
     names, n_header_rows = _names(rows, has_header)
+    names = [name.strip() for name in names]
     cells = rows[n_header_rows:]
     if has_header:
         n_above = n_title_rows + n_header_rows
@@ -183,12 +184,15 @@ def _marked_encoding(head: bytes) -> str | None:
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
     looked_at = head[:SNIFFED_BYTES]
+    has_lines = b"\n" in looked_at
     first, second = looked_at[::2], looked_at[1::2]
     n_first, n_second = first.count(0), second.count(0)
     if n_second > ZERO_SHARE * len(second) and not n_first:
-        return "utf-16-le"
+        is_wide = not has_lines or b"\n\0" in looked_at
+        return "utf-16-le" if is_wide else None
     if n_first > ZERO_SHARE * len(first) and not n_second:
-        return "utf-16-be"
+        is_wide = not has_lines or b"\0\n" in looked_at
+        return "utf-16-be" if is_wide else None
     return None
 
 

@@ -74,7 +74,8 @@ def _rows_of_objects(value: dict[str, dict]) -> Rows:
     """Return the objects of an object or, if they are columns, an object for each row."""
     parts = list(value.values())
     shared = set.intersection(*map(set, parts))
-    if not shared:
+    is_response = len(parts) == 1 and _has_rows(parts[0])
+    if not shared or is_response:
         return []
     if len(parts) >= len(shared):
         return [{"key": key} | part for key, part in value.items()]
@@ -128,6 +129,11 @@ def _lists_in(
             yield from _lists_in(part, f"{prefix}{name}.", depth - 1)
         elif isinstance(part, list) and _holds_rows(part):
             yield f"{prefix}{name}", part
+
+
+def _has_rows(value: dict[str, Any]) -> bool:
+    """Return whether a field of an object is a list of objects."""
+    return any(_is_list_of(part, dict) and part for part in value.values())
 
 
 def _holds_rows(values: list[Any]) -> bool:
