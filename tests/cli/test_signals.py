@@ -31,20 +31,29 @@ def _heeding_interrupts():
     signal.signal(signal.SIGINT, before)
 
 
+# before its first line is printed, the interpreter itself would show a traceback
+PROGRAM = "import sys, nanosae.__main__ as m; print(flush=True); sys.exit(m.main())"
+
+
 def stopped(words, ready, number, tmp_path):
-    """Start a command, send it a signal when it is ready; return its exit code and words."""
+    """Start a command, send it a signal when it is ready; return its exit code and words.
+
+    The code is that of a shell, to which it is the same if the signal ends the process itself.
+    """
     environment = os.environ | {"PYTHONPATH": ":".join(sys.path)}
-    command = [sys.executable, "-m", "nanosae", *words]
+    command = [sys.executable, "-c", PROGRAM, *words]
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     options = {"env": environment, "cwd": tmp_path, "preexec_fn": heed_interrupts}
     with subprocess.Popen(command, **streams, **options) as process:
         try:
+            process.stdout.readline()
             ready()
             process.send_signal(number)
             _, err = process.communicate(timeout=60)
         finally:
             process.kill()  # one that does not stop; nothing to one that has
-    return process.returncode, err.decode()
+    code = process.returncode
+    return code if code >= 0 else 128 - code, err.decode()
 
 
 @pytest.mark.parametrize("number", BOTH)
