@@ -94,6 +94,9 @@ def test_ratings_are_their_numbers(cells, ratings):
 def test_codes_are_told_by_leading_zeros():
     assert are_padded(pa.array(["10115", "00501"]))
     assert not are_padded(pa.array(["0.5", "0", "10"]))
+    assert not are_padded(pa.array([*map(str, range(99)), "05", None]))
+    assert are_padded(pa.array([*map(str, range(10_000, 10_099)), "00501", None]))
+    assert are_padded(pa.array(["01", "02", "3"]))
 
 
 def test_thousands_in_a_csv_are_no_fractions(tmp_path):

@@ -1,6 +1,7 @@
 """Texts and metadata out of files: values as they are written, errors that name the file."""
 
 import csv
+import datetime
 import gzip
 import json
 
@@ -196,6 +197,14 @@ def test_countries_called_na_are_not_missing(tmp_path):
     table = read_texts(path)
     assert table["country"].to_pylist() == ["NA", None, "DE"]
     assert table["n"].to_pylist() == [1, None, 3]
+
+
+def test_dates_that_mysql_lacks_are_missing(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("text,day\n0000-00-00,2024-01-02\nb,0000-00-00\n")
+    table = read_texts(path, "text")
+    assert table["day"].to_pylist() == [datetime.date(2024, 1, 2), None]
+    assert table["text"].to_pylist() == ["0000-00-00", "b"]
 
 
 def test_questions_are_names(tmp_path):

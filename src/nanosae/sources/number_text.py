@@ -39,12 +39,28 @@ OUT_OF = r"^\s*\d{1,2}(?:[.,]\d)?\s*(?:/|out of|von|sur|de)\s*(?:5|10|100)\s*$"
 MEASURED_SHARE = 0.95  # minimum share of cells with a unit, or of ranges
 RATING_SHARE = 0.95  # minimum share of cells that are ratings
 PADDED = r"^\s*0\d"  # 00501 is a code, not a number
+EXCEPTIONS = 0.05  # maximum share of numbers that happen to begin with zero
 IN_THREES = r"^[^\d]*[1-9]\d{{0,2}}(?:{0}\d{{3}})+[^\d]*$"  # for a given separator
 
 
 def are_padded(values: pa.Array | pa.ChunkedArray) -> bool:
-    """Return whether a string of digits begins with zero, as codes do."""
-    return _any_matches(values, PADDED)
+    """Return whether strings of digits begin with zero, as codes do.
+
+    Numbers are not padded by a few exceptions, such as a single "05" beside "5".
+
+    Example:
+        >>> numbers = pa.array([*map(str, range(99)), "05"])
+        >>> are_padded(pa.array(["10115", "00501"])), are_padded(numbers)
+        (True, False)
+    """
+    is_padded = pc.match_substring_regex(values, PADDED)
+    if not pc.any(is_padded).as_py():
+        return False
+    if share(is_padded) > EXCEPTIONS:
+        return True
+    n_letters = pc.utf8_length(pc.utf8_trim_whitespace(values))
+    shortest_padded = pc.min(n_letters.filter(is_padded)).as_py()
+    return shortest_padded <= pc.min(n_letters.filter(pc.invert(is_padded))).as_py()
 
 
 def decimal_sign(values: pa.Array | pa.ChunkedArray) -> str:

@@ -44,6 +44,7 @@ ARCHIVES = (".zip", ".tar", ".7z", ".rar", ".xz")
 RECORD_NAMES = ("name", "label", "value", "tag", "title")
 # cells of missing numbers and dates
 MISSING = ("", "NA", "N/A", "n/a", "null", "NULL", "NaN", "nan", "None", "-")
+NO_DATE = ("0000-00-00", "0000-00-00 00:00:00")  # of MySQL
 # texts that stand for a missing one; "None" can be an answer
 PLACEHOLDERS = ("NA", "N/A", "n/a", "#N/A", "<NA>", "null", "NULL", "NaN", "nan", "-")
 
@@ -195,7 +196,7 @@ def _read_file(file: Path, column: str | None, encoding: str) -> pa.Table:
 def _read(file: Path, column: str | None, encoding: str) -> pa.Table:
     suffix = suffix_of(file)
     if suffix in DELIMITED:
-        table = read_csv(file, column, encoding=encoding, missing=MISSING)
+        table = read_csv(file, column, encoding=encoding, missing=MISSING + NO_DATE)
         return _with_nulls(table, column)
     if suffix in JSON_LINES:
         return read_json_lines(file, column)
