@@ -9,7 +9,13 @@ import scipy.sparse as sp
 
 from nanosae.codes import Codes
 from nanosae.distributed import Ranks
-from nanosae.errors import ConfigError, DamagedFileError, DataError, ExistsError
+from nanosae.errors import (
+    ConfigError,
+    DamagedFileError,
+    DataError,
+    DataTypeError,
+    ExistsError,
+)
 from nanosae.model import corpus as module
 from nanosae.model.sae import SAEModel
 
@@ -356,4 +362,46 @@ def test_a_corpus_is_encoded_on_a_gpu_if_there_is_one(
 def test_a_device_that_is_not_there_is_refused(path):
     with pytest.raises(ConfigError, match="device='nowhere' cannot be used here"):
         model().encode_corpus(rows(), path, device="nowhere")
+    assert not path.exists()
+
+
+INTERVALS = pd.cut(pd.Series(np.arange(90.0)), [-1, 44, 90])
+METADATA = {
+    "records": ([{"text": text, "n": i} for i, text in enumerate(texts())], ["n"]),
+    "tuple": (tuple(texts()), []),
+    "mixed types": (pd.DataFrame({"text": texts(), "m": [1, "a"] * 45}), ["m"]),
+    "intervals": (pd.DataFrame({"text": texts(), "in": INTERVALS}), ["in"]),
+    "equal names": (
+        pd.DataFrame(
+            [[text, "a", "b"] for text in texts()], columns=["text", "c", "c"]
+        ),
+        ["c", "c (2)"],
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "columns"), METADATA.values(), ids=METADATA.keys()
+)
+def test_metadata_are_taken_in_every_form(path, metadata, columns):
+    codes = model().encode_corpus(rows(), path, metadata=metadata)
+    assert list(codes.texts(marks="")) == texts()
+    assert codes.columns == columns
+
+
+def test_metadata_that_are_not_are_refused(path):
+    for other, reason in (
+        ("texts.csv", "not 'texts.csv'"),
+        ([1] * 90, "list of strings"),
+        ([*texts(89), "cut \ud83d"], r"row 89 \(0-based\), column text"),
+    ):
+        with pytest.raises((DataError, DataTypeError), match=reason):
+            model().encode_corpus(rows(), path, metadata=other)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("part", [(2, 2), (-1, 2), (0, 0)])
+def test_a_part_that_does_not_exist_is_refused(path, part):
+    with pytest.raises(ConfigError, match=r"part=\(.*must be \(r, N\)"):
+        model().encode_corpus(rows(), path, part=part)
     assert not path.exists()

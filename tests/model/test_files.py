@@ -59,7 +59,7 @@ def other_writer(folder, cfg=None, **tensors):
 
 
 def test_what_is_written_is_read(folder):
-    for place in (folder, folder.parent):
+    for place in (folder, folder.parent, folder / TENSORS):
         cfg, tensors = read_model(place)
         assert cfg == CFG
         assert tensors.keys() == arrays().keys()
@@ -193,3 +193,29 @@ def test_tensors_that_are_no_floats_are_refused(tmp_path):
 def test_a_file_of_the_first_version_has_no_checksum_of_its_model(tmp_path):
     other_writer(tmp_path)
     assert saved_checksum(tmp_path) == checksum(arrays()["W_dec"])
+
+
+@pytest.mark.parametrize("k", ["2", 2.5, None, 0])
+def test_a_k_that_is_no_number_is_damage(k, tmp_path):
+    other_writer(tmp_path / "model", CFG | {"architecture": "topk", "k": k})
+    with pytest.raises(DamagedFileError, match=f"k is {k!r}"):
+        read_model(tmp_path)
+
+
+@pytest.mark.parametrize("metadata", [None, []])
+def test_metadata_that_are_no_object_are_none(metadata, tmp_path):
+    other_writer(tmp_path / "model", CFG | {"metadata": metadata})
+    assert "metadata" not in read_model(tmp_path)[0]
+    assert SAEModel.load(tmp_path).config["input_size"] == 3
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_damage(value, tmp_path):
+    W_enc = arrays()["W_enc"]
+    W_enc[1, 2] = value
+    other_writer(tmp_path / "model", W_enc=W_enc)
+    with pytest.raises(DamagedFileError, match="W_enc has values that are NaN or inf"):
+        read_model(tmp_path)
+    threshold = np.full(5, np.inf, np.float32)  # of latents that are switched off
+    other_writer(tmp_path / "model", threshold=threshold)
+    read_model(tmp_path)

@@ -15,16 +15,24 @@ import pyarrow as pa
 
 from nanosae.atomic import move_folder, sweep_drafts
 from nanosae.checked import table_checksum
-from nanosae.codes import Codes, CodesWriter, as_table_with_index, join_codes
+from nanosae.codes import Codes, CodesWriter, join_codes
 from nanosae.codes import format as files
 from nanosae.codes.joining import remove_parts
 from nanosae.codes.tables import without_new_index
 from nanosae.distributed import is_main_process, join
-from nanosae.errors import DamagedFileError, DataError, ExistsError
+from nanosae.errors import (
+    ConfigError,
+    DamagedFileError,
+    DataError,
+    DataTypeError,
+    ExistsError,
+)
 from nanosae.kernels import find_device
 from nanosae.lock import Lock
 from nanosae.progress import tracked
 from nanosae.sources import Rows
+from nanosae.sources.frames import table_of_texts
+from nanosae.sources.repeated_columns import with_own_names
 
 if TYPE_CHECKING:
     from nanosae.model.sae import SAEModel
@@ -148,16 +156,21 @@ def _open_source(model: SAEModel, data: Any, options: EncodeOptions) -> _Source:
 
     Raises:
         DataError: If their numbers differ.
+        ConfigError: If there is no such part.
     """
     rows = model.open_rows(data, options.columns)
     given = options.metadata
-    table = rows.metadata() if given is None else as_table_with_index(given)
+    table = rows.metadata() if given is None else _table_of_metadata(given)
     if table is not None and table.num_rows != rows.n_rows:
         raise DataError(
             f"there are {table.num_rows} texts for {rows.n_rows} rows.",
             remedy="Give one text per row.",
         )
     number, n_parts = options.part
+    if not 0 <= number < n_parts:
+        raise ConfigError(
+            f"part={options.part} must be (r, N) with r from 0 to N − 1, for N equal parts."
+        )
     return _Source(
         rows,
         table,
@@ -167,6 +180,16 @@ def _open_source(model: SAEModel, data: Any, options: EncodeOptions) -> _Source:
         npy_file=data if _is_npy_file(data) else None,
         has_index=hasattr(data if given is None else given, "reset_index"),
     )
+
+
+def _table_of_metadata(given: Any) -> pa.Table:
+    """Convert texts, records or columns in any form to a table."""
+    if isinstance(given, str | Path):
+        raise DataTypeError(
+            f"metadata must be texts or a table of columns, not {str(given)!r:.60}.",
+            remedy="Read a file with pandas first.",
+        )
+    return with_own_names(table_of_texts(given))
 
 
 def _like_corpus(source: _Source, columns: list[str]) -> _Source:

@@ -9,6 +9,7 @@ import json
 import zlib
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -28,11 +29,13 @@ SCALINGS = ("none", "layer_norm")  # of each row, before encoding
 
 
 def model_folder(path: str | Path) -> Path:
-    """Return the folder of a saved model: `model` in a run folder, or the folder itself.
+    """Return the folder of a saved model: `model` in a run folder, the folder, or that of the file.
 
     Raises:
         MissingError: If there is none.
     """
+    if Path(path).name == TENSORS:
+        path = Path(path).parent
     folder = Path(path) / "model"
     if not folder.exists():
         folder = Path(path)
@@ -141,6 +144,7 @@ def _read_settings(folder: Path) -> tuple[Settings, dict[str, str]]:
     cfg = read_json(folder / SETTINGS, REMEDY)
     metadata = cfg.get("metadata")
     if not isinstance(metadata, dict):
+        cfg.pop("metadata", None)
         return cfg, {}
     checksums = metadata.pop("checksums", {})
     if not metadata:
@@ -172,10 +176,15 @@ def _check_settings(folder: Path, cfg: Settings) -> None:
             file=file,
         )
     with naming(file, REMEDY):
-        if not is_shared and rule(architecture) == "topk" and int(cfg["k"]) < 1:
-            raise ValueError(f"k is {cfg['k']}")
+        if not is_shared and rule(architecture) == "topk":
+            _check_k(cfg["k"])
         if not is_shared:
             tensor_shapes(cfg)
+
+
+def _check_k(k: Any) -> None:
+    if not isinstance(k, int) or k < 1:
+        raise ValueError(f"k is {k!r}")
 
 
 def _in_shape(file: Path, cfg: Settings, tensors: Arrays) -> Arrays:
@@ -187,6 +196,13 @@ def _in_shape(file: Path, cfg: Settings, tensors: Arrays) -> Arrays:
         if found != needed:
             raise DamagedFileError(
                 f"{file}: {name} is {found} on disk, {SETTINGS} needs {needed}.",
+                file=file,
+                remedy=REMEDY,
+            )
+    for name in ("W_enc", "W_dec"):
+        if not np.isfinite(tensors[name]).all():
+            raise DamagedFileError(
+                f"{file}: {name} has values that are NaN or infinite.",
                 file=file,
                 remedy=REMEDY,
             )

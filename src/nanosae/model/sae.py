@@ -273,7 +273,7 @@ class SAEModel(nn.Module):
         Args:
             data: Anything `features` takes.
             path: Folder of the corpus, by convention `RUN/codes/NAME`.
-            metadata: A list of texts, or a table with a column `text` and others, in the order of
+            metadata: A list of texts, or records or a table with `text` and others, in the order of
                 the rows; if None, the columns of `data` that are not vectors. The index of a pandas
                 object is kept as columns, unless it has no name and merely numbers the rows.
             columns: Names of the vector columns, if they differ from those in training.
@@ -286,7 +286,7 @@ class SAEModel(nn.Module):
                 model itself stays where it is.
 
         Raises:
-            ConfigError: If there is no such device.
+            ConfigError: If there is no such device or part.
             DataError: If rows and texts differ in number, if rows cannot be encoded, or if the
                 call to resume had other data.
             ExistsError: If the folder holds a corpus of other data and `append` is not set.
