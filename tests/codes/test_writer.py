@@ -230,12 +230,15 @@ def test_embeddings_are_finite_rows(vectors, message, tmp_path):
     assert codes.vectors().tolist() == [[1, 2], [3, 4], [5, 6]]
 
 
-@pytest.mark.parametrize("kind", [list, np.array, pd.Series, pl.Series], ids=str)
+@pytest.mark.parametrize("kind", [list, tuple, np.array, pd.Series, pl.Series], ids=str)
 def test_texts_may_be_an_array_or_a_series(kind):
     assert as_table(kind(["a", "b"])).to_pydict() == {"text": ["a", "b"]}
 
 
-@pytest.mark.parametrize("given", [[1, 2], "a text", 7])
+TWICE = pd.DataFrame([["a", "b"]], columns=["text", "text"])
+
+
+@pytest.mark.parametrize("given", [[1, 2], "a text", 7, TWICE, ["\ud83d"]])
 def test_what_is_neither_texts_nor_a_table_is_refused(given):
     with pytest.raises(DataError, match=r"must be texts or a table.*Give a list"):
         as_table(given)

@@ -26,10 +26,10 @@ def as_table(table: Any) -> pa.Table:
     if hasattr(table, "reset_index"):  # a pandas object
         table = table.reset_index(drop=True)
     try:
-        if isinstance(table, list):
+        if isinstance(table, list | tuple):
             table = {"text": pa.array(table, pa.string(), from_pandas=True)}
         return with_plain_types(pa.table(table))
-    except (TypeError, pa.ArrowException) as error:
+    except (TypeError, ValueError, pa.ArrowException) as error:
         raise DataError(
             f"metadata must be texts or a table of columns: {reason_of(error)}.",
             remedy="Give a list of str (None where one is missing), a DataFrame, an Arrow table "
