@@ -84,6 +84,7 @@ class NameSearch:
         chosen: Further terms so far, as positions in `candidates`.
         strengths: Weight of each training row for the feature, (n_train,).
         rows: Training rows with each candidate or an inflection of it.
+        n_rows: Number of these, (candidates,).
         covered: Training rows with a chosen term or an inflection of it, bool (n_train,).
         found: Total weight of the covered rows, minus the discount of each chosen term.
         f1: F1 of the covered rows, after the discount.
@@ -111,8 +112,8 @@ class NameSearch:
                 rows_of_others = [own_rows[other] for other in others]
                 rows = np.unique(np.concatenate([rows, *rows_of_others]))
             self.rows.append(rows)
-        n_rows = [len(rows) for rows in self.rows]
-        self.candidate_of_pair = np.repeat(np.arange(len(candidates)), n_rows)
+        self.n_rows = np.array([len(rows) for rows in self.rows], np.intp)
+        self.candidate_of_pair = np.repeat(np.arange(len(candidates)), self.n_rows)
         self.row_of_pair = np.concatenate([*self.rows, np.zeros(0, np.intp)])
         self.covered = np.zeros(len(strengths), dtype=bool)
         self.open = np.ones(len(candidates), dtype=bool)  # which may still be added
@@ -190,7 +191,8 @@ class NameSearch:
                 if is_new:
                     return
                 is_allowed = is_in_strongest if is_in_strongest.any() else self.open
-            f1 = self._f1_with_each()
+            found = self._found_with_each()
+            f1 = self._f1_of(found)
             auc = self._auc_with_each()
             scores = np.where(is_allowed, f1 + auc, -1.0)
             highest = int(scores.argmax())
@@ -203,11 +205,13 @@ class NameSearch:
                 return
             score = scores[best]
             self.f1 = float(f1[best])
+            self.found = found[best]
             self._add(best)
 
     def highest_f1(self) -> float:
         """Return the highest F1 of a name of one candidate, after the discount."""
-        return float(self._f1_with_each().max(initial=0))
+        f1 = self._f1_of(self._found_with_each())
+        return float(f1.max(initial=0))
 
     def _whole_phrase(self, place: int, scores: np.ndarray) -> int:
         """Return the longest candidate that contains a term and is not much worse."""
@@ -225,12 +229,17 @@ class NameSearch:
                 best = other
         return best
 
-    def _f1_with_each(self) -> np.ndarray:
-        """Return the F1 of the name with each further candidate, after the discount."""
-        is_new = ~self.covered
-        n_new = self._count(is_new)
+    def _found_with_each(self) -> np.ndarray:
+        """Return `found` with each further candidate, (candidates,)."""
+        newly_found = self.n_found
+        if self.chosen:
+            newly_found = self._count(~self.covered * self.strengths)
+        return self.found + self._discounted(newly_found)
+
+    def _f1_of(self, found: np.ndarray) -> np.ndarray:
+        """Return the F1 of the name with each further candidate, given `found` with it."""
+        n_new = self._count(~self.covered) if self.chosen else self.n_rows
         covered = int(self.covered.sum()) + n_new
-        found = self.found + self._discounted(self._count(is_new * self.strengths))
         return 2 * found / np.maximum(covered + self.n_active, 1)
 
     def _is_in_strongest(self) -> np.ndarray:
@@ -275,8 +284,6 @@ class NameSearch:
         return normal_auc(difference, variance)
 
     def _add(self, place: int) -> None:
-        new_strengths = ~self.covered * self.strengths
-        self.found += self._discounted(self._count(new_strengths))[place]
         self.chosen.append(place)
         self.covered[self.rows[place]] = True
         self._close(place)
