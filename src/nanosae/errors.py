@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable
+from numbers import Integral
 from pathlib import Path
 
 LISTED_NAMES = 8
@@ -125,7 +126,8 @@ def near_names(name: str, known: Iterable[str]) -> str:
 
     names = list(known)
     by_case = {found.casefold(): found for found in names}
-    matches = difflib.get_close_matches(name.casefold(), by_case, LISTED_NAMES, 0.6)
+    wanted = str(name).casefold()  # a number is no name, but may be given for one
+    matches = difflib.get_close_matches(wanted, by_case, LISTED_NAMES, 0.6)
     near = [by_case[match] for match in matches]
     shown = (near or names)[:LISTED_NAMES]
     if not shown:
@@ -143,6 +145,25 @@ def command_line(*words: object) -> str:
         ("nanosae explore 'my run'", 'nanosae topics run -n 9')
     """
     return shlex.join(["nanosae", *map(str, words)])
+
+
+def require_whole(least: int, **values: object) -> None:
+    """Raise a ConfigError if an argument is no whole number of at least `least`.
+
+    Example:
+        >>> require_whole(1, n=2)
+        >>> require_whole(1, n=0)
+        Traceback (most recent call last):
+        nanosae.errors.ConfigError: n=0 must be at least 1.
+        >>> require_whole(0, seed=1.5)
+        Traceback (most recent call last):
+        nanosae.errors.ConfigError: seed=1.5 must be a whole number.
+    """
+    for name, value in values.items():
+        if not isinstance(value, Integral):
+            raise ConfigError(f"{name}={value!r} must be a whole number.")
+        if int(value) < least:
+            raise ConfigError(f"{name}={value} must be at least {least}.")
 
 
 def require_choice(name: str, value: object, choices: Iterable[str]) -> None:

@@ -77,7 +77,14 @@ def one_per_row(codes: Codes, column: Any) -> np.ndarray:
     """
     if isinstance(column, str):
         return codes.column(column)
+    if isinstance(column, pd.DataFrame) and column.shape[1] == 1:
+        column = column.iloc[:, 0]
     values = _as_cells(in_row_order(codes, column))
+    if values.ndim != 1:
+        raise DataError(
+            f"{type(column).__name__} of shape {values.shape} is not one value per row.",
+            remedy="Give a list or an array of values, or the name of a metadata column.",
+        )
     if len(values) == codes.n_rows:
         return values
     names = [name for name in values.tolist() if name in codes.columns]
@@ -94,8 +101,10 @@ def one_per_row(codes: Codes, column: Any) -> np.ndarray:
 
 def _as_cells(values: Any) -> np.ndarray:
     """Return dates as datetimes in UTC without a zone, M8[us], and all other values as objects."""
+    if isinstance(values, list | tuple) and any(map(is_list, values)):
+        return pd.Series(values, dtype=object).to_numpy()  # NumPy would nest them
     if isinstance(getattr(values, "dtype", None), pd.DatetimeTZDtype):
-        values = values.dt.tz_convert("UTC").dt.tz_localize(None)
+        values = pd.Series(values).dt.tz_convert("UTC").dt.tz_localize(None)
     cells = np.asarray(values)
     if cells.dtype.kind == "M":  # nanoseconds, of pandas 2, would become whole numbers
         return cells.astype("M8[us]")
@@ -123,7 +132,7 @@ def class_matrix(values: np.ndarray) -> tuple[list[str], sp.csr_array]:
     """
     from sklearn.preprocessing import MultiLabelBinarizer
 
-    hashable = [tuple(cell) if is_list(cell) else cell for cell in cells(values)]
+    hashable = [_hashable(cell) for cell in cells(values)]
     number, distinct = pd.Series(hashable, dtype=object).factorize(
         use_na_sentinel=False
     )
@@ -131,6 +140,13 @@ def class_matrix(values: np.ndarray) -> tuple[list[str], sp.csr_array]:
     binarizer = MultiLabelBinarizer(sparse_output=True)
     indicators = sp.csr_array(binarizer.fit_transform(classes), dtype=np.float64)
     return binarizer.classes_.tolist(), sp.csr_array(indicators[number])
+
+
+def _hashable(cell: Any) -> Any:
+    """Return a list as a tuple and a record as its text; leave other cells as they are."""
+    if isinstance(cell, dict):
+        return str(cell)
+    return tuple(map(_hashable, cell)) if is_list(cell) else cell
 
 
 def classes_of(cell: Any) -> list[str]:

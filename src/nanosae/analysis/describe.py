@@ -26,6 +26,7 @@ from nanosae.analysis.ranking import largest_in_rows, middles_of_bands
 from nanosae.analysis.reading import TEXTS, run_model
 from nanosae.analysis.splits import first_of_each, same_texts
 from nanosae.codes import Codes, Corpus, as_codes, excerpt, sample_notes, sampled_rows
+from nanosae.errors import require_whole
 from nanosae.model.weights import Weights
 
 MOST_TEXTS = 500_000  # sample on which monosemanticity is measured
@@ -71,9 +72,11 @@ def describe(
         digits and punctuation, one is listed.
 
     Raises:
+        ConfigError: If `n`, `pool` or `seed` is no whole number of at least 0.
         DataError: If a feature does not exist, or there is not one given text per row.
     """
     codes = as_codes(codes)
+    require_whole(0, n=n, pool=pool, seed=seed)
     model = run_model(codes)
     directions = None if model is None else model.directions()
     texts_of = _text_reader(codes, texts)

@@ -71,7 +71,7 @@ def tag(
     chosen = indices(features, codes.n_features, "feature").tolist()
     if names is None:
         names = [f"feature_{j}" for j in chosen]
-    names = as_list(names)
+    names = [str(name) for name in as_list(names)]
     if len(names) != len(chosen):
         raise DataError(f"there are {len(names)} names for {len(chosen)} features.")
     chosen_rows = indices(rows, codes.n_rows, "row")

@@ -78,7 +78,8 @@ def labels_by_feature(labels: Labels) -> dict[int, str]:
         DataTypeError: If it is neither.
     """
     if isinstance(labels, Mapping):
-        return {int(feature): label for feature, label in labels.items() if label}
+        texts = pd.Series([*labels.values()], dtype=object)
+        labels = pd.DataFrame({"feature": [*labels], "label": texts})
     if isinstance(labels, pd.DataFrame):
         return _by_feature(labels, "label") if "label" in labels else {}
     raise DataTypeError(
@@ -90,8 +91,8 @@ def labels_by_feature(labels: Labels) -> dict[int, str]:
 def _by_feature(table: pd.DataFrame, column: str) -> dict[int, str]:
     found = {}
     for feature, label in zip(table["feature"], table[column], strict=True):
-        if isinstance(label, str) and label:
-            found[int(feature)] = label
+        if not pd.isna(label) and label != "":  # a label may look like a number
+            found[int(feature)] = str(label)
     return found
 
 

@@ -98,7 +98,7 @@ def contrast(
         seed: Seed of the split into training and held-out rows for the score of the joint model.
 
     Raises:
-        ConfigError: If no first group is given.
+        ConfigError: If no first group is given, or `min_active` or `seed` is no whole number.
         DataError: If a group is empty or the groups overlap.
     """
     codes = as_codes(codes)
@@ -202,7 +202,7 @@ def _rows_with_value(codes: Codes, group: Any, by: Any) -> tuple[np.ndarray, str
         DataError: If there is no such row; the message lists similar values.
     """
     given_values = list(group) if pd.api.types.is_list_like(group) else [group]
-    wanted = [str(value) for value in given_values]
+    wanted = list(dict.fromkeys(str(value) for value in given_values))
     name = " or ".join(wanted)
     values = one_per_row(codes, by)
     column = name_of(by) or "the given values"

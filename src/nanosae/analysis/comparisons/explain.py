@@ -105,8 +105,9 @@ def _require_few_dates(values: np.ndarray, column: str | None) -> None:
 def _require_two(n_values: int, column: str | None) -> None:
     if n_values < 2:
         noun = "value" if n_values == 1 else "values"
+        what = "the target" if column is None else f"column {column!r}"
         raise DataError(
-            f"the target has {n_values} different {noun}; it needs 2 or more.",
+            f"{what} has {n_values} different {noun}; 2 or more are needed.",
             column=column,
         )
 

@@ -36,6 +36,7 @@ from nanosae.analysis.splits import duplicate_groups, held_out, split_notes
 from nanosae.analysis.statistics import Z95, false_discovery
 from nanosae.checked import plain
 from nanosae.codes import Codes
+from nanosae.errors import require_whole
 from nanosae.fields import as_list
 from nanosae.runs.tables import Labels, doubtful_labels, known_labels, labels_by_feature
 
@@ -82,6 +83,9 @@ class Options:
     labels: Labels | None
     seed: int = 0
     copies: bool = False  # whether each copy of a text counts
+
+    def __post_init__(self) -> None:
+        require_whole(0, min_active=self.min_active, seed=self.seed)
 
 
 def answer(compared: Compared, question: Question, options: Options) -> Contrast:

@@ -59,7 +59,9 @@ def _covariate(codes: Codes, rows: np.ndarray, name: str) -> np.ndarray:
 def _levels(values: np.ndarray, n_bins: int) -> np.ndarray:
     """Return the bin or value of each row as an integer; missing numbers form their own bin."""
     numbers = as_numbers(values)
-    comparable = values if values.dtype.kind in "biuf" else values.astype(str)
+    comparable = values
+    if values.dtype.kind == "O":  # such as lists
+        comparable = np.array([str(cell) for cell in values.tolist()])
     level = np.unique(comparable, return_inverse=True)[1]
     if numbers is None or level.max() < MAX_LEVELS:
         return level

@@ -37,7 +37,8 @@ from nanosae.analysis.splits import duplicate_groups, held_out, split_notes
 from nanosae.analysis.statistics import Estimate, mean_estimate
 from nanosae.checked import plain
 from nanosae.codes import Codes, Corpus, as_codes
-from nanosae.errors import ConfigError, DataError
+from nanosae.errors import DataError, require_whole
+from nanosae.fields import as_list
 from nanosae.progress import tracked
 from nanosae.runs.export import records
 
@@ -127,13 +128,13 @@ def evaluate(
         seed: Seed of the split, the sampling and the baselines.
 
     Raises:
-        ConfigError: If `min_rows` is below 1.
+        ConfigError: If `min_rows`, `max_rows` or `seed` is no whole number, or too small.
         DataError: If fewer than two rows are left, no class has enough rows, or classes or targets
             do not have one entry per row.
     """
     codes = as_codes(codes)
-    if min_rows < 1:
-        raise ConfigError(f"min_rows={min_rows} must be at least 1.")
+    require_whole(1, min_rows=min_rows, max_rows=max_rows)
+    require_whole(0, seed=seed)
     rng = np.random.default_rng(seed)
     values = None if classes is None else one_per_row(codes, classes)
     rows, notes = _draw_rows(codes, values, max_rows, rng)
@@ -160,7 +161,7 @@ def evaluate(
         measures[name] = {}
         if row_classes is not None:
             single, best[name] = best_features(representation.activations, row_classes)
-            probes = sparse_probes(representation.activations, row_classes, ks)
+            probes = sparse_probes(representation.activations, row_classes, as_list(ks))
             measures[name] = single | probes
             if name == "dense":
                 measures[name] |= dense_probe(codes.vectors(rows), row_classes)

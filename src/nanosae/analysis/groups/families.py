@@ -46,7 +46,7 @@ from nanosae.analysis.names.group_names import family_labels, feature_names
 from nanosae.analysis.reading import chosen_features
 from nanosae.checked import plain
 from nanosae.codes import Codes, Corpus, as_codes, run_folder
-from nanosae.errors import ConfigError
+from nanosae.errors import require_whole
 from nanosae.fields import as_list
 from nanosae.runs.export import records
 from nanosae.runs.results import FAMILIES_FORMAT, fresh_value, save_result
@@ -179,8 +179,8 @@ def families(
         DataError: If a feature does not exist.
     """
     codes = as_codes(codes)
-    if passes < 1:
-        raise ConfigError(f"passes={passes} must be at least 1.")
+    require_whole(1, passes=passes)
+    require_whole(0, min_children=min_children, min_active=min_active, seed=seed)
     prefixes = None if prefixes is None else as_list(prefixes)
     parameters = plain(
         {

@@ -136,6 +136,11 @@ class Topics:
         Raises:
             ConfigError: If `n` is not between 1 and the number of sampled rows.
         """
+        if not len(self.sample):
+            raise ConfigError(
+                "There are no topics: no row has a direction.",
+                remedy="Encode the corpus with its embeddings, or raise max_density.",
+            )
         if not isinstance(n, Integral) or not 1 <= n <= len(self.sample):
             raise ConfigError(
                 f"n={n} topics: there are {len(self.sample)} rows to make them of.",

@@ -42,7 +42,7 @@ from nanosae.analysis.ranking import largest_places
 from nanosae.analysis.reading import chosen_features, feature_columns, text_prompt
 from nanosae.analysis.splits import duplicate_groups, held_out, split_notes
 from nanosae.codes import Codes, Corpus, as_codes, excerpt, sample_notes, sampled_rows
-from nanosae.errors import ConfigError
+from nanosae.errors import require_whole
 from nanosae.progress import tracked
 from nanosae.text.embedders import find_embedder
 from nanosae.text.words import Words
@@ -108,9 +108,8 @@ def label(
         DataError: If there are no texts, or the rows cannot be split.
     """
     codes = as_codes(codes)
-    for name, value in (("n_keywords", n_keywords), ("min_texts", min_texts)):
-        if value < 1:
-            raise ConfigError(f"{name}={value} must be at least 1.")
+    require_whole(1, n_keywords=n_keywords, min_texts=min_texts)
+    require_whole(0, seed=seed)
     encode = None if embedder is None else _encode_like(codes, embedder)
     features = chosen_features(codes, features)
     sampled, is_random = sampled_rows(codes, MOST_ROWS, seed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,8 @@ def set_features(
     for key, value in values.items():
         given = _by_label(key, labels) if isinstance(key, str) else key
         (feature,) = indices([given], n_features, "feature")
+        if not isinstance(value, Real):
+            raise DataError(f"feature {key}: the activation {value!r} is no number.")
         if not math.isfinite(value):
             raise DataError(f"feature {key}: the activation {value} is not finite.")
         activations[feature] = value

@@ -183,6 +183,11 @@ def _feature_query(
 
 
 def _row_query(codes: Codes, row: int) -> _Query:
+    if np.ndim(row):
+        raise DataError(
+            f"One row is given by its number, not {row!r:.60}.",
+            remedy="Search for several rows one after another.",
+        )
     features, values = codes.row(row)
     activations = np.zeros(codes.n_features, np.float32)
     activations[features] = values

@@ -239,8 +239,9 @@ def activations(source: Any, feature: int | None = None) -> go.Figure:
         _, values = codes.feature(feature)
         name = feature_name(labels_of(source), feature)
     if not len(values):
+        subject = "all features are" if feature is None else f"{name} is"
         raise DataError(
-            f"{name} is active on none of the {codes.n_rows:,} rows of {codes.path}."
+            f"{subject} inactive on all {codes.n_rows:,} rows of {codes.path}."
         )
     edges = np.linspace(0, values.max(), BINS + 1)
     figure = histogram(

@@ -49,6 +49,8 @@ def dictionary(source: Any, labels: Labels | None = None) -> go.Figure:
     if codes is not None:
         is_drawn &= codes.counts > 0
     features = np.flatnonzero(is_drawn)
+    if not len(features):
+        raise DataError("There is nothing to draw: all features are dead.")
     known = labels_of(source) if labels is None else labels_by_feature(labels)
     names = {
         place: known.get(feature, "") for place, feature in enumerate(features.tolist())
