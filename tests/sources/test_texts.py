@@ -465,6 +465,26 @@ def test_a_mark_that_ends_another_row_closes_nothing(tmp_path):
     assert "quotation marks are not closed" in notes_of(table)[0]
 
 
+ESCAPED = {
+    "in a line": ('"a \\"b\\" c",1', 'a "b" c'),
+    "with a delimiter": ('"a \\"b\\", c",1', 'a "b", c'),
+    "in lines": ('"a \\"b\\",\nc",1', 'a "b",\nc'),
+    "and backslashes": ('"a \\"b\\" c:\\\\d",1', 'a "b" c:\\d'),
+    "only a backslash at the end": ('"c:\\",1', "c:\\"),
+    "doubled, of JSON": ('"{""a"": ""b \\""c\\""""}",1', '{"a": "b \\"c\\""}'),
+    "a path": ("c:\\new,1", "c:\\new"),
+}
+
+
+@pytest.mark.parametrize(("line", "text"), ESCAPED.values(), ids=ESCAPED.keys())
+def test_backslashes_before_quotation_marks(line, text, tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text(f'text,n\n{line}\n"plain",2\n')
+    table = read_texts(path)
+    assert table.to_pydict() == {"text": [text, "plain"], "n": [1, 2]}
+    assert notes_of(table) == []
+
+
 def test_spaces_around_names_are_no_part_of_them(tmp_path):
     path = tmp_path / "rows.csv"
     path.write_text("text , n\na,1\nb,2\n")

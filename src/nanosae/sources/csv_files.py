@@ -35,6 +35,8 @@ LARGE = 2**30  # bytes from which a file is read in blocks
 BLOCK_BYTES = 2**24
 PADDED = r"^\s*[-+]?0\d+\s*$"  # 00501 is a code, not a number
 LONG = r"^\s*[-+]?\d{19,}\s*$"  # too many digits for an integer
+# a backslash that is neither before a quotation mark, a backslash nor a line break
+OTHER_ESCAPE = re.compile(r'(?<!\\)(?:\\\\)*\\[^"\\\r\n]')
 ZERO_AND_DIGIT = re.compile(
     rb"0\d(?<=[^\d.]..)"
 )  # fast, because it begins with the zero
@@ -111,11 +113,16 @@ def _read_quoted(path: Path, dialect: Dialect, convert: csv.ConvertOptions) -> p
     try:
         table = _read_typed(path, dialect, _parse_options(dialect), convert)
     except pa.ArrowInvalid as error:
+        if _are_escaped(path, dialect):
+            return _read_typed(path, dialect, _parse_options(dialect, "\\"), convert)
         loose = _with_loose_quotes(path, dialect, convert)
         if loose is None:
             raise (_uneven_row(path, dialect) or error) from error
         return loose
-    line = _line_of_unclosed_quote(path, dialect) if _has_line_breaks(table) else None
+    if _is_in_a_cell('\\"', table) and _are_escaped(path, dialect):
+        return _read_typed(path, dialect, _parse_options(dialect, "\\"), convert)
+    has_line_breaks = _is_in_a_cell("\n", table)
+    line = _line_of_unclosed_quote(path, dialect) if has_line_breaks else None
     if line is None and not _holds_rows_in_cells(table, dialect.delimiter):
         return table
     loose = _with_loose_quotes(path, dialect, convert)
@@ -188,10 +195,9 @@ def _lose_digits(cells: pa.Array | pa.ChunkedArray, kind: pa.DataType) -> bool:
     return pc.any(pc.match_substring_regex(cells, code)).as_py() or False
 
 
-def _has_line_breaks(table: pa.Table) -> bool:
-    """Return whether a cell consists of several lines."""
+def _is_in_a_cell(letters: str, table: pa.Table) -> bool:
     return any(
-        pc.any(pc.match_substring(column, "\n")).as_py()
+        pc.any(pc.match_substring(column, letters)).as_py()
         for column in _text_columns(table)
     )
 
@@ -203,13 +209,45 @@ def _has_closed_quotes(table: pa.Table) -> bool:
     )
 
 
+def _are_escaped(path: Path, dialect: Dialect) -> bool:
+    """Return whether quotation marks in cells have a backslash before them, as in MySQL.
+
+    If there are backslashes before other letters, these would be lost.
+    """
+    if _is_well_formed(path, dialect, None):
+        return False
+    with _lines_of(path, dialect) as lines:
+        if any(map(OTHER_ESCAPE.search, lines)):
+            return False
+    return _is_well_formed(path, dialect, "\\")
+
+
+def _is_well_formed(path: Path, dialect: Dialect, escape: str | None) -> bool:
+    """Return whether all quoted cells end at a delimiter, and all rows have all columns."""
+    lengths = (0, len(dialect.names))
+    with _rows_of(path, dialect, strict=True, escape=escape) as rows:
+        try:
+            return all(len(row) in lengths for row in rows)
+        except CsvError:
+            return False
+
+
 @contextmanager
-def _rows_of(path: Path, dialect: Dialect, *, strict: bool = False) -> Iterator[Any]:
-    """Read rows with the csv module, which counts lines and, if strict, checks quotes."""
-    with open_stream(path) as binary, cells_up_to(WHOLE_BLOCK_BYTES):
+def _lines_of(path: Path, dialect: Dialect) -> Iterator[Iterator[str]]:
+    """Open the lines below the header, with their ends."""
+    with open_stream(path) as binary:
         stream = TextIOWrapper(binary, dialect.encoding, errors="replace", newline="")
-        lines = islice(stream, dialect.skipped_lines, None)
-        yield csv_rows(lines, delimiter=dialect.delimiter, strict=strict)
+        yield islice(stream, dialect.skipped_lines, None)
+
+
+@contextmanager
+def _rows_of(
+    path: Path, dialect: Dialect, *, strict: bool = False, escape: str | None = None
+) -> Iterator[Any]:
+    """Read rows with the csv module, which counts lines and, if strict, checks quotes."""
+    with _lines_of(path, dialect) as lines, cells_up_to(WHOLE_BLOCK_BYTES):
+        options: Any = {"strict": strict, "escapechar": escape}
+        yield csv_rows(lines, delimiter=dialect.delimiter, **options)
 
 
 def _uneven_row(path: Path, dialect: Dialect) -> DataError | None:
@@ -302,8 +340,11 @@ def _read_options(dialect: Dialect, block_size: int) -> csv.ReadOptions:
     )
 
 
-def _parse_options(dialect: Dialect) -> csv.ParseOptions:
-    return csv.ParseOptions(delimiter=dialect.delimiter, newlines_in_values=True)
+def _parse_options(dialect: Dialect, escape: str | None = None) -> csv.ParseOptions:
+    options: Any = {"escape_char": escape or False}
+    return csv.ParseOptions(
+        delimiter=dialect.delimiter, newlines_in_values=True, **options
+    )
 
 
 def _open_large(path: Path) -> LazyTable:
