@@ -111,6 +111,13 @@ def test_one_covariate_needs_no_list(corpus):
         (contrast, {"by": "group", "groups": 5}, "no column 5"),
         (contrast, {"by": "group", "a": [False] * 600}, "False has 0 rows"),
         (evaluate, {"max_rows": None}, "max_rows=None must be a whole number"),
+        (evaluate, {"classes": "group", "ks": [1, 0]}, "k=0 must be at least 1"),
+        (
+            evaluate,
+            {"classes": "group", "heldout_share": 0},
+            "A share of 0 of the rows",
+        ),
+        (label, {"heldout_share": 1.5}, "A share of 1.5 of the rows cannot be held"),
         (explain, {"target": np.zeros((600, 2))}, r"shape \(600, 2\) is not one value"),
         (explain, {"target": 5}, r"int of shape \(\) is not one value per row"),
         (over_time, {"time": iter("ab")}, "is not one value per row"),

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ from nanosae.analysis.near_rows import N_BITS, all_near_rows, near_rows
 from nanosae.analysis.reading import texts_of
 from nanosae.analysis.statistics import directions_from, unit
 from nanosae.codes import Codes
-from nanosae.errors import DataError
+from nanosae.errors import ConfigError, DataError
 from nanosae.text.tokens import words_of_letters
 
 MIN_COSINE = 0.95  # of near-duplicates, unless chance gives more
@@ -70,12 +71,18 @@ def held_out(
         True for held-out rows, bool (n_rows,). `split_notes` tells whether the share was reached.
 
     Raises:
+        ConfigError: If the share is not between 0 and 1.
         DataError: If either part would be empty.
 
     Example:
         >>> held_out(np.array([0, 0, 1, 2]), share=0.5, seed=0).tolist()
         [False, False, True, True]
     """
+    if not isinstance(share, Real) or not 0 < share < 1:
+        raise ConfigError(
+            f"A share of {share} of the rows cannot be held out.",
+            remedy="Give a number between 0 and 1.",
+        )
     sizes = np.bincount(duplicate_group)
     n_rows = len(duplicate_group)
     n_groups = len(sizes)

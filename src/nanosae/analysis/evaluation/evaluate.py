@@ -135,6 +135,9 @@ def evaluate(
     codes = as_codes(codes)
     require_whole(1, min_rows=min_rows, max_rows=max_rows)
     require_whole(0, seed=seed)
+    ks = as_list(ks)
+    for k in ks:
+        require_whole(1, k=k)
     rng = np.random.default_rng(seed)
     values = None if classes is None else one_per_row(codes, classes)
     rows, notes = _draw_rows(codes, values, max_rows, rng)
