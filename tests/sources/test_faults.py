@@ -95,6 +95,12 @@ def test_ragged_files_are_named(tmp_path):
     fails(tmp_path / "y.csv", "Cannot read", "Expected 2 columns, got 1")
 
 
+def test_values_beyond_float32_are_told_from_infinite_ones():
+    x = X.astype(np.float64)
+    x[2, 1] = 1e300
+    fails(x, "row 2 (0-based), column 1 holds inf", "infinite values (in float32)")
+
+
 def test_wrong_shapes_and_types():
     fails(np.zeros(5), "Reshape your data")
     fails([1.0, 2.0], "Reshape your data")

@@ -46,7 +46,7 @@ def find_not_finite(x: np.ndarray, names: Sequence[str]) -> Fault | None:
     if len(names) == x.shape[1]:
         column = names[number]
     value = x[row, number]
-    others = f"one of {len(places)} missing, NaN or infinite values read with it"
+    others = f"one of {len(places)} missing, NaN or infinite values (in float32) read with it"
     problem = f", column {column} holds {value}, {others}."
     return Fault(row, problem, "Drop those rows or fill them.", column)
 
