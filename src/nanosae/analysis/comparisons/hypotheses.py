@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from nanosae.analysis.blas import with_one_blas_thread
 from nanosae.analysis.comparisons.compared import Compared
 from nanosae.analysis.comparisons.effects import (
     Candidates,
@@ -88,6 +89,7 @@ class Options:
         require_whole(0, min_active=self.min_active, seed=self.seed)
 
 
+@with_one_blas_thread
 def answer(compared: Compared, question: Question, options: Options) -> Contrast:
     """Test features and topics on all rows, and fit a joint model of each target."""
     codes = compared.codes

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from nanosae.analysis.blas import with_one_blas_thread
 from nanosae.analysis.inactive import hard_inactive
 from nanosae.analysis.names.keywords import FeatureWords, feature_words, informativeness
 from nanosae.analysis.names.meaning import (
@@ -195,6 +196,7 @@ def _indicators(row_lists: list[np.ndarray], n_rows: int) -> sp.csc_array:
     return sp.csc_array(entries, shape=(n_rows, len(row_lists)))
 
 
+@with_one_blas_thread
 def _scored(
     scorer: _Scorer,
     features: np.ndarray,

@@ -23,6 +23,7 @@ from dataclasses import replace
 import numpy as np
 import scipy.sparse as sp
 
+from nanosae.analysis.blas import with_one_blas_thread
 from nanosae.analysis.names.keywords import FeatureWords, weights_of_rows
 from nanosae.analysis.names.meaning import Meaning, TermMeaning
 from nanosae.analysis.names.name_search import MAX_TERMS, Name, NameSearch
@@ -44,6 +45,7 @@ def candidate_terms(features: Sequence[FeatureWords]) -> np.ndarray:
     return distinct.astype(np.int64)
 
 
+@with_one_blas_thread
 def choose_names(
     words: Words,
     informative: np.ndarray,
