@@ -54,7 +54,7 @@ for (const node of document.querySelectorAll("body *")) {
   const background = backgroundOf(node);
   const ink = over(rgb(getComputedStyle(node).color), background);
   const [dark, light] = [luminance(ink), luminance(background)].sort((a, b) => a - b);
-  found.push([(light + 0.05) / (dark + 0.05), text.slice(0, 40)]);
+  found.push([(light + 0.05) / (dark + 0.05), [...text].slice(0, 40).join("")]);
 }
 return found;
 """

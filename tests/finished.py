@@ -81,6 +81,7 @@ def training_files(run, config):
     end = {
         "step": 100,
         "rows": 10_000,
+        "seconds": 12.5,
         "final": True,
         "fvu": 0.25,
         "l0": 7.5,

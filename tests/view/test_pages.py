@@ -4,6 +4,7 @@ import contextlib
 import os
 import sys
 
+import pandas as pd
 import pytest
 
 from finished import HOSTILE, finished_run, line, snapshot, training_files
@@ -63,6 +64,27 @@ class TestBrowser:
         )
         assert shown == HOSTILE
         assert browser.driver.title == "<i>t"
+
+    def test_words_from_right_to_left_leave_what_follows_in_its_place(
+        self, browser, tmp_path
+    ):
+        path = tmp_path / "page.html"
+        path.write_text(pages.page("t", "<p id=raw></p><p id=out></p>"), "utf-8")
+        browser.open(path)
+        left_edges = (  # of the last word and of the number behind it
+            "const [id, text] = arguments, node = nano.$(id); node.textContent = text;"
+            "const [inside] = node.childNodes;"
+            "return ['ية', '0'].map((part) => {"
+            "  const range = document.createRange(), at = inside.data.indexOf(part);"
+            "  range.setStart(inside, at); range.setEnd(inside, at + part.length);"
+            "  return range.getBoundingClientRect().left; })"
+        )
+        sentence = "Texts are rarer in المملكة العربية: 0 %, against 63 % elsewhere."
+        word, number = browser.js(left_edges, "#raw", sentence)
+        assert number < word  # the fault
+        shown = browser.js("return nano.sentence(arguments[0])", sentence)
+        word, number = browser.js(left_edges, "#out", shown)
+        assert word < number
 
     def test_injected_script_does_not_run_and_nothing_is_loaded(
         self, browser, tmp_path
@@ -162,7 +184,7 @@ class TestReport:
         assert 0 < len(found) < everything
         shown.type("#query", "no such word")
         assert rows(shown) == []
-        assert shown.text("#count") == "0 of 48 features"
+        assert shown.text("#count").startswith("0 of 48 features")
         shown.js(
             "const q = document.querySelector('#query'); q.value = '';"
             "q.dispatchEvent(new Event('input'))"
@@ -269,6 +291,9 @@ class TestReport:
     def test_the_slider_and_the_button_replay_the_training(self, shown):
         shown.js("document.querySelector('.player').scrollIntoView()")
         assert "step 100" in shown.text(".player output")
+        shown.wait("document.querySelector('[aria-label=Throughput]').data")
+        rates = "document.querySelector('[aria-label=Throughput]').data[0].y"
+        assert shown.js(f"return {rates}") == pytest.approx([1000] * 9)
         shown.slide(".player input", 2)
         assert "step 30" in shown.text(".player output")
         shown.click(".player button")
@@ -284,9 +309,28 @@ class TestReport:
         found = int(shown.text("#count").split()[0])
         assert 0 < found <= size
         shown.click("#filter button")
-        assert shown.text("#count") == "48 of 48 features"
+        assert shown.text("#count") == "48 of 48 features, the surest labels first"
+
+    def test_topics_stand_at_the_top_and_open_their_texts(self, shown, run):
+        table = pd.read_parquet(run / "topics.parquet")
+        largest = table.loc[table["Count"].idxmax()]
+        name = ", ".join(largest["Representation"][:3])
+        assert shown.text("#biggest a") == name
+        sizes = [int(chip.text.split()[-2]) for chip in shown.all("#topic-list button")]
+        assert sizes == sorted(table["Count"], reverse=True)
+        shown.click("#biggest a")
+        shown.wait("document.querySelector('dialog').open")
+        assert shown.text("dialog h2") == name
+        texts = [line.text for line in shown.all("dialog li")]
+        assert texts == list(largest["Representative_Docs"])
+        shown.js("history.back()")
+        shown.wait("!document.querySelector('dialog').open")
         shown.click("#topic-list button")
-        assert int(shown.text("#count").split()[0]) < 48
+        shown.wait("document.querySelector('dialog').open")
+        shown.click("dialog .link")
+        found = shown.text("#count").split()
+        assert int(found[0]) == len(largest["Features"])
+        assert not shown.js("return document.querySelector('dialog').open")
 
     @pytest.mark.parametrize(
         ("width", "dark"), [(390, True), (320, False), (768, False)]

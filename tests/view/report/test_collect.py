@@ -104,7 +104,9 @@ def test_comparisons_with_findings_come_first_and_agree_with_the_top():
 def test_families_topics_contrasts_evaluation_and_training(page, run):
     for name in ("families", "topics", "contrasts", "evaluation"):
         assert page.blocks[name]
-    assert len(page.blocks["topics"]) == 5
+    sizes = [topic["rows"] for topic in page.blocks["topics"]]
+    assert sizes == sorted(sizes, reverse=True)
+    assert len(sizes) == 5
     (result,) = load_contrasts(run)
     plain = findings([result.value])["sentence"].tolist()
     assert page.blocks["contrasts"][0]["sentences"] == plain[:20]

@@ -16,6 +16,7 @@ from nanosae.analysis.comparisons.summary import (
 )
 from nanosae.analysis.evaluation.evaluate import Evaluation
 from nanosae.analysis.evaluation.verdict import verdict
+from nanosae.analysis.groups.topic_rows import topic_name
 from nanosae.analysis.reading import run_model
 from nanosae.codes import Codes
 from nanosae.runs.export import records
@@ -24,7 +25,7 @@ from nanosae.runs.tables import doubtful_labels, known_labels, load_features
 from nanosae.view import maps, plots
 from nanosae.view.files import read_json
 from nanosae.view.history import training_state
-from nanosae.view.report.cards import CARDS_PER_BLOCK, rounded
+from nanosae.view.report.cards import CARDS_PER_BLOCK, rounded, truncated
 from nanosae.view.report.commands import StoredResults, missing_steps, past_commands
 
 MAX_FEATURES = 20_000  # in the table and on the map
@@ -32,6 +33,7 @@ MAX_SENTENCES = 20  # of a contrast
 MAX_FINDINGS_LISTED = 200  # sentences at the top
 SENTENCE_COLUMNS = ["sentence", "label", "feature", "topic", "column"]
 MAX_FINDINGS = 12  # in the figure of a contrast
+TEXT_BYTES = 500  # of each typical text of a topic
 LABEL_AREA = (1100, 520)  # pixels in which the map's labels are placed
 FAR_SHARE = 0.005  # of the points, which may be outside the initial view at each side
 FAR = 1.25  # ratio of widths with and without them above which they are left outside
@@ -201,11 +203,23 @@ def _rounded_fields(family: dict[str, Any]) -> dict[str, Any]:
     return {field: rounded(family[field]) for field in FAMILY_FIELDS}
 
 
-def _topics(results: StoredResults) -> np.ndarray | None:
+def _topics(results: StoredResults) -> list[dict[str, Any]] | None:
+    """Return the topics with their most typical texts, the largest first."""
     table = results.fresh_value("topics.parquet")
     if table is None:
         return None
-    return table[["Topic", "Count", "Name"]].to_numpy()
+    largest_first = table.sort_values("Count", ascending=False, kind="stable")
+    return [
+        {
+            "topic": line["Topic"],
+            "rows": line["Count"],
+            "name": topic_name(line["Representation"]),
+            "texts": [
+                truncated(text, TEXT_BYTES) for text in line["Representative_Docs"]
+            ],
+        }
+        for line in largest_first.to_dict("records")
+    ]
 
 
 def _findings(results: StoredResults, contrasts: dict[str, Any]) -> pd.DataFrame:

@@ -53,7 +53,7 @@ const showFeature = (id) =>
         `mean ${fmt(card.mean)}`,
         fmt(card.max),
       ]),
-      ...section("Findings", card.findings.map(nano.unbroken)),
+      ...section("Findings", card.findings.map(nano.sentence)),
       ...examples(card),
       ...relations(card),
     );
@@ -152,7 +152,7 @@ const showTopic = (id) =>
       el("h2", {}, found.name || `topic ${found.topic}`),
       el("p", { className: "muted small" }, facts),
       found.has_rows ? topicFilter(found.topic) : null,
-      ...section("Findings", found.findings.map(nano.unbroken)),
+      ...section("Findings", found.findings.map(nano.sentence)),
       ...section("Its features", found.features.map(featureOfTopic)),
       ...section("Its words", found.words.length ? [found.words.join(", ")] : []),
       ...section(
@@ -295,7 +295,7 @@ const columnParts = ({ name, values, n_values, histogram, ends }) => {
 
 /** A sentence that opens the feature or the topic that it is about, if any. */
 const findingLine = ({ sentence, feature = null, topic = null }) => {
-  const text = nano.unbroken(sentence);
+  const text = nano.sentence(sentence);
   if (feature === null && topic === null) return text;
   const open = () => (feature === null ? openTopic(topic) : openFeature(feature));
   const title = `Open the ${feature === null ? "topic" : "feature"}`;

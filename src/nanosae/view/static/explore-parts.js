@@ -83,7 +83,7 @@ export const meter = (activation, most) =>
   el(
     "span",
     { className: "meter" },
-    activation < 1000 ? activation.toPrecision(3) : fmt(activation),
+    nano.strength(activation),
     el("i", { style: { width: `${(100 * activation) / (most || 1)}%` } }),
   );
 

@@ -75,8 +75,14 @@ const nano = (() => {
       return value.toExponential(digits - 1).replaceAll("-", "−");
     return String(Number(value.toPrecision(digits)));
   };
-  /** A text in which numbers and their percent signs stay on one line. */
-  const unbroken = (text) => text.replaceAll(" %", "\u00a0%");
+  /** An activation, of as many digits as the others in its column. */
+  const strength = (value) => (value < 1000 ? value.toPrecision(3) : fmt(value));
+  const RTL = "[\\p{sc=Arabic}\\p{sc=Hebrew}\\p{sc=Syriac}\\p{sc=Thaana}\\p{sc=Nko}]";
+  const RTL_WORDS = new RegExp(`${RTL}(?:[\\s\\p{P}\\p{M}]*${RTL})*`, "gu");
+  /** A text in which numbers and their percent signs stay on one line, and words that are read from
+      right to left do not reverse the numbers behind them. */
+  const sentence = (text) =>
+    text.replaceAll(" %", "\u00a0%").replace(RTL_WORDS, "\u2068$&\u2069");
   const percent = (share) =>
     share === null || share === undefined ? "–" : `${fmt(100 * share)} %`;
   const duration = (seconds) => {
@@ -155,7 +161,8 @@ const nano = (() => {
     $,
     fmt,
     percent,
-    unbroken,
+    strength,
+    sentence,
     duration,
     plot,
     colour,

@@ -1,12 +1,14 @@
 "use strict";
-/* Cards of features, in a dialog: texts, related features, activation strengths. Their texts are
-   packed in blocks, of which the last one that was used is kept. */
+/* Cards of features and of topics, in a dialog. The texts of features are packed in blocks, of which
+   the last one that was used is kept. */
 (() => {
   const { el, $, fmt, percent } = nano;
   const { report } = nano;
   const { facts, families, topics, placeOf, get, label, topicName, open, featureChip } = report;
   const dialog = $("#card");
-  const ADDRESS = /^#feature-(\d+)$/;
+  const FEATURE = /^#feature-(\d+)$/;
+  const TOPIC = /^#topic-(\d+)$/;
+  const TOPIC_FEATURES = 12; // that a topic's card shows
   let block = { number: -1 };
 
   const cardAt = async (place) => {
@@ -20,7 +22,7 @@
 
   const textLine = ([row, activation], most) => {
     const bar = el("i", { style: { width: `${(100 * activation) / most}%` } });
-    const strength = activation ? fmt(activation) : `row ${row}`;
+    const strength = activation ? nano.strength(activation) : `row ${row}`;
     return el(
       "li",
       {},
@@ -39,31 +41,28 @@
   };
   const related = (title, pairs) => {
     if (!pairs?.length) return [];
-    const chips = pairs.map(([feature, value]) =>
-      featureChip(feature, `${label(feature)} ${fmt(value)}`),
-    );
+    const chips = pairs.map(([feature, value]) => featureChip(feature, ` ${fmt(value)}`));
     return [el("h3", {}, title), el("div", { className: "chips" }, chips)];
   };
 
+  const link = (parts, onclick) => el("button", { className: "link", onclick }, parts);
   /** A link that closes the card and lists a family or topic only. */
-  report.narrowLink = (text, only) => {
-    const onclick = () => {
+  report.narrowLink = (parts, only) =>
+    link(parts, () => {
       dialog.close();
       report.narrow(only);
-    };
-    return el("button", { className: "link", onclick }, text ?? "–");
-  };
+    });
   const familyLink = (place) => {
     const family = families?.find((found) => found.family === get("family", place));
     if (!family) return null;
     const only = { column: "family", value: family.family, text: family.label };
-    return report.narrowLink(`${family.label} (${family.size} features)`, only);
+    const parts = [el("bdi", {}, family.label), ` (${family.size} features)`];
+    return report.narrowLink(parts, only);
   };
   const topicLink = (place) => {
     const topic = get("topic", place);
-    if (!topics || topic === null) return null;
-    const text = topicName.get(topic);
-    return report.narrowLink(text, { column: "topic", value: topic, text });
+    if (!topicName.has(topic)) return null;
+    return link(topicName.get(topic), () => report.openTopic(topic));
   };
 
   /** What is known of a feature without its texts, as pairs of a name and a value. */
@@ -90,7 +89,7 @@
   const whyEmpty = () => {
     const notDescribed = facts.missing.some(([what]) => what === "feature cards");
     return notDescribed
-      ? "Its texts and neighbours come with `nanosae describe`, then `nanosae report` again."
+      ? "Its texts and neighbours come with nanosae describe, then nanosae report again."
       : "It is never active, or its texts were left out to keep this file small.";
   };
   const describe = (place, card) => {
@@ -102,7 +101,7 @@
       : [];
     const across =
       "One text from the middle of each equal band of ranks: what it stands for on most rows.";
-    const near = "Silent here, though these rows are nearest to its direction.";
+    const near = "Inactive here, though these rows are nearest to its direction.";
     return [
       known,
       ...strengths,
@@ -115,11 +114,35 @@
     ];
   };
 
+  /** A topic's size, its most typical texts, and its features. */
+  const describeTopic = ({ topic, rows, texts: typical }) => {
+    const size = `${report.countRows(rows)} (${report.shareOf(rows)})`;
+    const parts = [el("p", { className: "muted small" }, size)];
+    if (typical.length) {
+      const lines = typical.map((text) => el("li", {}, el("span", { className: "text" }, text)));
+      parts.push(el("h3", {}, "Most typical texts"), el("ul", { className: "plain" }, lines));
+    }
+    const features = report.columns.feature.filter((_, place) => get("topic", place) === topic);
+    if (features.length) {
+      const chips = features.slice(0, TOPIC_FEATURES).map((feature) => featureChip(feature));
+      const only = { column: "topic", value: topic, text: topicName.get(topic) };
+      const all = report.narrowLink("List them in the table", only);
+      const title = `Its features (${fmt(features.length)})`;
+      parts.push(el("h3", {}, title), el("div", { className: "chips" }, chips, all));
+    }
+    return parts;
+  };
+
   /** The feature in the address, if the table has it. */
   const openFeature = () => {
-    const found = ADDRESS.exec(location.hash);
+    const found = FEATURE.exec(location.hash);
     const feature = found ? Number(found[1]) : null;
     return placeOf.has(feature) ? feature : null;
+  };
+  /** The topic in the address, if there is one. */
+  const openTopic = () => {
+    const found = TOPIC.exec(location.hash);
+    return topics?.find(({ topic }) => found && topic === Number(found[1])) ?? null;
   };
   /** Go to the next or previous feature of the table. */
   const step = (by) => {
@@ -130,35 +153,39 @@
 
   const tool = (text, title, onclick) =>
     el("button", { title, "aria-label": title, onclick }, text);
-  const head = (feature) =>
-    el(
-      "div",
-      { className: "head" },
-      el("h2", { tabIndex: -1, autofocus: true }, label(feature)),
-      tool("‹", "Previous feature", () => step(-1)),
-      tool("›", "Next feature", () => step(1)),
-      tool("✕", "Close", () => dialog.close()),
-    );
-
-  /** Show the card that the address says, or none. */
-  report.followAddress = async () => {
-    const feature = openFeature();
-    if (feature === null) {
-      dialog.close();
-      return;
-    }
+  const walk = [
+    tool("‹", "Previous feature", () => step(-1)),
+    tool("›", "Next feature", () => step(1)),
+  ];
+  const close = tool("✕", "Close", () => dialog.close());
+  /** Put a card into the dialog: its title, the buttons beside it, and what is below. */
+  const showCard = (title, tools, parts) => {
+    const heading = el("h2", { id: "card-title", tabIndex: -1, autofocus: true, dir: "auto" }, title);
+    const head = el("div", { className: "head" }, heading, tools, close);
+    dialog.replaceChildren(head, ...parts);
+    if (!dialog.open) dialog.showModal();
+    heading.focus();
+    dialog.scrollTop = 0;
+  };
+  const showFeature = async (feature) => {
     const place = placeOf.get(feature);
     const card = await cardAt(place);
     if (openFeature() !== feature) return; // the address has changed meanwhile
     const number = el("p", { className: "muted small" }, `feature ${feature}`);
-    dialog.replaceChildren(head(feature), number, ...describe(place, card));
-    if (!dialog.open) dialog.showModal();
-    $("h2", dialog).focus();
-    dialog.scrollTop = 0;
+    showCard(label(feature), walk, [number, ...describe(place, card)]);
     report.markOnMap(place);
   };
+
+  /** Show the card that the address says, or none. */
+  report.followAddress = async () => {
+    const feature = openFeature();
+    const topic = openTopic();
+    if (feature !== null) await showFeature(feature);
+    else if (topic) showCard(topicName.get(topic.topic), [], describeTopic(topic));
+    else dialog.close();
+  };
   dialog.addEventListener("close", () => {
-    if (location.hash.startsWith("#feature-")) {
+    if (FEATURE.test(location.hash) || TOPIC.test(location.hash)) {
       history.replaceState(null, "", location.pathname + location.search);
     }
     report.markOnMap(null);

@@ -2,7 +2,8 @@
 /* What the report's scripts share: its data blocks, and how features, families and topics are
    called. A feature has a number and a place in the table, the surest labels first. */
 nano.report = (() => {
-  const { data, el, $ } = nano;
+  const { data, el, $, fmt, percent } = nano;
+  const facts = data("facts");
   const columns = data("features");
   const families = data("families");
   const topics = data("topics");
@@ -12,15 +13,13 @@ nano.report = (() => {
   /** A value of the table, null if it is missing. */
   const get = (column, place) => columns[column]?.[place] ?? null;
   const label = (feature) => get("label", placeOf.get(feature)) || `feature ${feature}`;
-  /** The words of a topic, which are stored with its number: 3_money_use. */
-  const topicWords = (name) => name.replace(/^-?\d+_/, "").replaceAll("_", ", ");
 
   const familyName = new Map();
   for (const { family, label: text } of families || []) {
     familyName.set(family, text || `family ${family}`);
   }
   const topicName = new Map();
-  for (const [topic, , name] of topics || []) topicName.set(topic, topicWords(name));
+  for (const { topic, name } of topics || []) topicName.set(topic, name || `topic ${topic}`);
 
   /** Show a section, and return it. */
   const reveal = (id) => {
@@ -28,15 +27,24 @@ nano.report = (() => {
     section.hidden = false;
     return section;
   };
-  /** Open a feature's card: the address says which. */
+  /** Open a card: the address says which. */
   const open = (feature) => {
     location.hash = `feature-${feature}`;
   };
-  const featureChip = (feature, text = label(feature)) =>
-    el("button", { className: "chip", onclick: () => open(feature) }, text);
+  const openTopic = (topic) => {
+    location.hash = `topic-${topic}`;
+  };
+  /** A chip of a name and what is known of it. */
+  const chip = (name, fact, onclick) =>
+    el("button", { className: "chip", onclick }, el("bdi", {}, name), fact);
+  const featureChip = (feature, fact = "") => chip(label(feature), fact, () => open(feature));
+  /** How many texts these are, or rows if the corpus has none. */
+  const countRows = (rows) => `${fmt(rows)} ${facts.corpus.texts ? "text" : "row"}${rows === 1 ? "" : "s"}`;
+  /** The share of the corpus that these are, as findings write it. */
+  const shareOf = (rows) => nano.sentence(percent(Number((rows / facts.corpus.rows).toPrecision(2))));
 
   return {
-    facts: data("facts"),
+    facts,
     columns,
     families,
     topics,
@@ -44,11 +52,14 @@ nano.report = (() => {
     placeOf,
     get,
     label,
-    topicWords,
     familyName,
     topicName,
     reveal,
     open,
+    openTopic,
+    chip,
     featureChip,
+    countRows,
+    shareOf,
   };
 })();

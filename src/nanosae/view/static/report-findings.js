@@ -3,7 +3,7 @@
 (() => {
   const { data, el, $, fmt } = nano;
   const { report } = nano;
-  const { reveal, open, placeOf } = report;
+  const { reveal, placeOf } = report;
   const FIRST = 10;
 
   /* one line each; also shown where the pointer rests on a term */
@@ -21,34 +21,33 @@
     Health: "Whether a feature is usable: dead ones are in no text, dense ones in nearly all.",
   };
 
-  /** What shows the texts or features of a finding: a card, or the topic's list; null if nothing. */
-  const shower = ({ feature, topic, label }) => {
-    if (placeOf.has(feature)) return () => open(feature);
-    if (!report.topicName.has(topic)) return null;
-    return () => report.narrow({ column: "topic", value: topic, text: label });
+  /** The address of the card of what a finding is about; null if there is none. */
+  const address = ({ feature, topic }) => {
+    if (report.topicName.has(topic)) return `#topic-${topic}`;
+    return placeOf.has(feature) ? `#feature-${feature}` : null;
   };
-  /** A sentence whose label, in “…”, opens the card of its feature or lists its topic. */
+  /** A sentence whose label, in “…”, opens the card of its feature or topic. */
   const sentence = (found) => {
-    const text = nano.unbroken(found.sentence);
+    const text = found.sentence;
     const quoted = `“${found.label}”`;
     const at = text.indexOf(quoted);
-    const show = shower(found);
-    if (at < 0 || show === null) return el("li", {}, text);
-    const onclick = (event) => {
-      event.preventDefault();
-      show();
-    };
+    const href = address(found);
+    if (at < 0 || href === null) return el("li", {}, nano.sentence(text));
     // a button would not break with the line
-    const link = el("a", { className: "link", href: "#findings", onclick }, quoted);
-    return el("li", {}, text.slice(0, at), link, text.slice(at + quoted.length));
+    const link = el("a", { className: "link", href }, "“", el("bdi", {}, found.label), "”");
+    const before = nano.sentence(text.slice(0, at));
+    return el("li", {}, before, link, nano.sentence(text.slice(at + quoted.length)));
   };
   /** What the list holds: findings of comparisons, then sentences on the texts as a whole. */
   const whatIsListed = (nListed, onColumns) => {
     const nTested = report.facts.findings;
     if (!nTested) return "What the texts are about as a whole";
-    const ofTested = nTested > 1 ? `The most telling of ${fmt(nTested)} findings` : "The only finding";
+    const isCut = nListed < nTested;
+    const most = isCut ? `The ${fmt(nListed)} most telling` : "The most telling";
+    const ofTested = nTested > 1 ? `${most} of ${fmt(nTested)} findings` : "The only finding";
     const onAll = nListed > nTested ? ", then what the texts are about as a whole" : "";
-    return `${ofTested}${onColumns}${onAll}`;
+    const all = isCut ? "; findings.parquet in the run folder has all" : "";
+    return `${ofTested}${onColumns}${onAll}${all}`;
   };
   const showFindings = () => {
     const findings = data("findings");

@@ -3,7 +3,7 @@
 (() => {
   const { data, el, $, fmt, plot } = nano;
   const { report } = nano;
-  const { families, topics, reveal, featureChip, topicWords } = report;
+  const { families, topics, reveal, chip, featureChip, countRows, topicName } = report;
   const figures = data("figures");
   const FIRST_ITEMS = 8;
   const FIRST_TOPICS = 40;
@@ -42,12 +42,8 @@
       ),
     );
   };
-  const topicChip = ([topic, count, name]) => {
-    const text = topicWords(name);
-    const onclick = () => report.narrow({ column: "topic", value: topic, text });
-    const noun = report.facts.corpus.texts ? "texts" : "rows";
-    return el("button", { className: "chip", onclick }, `${text} · ${fmt(count)} ${noun}`);
-  };
+  const topicChip = ({ topic, rows }) =>
+    chip(topicName.get(topic), ` · ${countRows(rows)}`, () => report.openTopic(topic));
 
   /** A title in lines of at most so many letters. */
   const broken = (text, most) => {
@@ -88,7 +84,7 @@
     el(
       "ol",
       { className: "plain" },
-      sentences.map((sentence) => el("li", {}, nano.unbroken(sentence))),
+      sentences.map((sentence) => el("li", {}, nano.sentence(sentence))),
     );
   const contrastBox = ({ name, sentences, statistics }) => {
     const node = el("div", {}, el("h3", {}, name));
@@ -160,7 +156,7 @@
   };
   const showQuality = ({ table, about, verdict }) => {
     reveal("quality");
-    $("#verdict").append(...verdict.map((line) => el("li", {}, nano.unbroken(line))));
+    $("#verdict").append(...verdict.map((line) => el("li", {}, nano.sentence(line))));
     const measures = [...new Set(table.map((line) => line.measure))];
     const known = Object.keys(MEASURES).filter((measure) => measures.includes(measure));
     fillMeasures($("#quality-table"), table, known, MEASURES);

@@ -20,6 +20,10 @@
     const doubt = get("doubtful", place) ? el("span", { className: "chip warn", title }, "doubtful") : null;
     return el("span", {}, el("button", { className: "link" }, label(get("feature", place))), doubt);
   };
+  const strongest = (place) => {
+    const most = get("max_activation", place);
+    return most === null ? "–" : nano.strength(most);
+  };
   const density = (place) => `${(100 * get("density", place)).toFixed(2)} %`;
 
   const ALL_COLUMNS = [
@@ -30,7 +34,7 @@
     {
       name: "max_activation",
       title: "Strongest",
-      cell: (i) => fmt(get("max_activation", i)),
+      cell: strongest,
       kind: "number wide-only",
     },
     { name: "score", title: "Label score", cell: fixed("score", 2), kind: "number" },
@@ -98,14 +102,15 @@
     const chips = [];
     if (only) {
       const props = { className: "chip", onclick: () => report.narrow(null) };
-      chips.push(el("button", props, `${only.column}: ${only.text} ✕`));
+      chips.push(el("button", props, `${only.column}: `, el("bdi", {}, only.text), " ✕"));
     }
     $("#filter").replaceChildren(...chips);
   };
   const show = () => {
     report.listed = Array.from({ length: n }, (_, place) => place).filter(isWanted);
     if (state.sort) report.listed.sort(compare);
-    $("#count").textContent = `${fmt(report.listed.length)} of ${fmt(n)} features`;
+    const order = state.sort ? "" : ", the surest labels first";
+    $("#count").textContent = `${fmt(report.listed.length)} of ${fmt(n)} features${order}`;
     $("#table tbody").replaceChildren(...report.listed.slice(0, state.shown).map(line));
     $("#more").hidden = report.listed.length <= state.shown;
     showOrder();

@@ -7,6 +7,7 @@
   const config = facts.config || {};
   const corpus = facts.corpus;
   const training = data("training");
+  const BIGGEST_TOPICS = 5; // at the top
 
   /** What the run is about, in plain words. */
   const summary = () => {
@@ -16,6 +17,17 @@
     if (active) parts.push(`${fmt(active)} features found in them`);
     if (topics?.length) parts.push(`${fmt(topics.length)} topics`);
     return parts.join(" · ") || "nothing is encoded yet";
+  };
+  /** The largest topics, each a link to its card; nothing if the findings begin with them. */
+  const biggestTopics = () => {
+    if (data("findings").length && !facts.findings) return [];
+    const named = (topics ?? []).filter(({ name }) => name).slice(0, BIGGEST_TOPICS);
+    const links = named.flatMap(({ topic, rows, name }, i) => [
+      i ? "; " : "",
+      el("a", { className: "link", href: `#topic-${topic}` }, el("bdi", {}, name)),
+      ` (${report.shareOf(rows)})`,
+    ]);
+    return links.length ? ["Biggest topics: ", ...links] : [];
   };
   /** What was trained, on what. */
   const trained = () => {
@@ -34,7 +46,8 @@
     const found = [];
     if (last) {
       const { final } = last;
-      found.push([final ? "FVU on held-out rows" : "FVU on training rows so far", fmt(last.fvu)]);
+      const measured = final ? "FVU on held-out rows" : "FVU on training rows so far";
+      if (Number.isFinite(last.fvu)) found.push([measured, fmt(last.fvu)]); // too few rows have none
       found.push(["active features per row", fmt(last.l0)]);
       found.push(["dead features", percent(last.dead)]);
       found.push([final ? "training rows seen" : "training rows seen so far", fmt(last.rows)]);
@@ -98,6 +111,7 @@
 
   $("#title").textContent = facts.name;
   $("#what").textContent = summary();
+  $("#biggest").append(...biggestTopics());
   $("#trained").textContent = trained();
   $("#tiles").append(...tiles());
   report.showFindings();

@@ -62,8 +62,9 @@ nano.training = (node) => {
   };
   /** Rows per second between two lines; a resumed run counts its seconds anew. */
   const throughput = () => {
-    const points = lines.slice(1).map((line, i) => {
-      const before = lines[i];
+    const steps = lines.filter((line) => !line.final);
+    const points = steps.slice(1).map((line, i) => {
+      const before = steps[i];
       const seconds = line.seconds - before.seconds;
       return [line.step, seconds > 0 ? (line.rows - before.rows) / seconds : NaN];
     });
