@@ -1,5 +1,6 @@
 """The web server of the local pages: slow, greedy and unlucky clients, over real sockets."""
 
+import asyncio
 import contextlib
 import http.client
 import json
@@ -38,6 +39,10 @@ async def measure(request):
     if body is None:
         return web.refusal("long", 413)
     return web.json_response({"length": len(body)})
+
+
+async def wait(request):
+    await asyncio.sleep(60)
 
 
 @pytest.fixture
@@ -162,3 +167,21 @@ def test_a_busy_client_keeps_its_connection(port):
             assert answer.read() == b"Not Found"
             assert connection.sock is ours
             time.sleep(QUICK / 3)
+
+
+def test_a_server_that_is_stopped_answers_who_waits_and_shows_no_traceback(
+    monkeypatch, capfd
+):
+    monkeypatch.setattr(web, "SHUTDOWN_SECONDS", 0.1)
+    app = web.Guard(Starlette(routes=[Route("/wait", wait)]))
+    with web.listen("127.0.0.1", 0) as listener, contextlib.ExitStack() as server:
+        server.enter_context(web.serving(app, listener))
+        client = http.client.HTTPConnection(*listener.getsockname(), timeout=10)
+        with contextlib.closing(client):
+            client.request("GET", "/wait")
+            time.sleep(QUICK)  # until it is being answered
+            server.close()
+            answer = client.getresponse()
+            assert answer.status == 503
+            assert json.loads(answer.read()) == {"error": web.STOPPED}
+    assert "Traceback" not in capfd.readouterr().err

@@ -36,6 +36,7 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 COOKIE = "nanosae"
+STOPPED = "The server has been stopped."
 DEFECT = "The server has met a defect; its terminal says where."
 MAX_CONNECTIONS = 64  # further ones are answered with status 503
 MAX_HEAD = 2**16  # bytes of a request's first line and headers
@@ -85,6 +86,9 @@ class Guard:
         try:
             answer = self._refuse(request) or self._app
             await answer(scope, receive, send_guarded)
+        except asyncio.CancelledError:  # by a server that waits no longer
+            if not has_begun:
+                await refusal(STOPPED, 503)(scope, receive, send_guarded)
         except Exception as error:
             note_defect(request, error)
             if not has_begun:

@@ -40,4 +40,4 @@ def test_a_comparison_finds_what_was_planted(client, planted):
     for j in set(told) & set(planted.group_odds):
         assert (told[j] > 1) == (planted.group_odds[j] > 1)
     answer = client.get("/api/contrast", params={"where": "{}"})
-    assert "nothing to compare" in answer.json()["error"]
+    assert "needs at least two of each" in answer.json()["error"]

@@ -497,7 +497,7 @@ def test_the_page_goes_on_watching_a_server_that_did_not_answer(page):
             " ? Promise.reject(new TypeError('Failed to fetch')) : real(url, options)"
         )
         adds = "document.querySelector('#adds').textContent"
-        page.wait(f"{adds}.includes('does not answer. Is it still running?')")
+        page.wait(f"{adds}.includes('does not answer. If its command')")
         patch.setattr(Jobs, "states", lambda self: {})
         page.js("window.fetch = real")
         page.wait(f"!{adds}.includes('does not answer')")
@@ -626,6 +626,32 @@ def slow_down(page, kind):
     )
 
 
+def test_awaited_details_are_marked_and_the_last_click_counts(page):
+    page.open()
+    slow_down(page, "card/")
+    busy = "document.querySelector('#detail').ariaBusy"
+    assert page.js(f"return {busy}") == "false"
+    for line in (1, 2):
+        page.click(f"[data-feature]:nth-child({line}) .main")
+        assert page.js(f"return {busy}") == "true"
+    page.wait(f"{busy} === 'false'")
+    chosen = "[data-feature]:nth-child(2)"
+    number = page.browser.find(chosen).get_attribute("data-feature")
+    assert page.browser.text("#detail .kicker").startswith(f"Feature {number}\n")
+
+
+def test_a_query_stays_in_its_field_while_it_is_open(page):
+    page.open()
+    slow_down(page, "steer")
+    page.browser.type("#words", "small trees")
+    page.click("#meaning")
+    page.wait("document.querySelector('#detail .busy')")
+    words = "return document.querySelector('#words').value"
+    assert page.js(words) == "small trees"
+    page.click("#glance")  # before the server is asked
+    assert page.js(words) == ""
+
+
 def test_a_change_is_not_cancelled_by_the_next_one(page, explorer):
     page.open(open="row:5")
     page.wait("document.querySelector('#detail .actions input')")
@@ -732,15 +758,30 @@ def test_a_phone_shows_one_pane_at_a_time(page, explorer, dark):
         "return [...document.querySelectorAll('main > section')]"
         ".filter(n => n.offsetHeight).map(n => n.id)"
     )
+    longest = "a column whose name is longer than a phone is wide"
+    page.js(
+        "document.querySelector('#color').append(new Option(arguments[0]))", longest
+    )
+    clipped = (
+        "return [...document.querySelectorAll('.head > *, #legend > *')].filter(n =>"
+        " n.getBoundingClientRect().right > n.parentElement.getBoundingClientRect().right)"
+        ".map(n => n.outerHTML)"
+    )
     for pane in ("features", "map", "rows", "detail"):
         page.click(f"[data-pane={pane}]")
         assert page.js(visible) == [pane]
         assert page.browser.overflow() == 0
+        if pane != "map":  # whose legend of topics is scrolled
+            assert page.js(clipped) == []
     page.click("[data-pane=features]")
     page.click("[data-feature] .main")
     page.wait(CARD)
     assert page.js(visible) == ["detail"]
     assert page.browser.overflow() == 0
+    page.click("[data-pane=map]")
+    page.wait("document.querySelector('#legend .ramp')")
+    assert page.js(clipped) == []
+    page.click("[data-pane=detail]")
     page.click("#detail .example")
     page.wait("document.querySelector('#ranking')")
     page.settle()

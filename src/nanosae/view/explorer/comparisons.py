@@ -80,7 +80,8 @@ def contrast_selection(corpus: OpenCorpus, where: Selection | None = None) -> An
     others = np.setdiff1d(every_row, selected)
     if min(len(selected), len(others)) < 2:
         raise DataError(
-            f"{len(selected):,} rows against {len(others):,}: nothing to compare."
+            f"{len(selected):,} rows are selected and {len(others):,} are not: a comparison "
+            "needs at least two of each."
         )
     rng = np.random.default_rng(0)
     sample = _sample(selected, rng)

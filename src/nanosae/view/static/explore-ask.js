@@ -1,6 +1,8 @@
 /* Questions to the explorer's server, and what to say when one fails. */
 
 const { el, $ } = nano;
+const NO_ANSWER =
+  "The explorer does not answer. If its command, nanosae explore, has ended, start it again and reload this page.";
 const running = new Map(); // kind of question → what cancels it
 let changes = Promise.resolve(); // settled when the last change is
 
@@ -64,7 +66,7 @@ export const trying = async (node, task) => {
   } catch (error) {
     if (error.name === "AbortError") return;
     const lost = error instanceof TypeError && /fetch|network|load failed/i.test(error.message);
-    const text = lost ? "The explorer does not answer. Is it still running?" : error.message;
+    const text = lost ? NO_ANSWER : error.message;
     const tag = node.tagName === "UL" ? "li" : "p";
     node.replaceChildren(el(tag, { className: "error", role: "alert" }, text));
   }

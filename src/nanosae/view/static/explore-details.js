@@ -4,6 +4,7 @@ import { ask, change, say, trying } from "./explore-ask.js";
 import { listChips, listFeatures } from "./explore-lists.js";
 import { go, openFeature, openTopic, opened, page, toggleFilter, where } from "./explore-page.js";
 import {
+  awaitDetails,
   button,
   count,
   endOf,
@@ -302,14 +303,24 @@ const findingLine = ({ sentence, feature = null, topic = null }) => {
   return button("link plain-text", text, open, { title });
 };
 
-/** Show what the view says is open. */
-export const showOpen = () => {
-  stopSteering();
-  $("#detail-head").hidden = !page.view.open;
+/** What shows the details that the view says are open. */
+const showParts = () => {
   if (opened("feature") !== null) return showFeature(opened("feature"));
   if (opened("topic") !== null) return showTopic(opened("topic"));
   if (opened("row") !== null) return showRow(opened("row"));
   if (opened("query") !== null) return showQuery(opened("query"));
   if (opened("contrast") !== null) return showContrast();
   return showGlance();
+};
+
+let latest = null; // what promises the details that are awaited
+/** Show what the view says is open. */
+export const showOpen = async () => {
+  stopSteering();
+  $("#detail-head").hidden = !page.view.open;
+  awaitDetails(true);
+  const shown = showParts();
+  latest = shown;
+  await shown;
+  if (latest === shown) awaitDetails(false); // also after an error
 };

@@ -8,10 +8,8 @@ const { el, $, fmt } = nano;
 export const count = (n, one) => `${fmt(n)} ${one}${n === 1 ? "" : "s"}`;
 export const noun = () => (page.state.texts ? "text" : "row");
 /** An end of a scale; years have no thousands. */
-export const endOf = (value) => {
-  if (typeof value === "string") return value;
-  return Math.abs(value) < 10_000 ? String(Number(value.toPrecision(4))) : fmt(value);
-};
+export const endOf = (value) =>
+  Number.isInteger(value) && Math.abs(value) < 10_000 ? String(value) : fmt(value);
 export const featureName = (id, name) => name || `feature ${id}`;
 
 export const heading = (title) => el("h3", {}, title);
@@ -24,10 +22,14 @@ export const list = (items) =>
 export const button = (className, text, onclick, more = {}) =>
   el("button", { className, onclick, ...more }, text);
 
+/** Say that other details are awaited, or no longer. */
+export const awaitDetails = (on) => $("#detail").setAttribute("aria-busy", String(on));
+
 /** Show other details; if the focus was in the earlier ones, it moves to the frame of both. */
 export const showDetails = (...parts) => {
   const body = $("#detail-body");
   const hadFocus = body.contains(document.activeElement);
+  awaitDetails(false);
   body.replaceChildren(...parts.filter((part) => part !== null)); // it would be shown as "null"
   body.scrollTop = 0;
   if (hadFocus) $("#detail").focus({ preventScroll: true });

@@ -77,7 +77,7 @@ const tagRow = (row, tag, on, node) =>
 
 export const showQuery = (query) =>
   trying(body, async () => {
-    const waiting = "Looking for texts of this meaning…";
+    const waiting = "Looking for texts of this meaning… The first search loads the embedder.";
     showDetails(el("p", { className: "busy", role: "status" }, waiting));
     const found = await ask("detail", "steer", { query });
     showDetails(el("p", { className: "kicker" }, "By meaning"), el("h2", {}, query));

@@ -37,7 +37,7 @@ const render = (before = null) => {
 /** Show in the controls what the view says; a phone moves to another pane. */
 const showControls = (isOtherPane) => {
   const { view } = page;
-  $("#words").value = view.q;
+  $("#words").value = opened("query") ?? view.q;
   $("#sort").value = view.sort;
   $("#color").value = view.color;
   $("#tags").value = view.tag;
