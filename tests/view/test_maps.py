@@ -33,6 +33,21 @@ def test_rows_beyond_the_sample_are_placed_on_the_same_axes(pca):
     np.testing.assert_allclose(points[:400], points[400:], atol=1e-5)
 
 
+@pytest.mark.parametrize("sample", [10_000, 100])
+def test_rows_of_zeros_are_in_the_middle_and_move_nothing(pca, sample):
+    x = np.random.default_rng(0).normal(3, 1, size=(100, 6)).astype(np.float32)
+    expected, _ = maps.project(x)
+    with_zeros = np.insert(x, [0, 50, 100], np.zeros(6, np.float32), axis=0)
+    points, _ = maps.project(with_zeros, sample=sample)
+    is_zero = ~with_zeros.any(1)
+    middle = np.median(points[~is_zero], axis=0)
+    np.testing.assert_allclose(points[is_zero] - middle, 0, atol=0.03)
+    if sample > 100:
+        np.testing.assert_allclose(points[~is_zero], expected, atol=1e-5)
+    only_zeros, _ = maps.project(np.zeros((4, 6), np.float32))
+    assert (only_zeros == 0).all()
+
+
 def test_clusters_are_the_blobs_largest_first():
     rng = np.random.default_rng(0)
     sizes, centres = [70, 140, 105], [(0, 0), (20, 0), (0, 20)]

@@ -31,10 +31,11 @@ def project(x: np.ndarray, *, sample: int = SAMPLE) -> tuple[np.ndarray, str]:
 
     With the `umap` extra, UMAP (McInnes et al., arXiv 1802.03426) lays out a sample, and every
     other row is placed at the weighted mean of its nearest sampled rows. Without it, the axes are
-    the first two principal components of the sample.
+    the first two principal components of the sample. Rows of zeros, which have no direction, are
+    placed in the middle of the others.
 
     Args:
-        x: Non-zero rows, (n, width).
+        x: Rows, (n, width).
         sample: Number of rows to fit on.
 
     Returns:
@@ -62,6 +63,24 @@ def fit(x: np.ndarray) -> tuple[np.ndarray, Placer, str]:
         or "PCA".
     """
     x = unit(np.asarray(x, np.float32))
+    has_direction = x.any(1)
+    points, place_directed, method = _fit_directed(x[has_direction])
+    middle = np.median(points, axis=0) if len(points) else np.zeros(2)
+
+    def among_all(points: np.ndarray, has_direction: np.ndarray) -> np.ndarray:
+        all_points = np.tile(middle, (len(has_direction), 1))
+        all_points[has_direction] = points
+        return all_points
+
+    def place(rows: np.ndarray) -> np.ndarray:
+        has_direction = rows.any(1)
+        return among_all(place_directed(rows[has_direction]), has_direction)
+
+    return among_all(points, has_direction), place, method
+
+
+def _fit_directed(x: np.ndarray) -> tuple[np.ndarray, Placer, str]:
+    """Lay out unit rows; see `fit`."""
     if len(x) < 2:
         return _at_origin(x), _at_origin, "PCA"
     if len(x) < MIN_UMAP_ROWS or find_spec("umap") is None:
@@ -99,7 +118,7 @@ def _principal_plane(x: np.ndarray) -> Placer:
     pca = PCA(n_components, svd_solver="covariance_eigh").fit(x)
 
     def place(rows: np.ndarray) -> np.ndarray:
-        points = pca.transform(unit(rows))
+        points = (unit(rows) - pca.mean_) @ pca.components_.T
         return np.pad(points, ((0, 0), (0, 2 - n_components)))
 
     return place
