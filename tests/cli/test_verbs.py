@@ -1,5 +1,6 @@
 """What verbs print and write."""
 
+import functools
 import json
 import re
 import shlex
@@ -9,8 +10,11 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
+import nanosae
+from finished import finished_run
 from nanosae.cli import main
 from nanosae.codes import Codes
+from nanosae.runs import annotations
 
 DIGITS_AS_LETTERS = str.maketrans("0123456789", "abcdefghij")
 
@@ -130,3 +134,28 @@ def test_the_demo_says_what_becomes_of_its_run_folder(tmp_path, monkeypatch, cap
     shown = capsys.readouterr().out
     assert "temporary" not in shown
     assert f"{kept / 'report.html'} holds" in shown
+
+
+def test_tables_on_a_terminal_are_narrow_and_hold_words(tmp_path, capsys, monkeypatch):
+    some = functools.partial(nanosae.families, min_children=3)
+    monkeypatch.setattr(nanosae, "families", some)
+    run = str(finished_run(tmp_path / "run"))
+    annotations.rename(run, 0, "a name")
+
+    def shown(*command):
+        assert main([*command, "--quiet"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert max(map(len, lines)) <= 80
+        return lines
+
+    head, first, *_ = shown("describe", run)
+    assert head.split()[:3] == ["feature", "label", "density"]
+    assert first.split()[:3] == ["0", "a", "name"]
+    _, second, *_ = shown("families", run)
+    family = json.loads((Path(run) / "families.json").read_text())["families"][0]
+    assert second.split()[0] == "0"
+    assert family["label"] in second
+    head, *lines = shown("topics", run, "-n", "5")
+    assert head.split() == ["Topic", "Count", "Words"]
+    sizes = [int(line.split()[1]) for line in lines]
+    assert sizes == sorted(sizes, reverse=True)

@@ -202,7 +202,7 @@ def _number_lines(card: Card) -> list[str]:
 
 
 def _statistics_line(facts: dict[str, Any]) -> str:
-    density = f"{facts['density']:.3%}"
+    density = f"{100 * facts['density']:.3g} %"
     n_active = facts["n_active"]
     mean = f"{facts['mean_activation']:.3g}"
     deviation = f"{facts['std_activation']:.3g}"

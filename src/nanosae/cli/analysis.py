@@ -54,6 +54,8 @@ def describe(
     Args:
         feature: Show the card of this feature.
     """
+    from nanosae.runs.tables import known_labels
+
     codes = open_codes(run, name)
     if feature is not None:
         card = nanosae.card(codes, feature)
@@ -62,7 +64,12 @@ def describe(
     table = nanosae.describe(codes)
     save(codes, table)
     say_notes(table.attrs.get("notes", ()))
-    show(table, ["feature", "density", "n_active", "max_activation", "health"])
+    columns = ["feature", "density", "n_active", "max_activation", "health"]
+    labels = known_labels(codes)
+    if labels and not prints_json():
+        table = table.assign(label=table["feature"].map(labels))
+        columns.insert(1, "label")
+    show(table, columns)
     say_next(command_line("label", run))
 
 
@@ -178,7 +185,7 @@ def families(run: Run, /, *, name: Corpus = None) -> None:
     if prints_json():
         print(found.to_json())
     else:
-        show(found.table)
+        show(found.table, ["family", "label", "size", "score"])
     say_next(command_line("topics", run), command_line("report", run))
 
 
@@ -188,12 +195,16 @@ def topics(run: Run, /, *, n: Number = 20, name: Corpus = None) -> None:
     Args:
         n: Number of topics.
     """
-    from nanosae.analysis.groups.topic_rows import save_topics
+    from nanosae.analysis.groups.topic_rows import save_topics, topic_name
 
     codes = open_codes(run, name)
     found = nanosae.topics(codes, n)
     save_topics(codes, found)
-    show(found.table, ["Topic", "Count", "Name"])
+    table = found.table
+    if not prints_json():
+        words = table["Representation"].map(topic_name)
+        table = table.assign(Words=words).sort_values("Count", ascending=False)
+    show(table, ["Topic", "Count", "Words"])
     say_next(command_line("report", run), command_line("explore", run))
 
 

@@ -78,9 +78,20 @@ def show(table: pd.DataFrame, columns: list[str] | None = None) -> None:
         print("no rows")
         return
     shown = table if columns is None else table.filter(items=columns)
-    print(shown.head(SHOWN_ROWS).to_string(index=False, max_colwidth=70))
+    first = shown.head(SHOWN_ROWS)
+    print(first.to_string(index=False, max_colwidth=70, float_format=three_digits))
     if len(shown) > SHOWN_ROWS:
         print(f"… {len(shown):,} rows in total")
+
+
+def three_digits(value: float) -> str:
+    """Return a number with three significant digits, also those that are zero.
+
+    Example:
+        >>> [three_digits(value) for value in (0.99958, 0.25, 12.585, 1234.5)]
+        ['1.00', '0.250', '12.6', '1234']
+    """
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:#.3g}"
 
 
 def to_json(value: Any) -> str:

@@ -202,7 +202,7 @@ def _metric_lines(metrics: dict[str, Any]) -> list[str]:
     steps = f"{metrics['step']:,} steps, {metrics['rows']:,} rows"
     fvu = f"FVU {_fvu(metrics['fvu'])} on {metrics['rows_measured']:,} rows"
     train_fvu = f"{_fvu(metrics['train_fvu'])} on training rows"
-    share_dead = f"{metrics['dead']:.1%} of the features"
+    share_dead = f"{100 * metrics['dead']:.3g} % of the features"
     return [
         f"trained   {steps}; best at {metrics['best_step']:,}",
         f"held out  {fvu} ({train_fvu})",

@@ -215,7 +215,7 @@ def density(source: Any) -> go.Figure:
         "log10 of the share of rows on which a feature is active",
         "features",
     )
-    dead = f"{n_dead:,} of them ({share:.1%})"
+    dead = f"{n_dead:,} of them ({100 * share:.3g} %)"
     subtitle = f"{n:,} features, {dead} never active"
     return titled(figure, f"Activation density{run_suffix(source)}", HEIGHT, subtitle)
 
