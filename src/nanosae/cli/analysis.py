@@ -67,7 +67,7 @@ def describe(
     columns = ["feature", "density", "n_active", "max_activation", "health"]
     labels = known_labels(codes)
     if labels and not prints_json():
-        table = table.assign(label=table["feature"].map(labels))
+        table = table.assign(label=table["feature"].map(labels.get))
         columns.insert(1, "label")
     show(table, columns)
     say_next(command_line("label", run))

@@ -63,20 +63,18 @@ def fit(x: np.ndarray) -> tuple[np.ndarray, Placer, str]:
         or "PCA".
     """
     x = unit(np.asarray(x, np.float32))
-    has_direction = x.any(1)
-    points, place_directed, method = _fit_directed(x[has_direction])
+    points, place_directed, method = _fit_directed(x[x.any(1)])
     middle = np.median(points, axis=0) if len(points) else np.zeros(2)
 
-    def among_all(points: np.ndarray, has_direction: np.ndarray) -> np.ndarray:
-        all_points = np.tile(middle, (len(has_direction), 1))
-        all_points[has_direction] = points
+    def with_zeros(points: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        all_points = np.tile(middle, (len(rows), 1))
+        all_points[rows.any(1)] = points
         return all_points
 
     def place(rows: np.ndarray) -> np.ndarray:
-        has_direction = rows.any(1)
-        return among_all(place_directed(rows[has_direction]), has_direction)
+        return with_zeros(place_directed(rows[rows.any(1)]), rows)
 
-    return among_all(points, has_direction), place, method
+    return with_zeros(points, x), place, method
 
 
 def _fit_directed(x: np.ndarray) -> tuple[np.ndarray, Placer, str]:
@@ -116,9 +114,10 @@ def _principal_plane(x: np.ndarray) -> Placer:
 
     n_components = min(2, x.shape[1])
     pca = PCA(n_components, svd_solver="covariance_eigh").fit(x)
+    mean, axes = np.asarray(pca.mean_), np.asarray(pca.components_)
 
     def place(rows: np.ndarray) -> np.ndarray:
-        points = (unit(rows) - pca.mean_) @ pca.components_.T
+        points = (unit(rows) - mean) @ axes.T
         return np.pad(points, ((0, 0), (0, 2 - n_components)))
 
     return place
