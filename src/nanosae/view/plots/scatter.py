@@ -28,7 +28,10 @@ from nanosae.view.plots.sources import labels_of, weight_matrices
 from nanosae.view.style import COLORS, MUTED
 
 POINTS = 20_000  # drawn on a map; if there are more rows, a sample
-WIDTH, HEIGHT = 960, 600  # pixels in which labels are placed
+WIDTH, HEIGHT = (
+    780,
+    530,
+)  # pixels of the points in a figure 960 wide: labels are placed there
 FIGURE_HEIGHT = 720
 
 
