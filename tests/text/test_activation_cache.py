@@ -8,11 +8,14 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from nanosae.cli import main
 from nanosae.codes import Codes
+from nanosae.errors import ConfigError
 from nanosae.sources import open_rows
 
 transformers = pytest.importorskip("transformers", reason="needs the extra activations")
@@ -280,7 +283,6 @@ def test_chats_packed_and_layers_side_by_side_on_the_command_line(
     llama, tmp_path, capsys
 ):
     from nanosae import SAEModel, splice
-    from nanosae.errors import ConfigError
 
     model, tokenizer = llama[0], tokenizer_of("llama")
     tokenizer.chat_template = (
@@ -324,3 +326,28 @@ def test_chats_packed_and_layers_side_by_side_on_the_command_line(
         splice(model, None, sae),
     ):
         pass
+
+
+@pytest.mark.parametrize("kind", ["generator", "series", "arrow", "array"])
+def test_texts_of_any_kind_are_cached_and_resumed(llama, tmp_path, kind):
+    texts = texts_of(5)
+    made = {
+        "generator": lambda: (text for text in texts),
+        "series": lambda: pd.Series(texts, index=range(7, 12)),
+        "arrow": lambda: pa.array(texts),
+        "array": lambda: np.array(texts),
+    }[kind]
+    options = {"tokenizer": llama[1], "batch_tokens": np.int64(64)}
+    for _ in range(2):
+        cache_activations(llama[0], "layers.1", made(), tmp_path, **options)
+    _, table = shards(tmp_path, "layers.1")
+    assert list(dict.fromkeys(table["text"])) == texts
+
+
+@pytest.mark.parametrize("dtype", ["int8", "float64", "bfloat16", np.float16])
+def test_other_types_of_rows_are_refused_before_the_model_runs(llama, tmp_path, dtype):
+    with pytest.raises(ConfigError, match="must be one of float16, float32"):
+        cache_activations(
+            llama[0], "layers.1", ["a"], tmp_path, tokenizer=llama[1], dtype=dtype
+        )
+    assert not any(tmp_path.iterdir())

@@ -410,3 +410,43 @@ def test_layers_side_by_side(llama):
     apart, same = run(llama, names, texts_of(20))
     np.testing.assert_array_equal(rows, np.concatenate([*apart.values()], axis=1))
     assert all((table[column] == same[column]).all() for column in table)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"layers": []}, "layers=.. must be the name of a module or a list"),
+        ({"layers": 1}, "layers=1 must be"),
+        ({"batch_tokens": 0}, "batch_tokens=0 must be at least 1"),
+        ({"batch_tokens": 8.5}, "batch_tokens=8.5 must be a whole number"),
+        ({"max_length": 0}, "max_length=0 must be at least 1"),
+        ({"max_length": "8"}, "max_length='8' must be a whole number"),
+        ({"max_length": 1}, "max_length=1 leaves no room for text"),
+        ({"max_length": 1, "pack": True}, "max_length=1 leaves no room for text"),
+        ({"max_norm": None}, "max_norm=None must be a positive number"),
+        ({"max_norm": float("nan")}, "max_norm=nan must be"),
+        ({"max_norm": 0}, "max_norm=0 must be"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(llama, options, message):
+    given = {"layers": "layers.1"} | options
+    with pytest.raises(ConfigError, match=message):
+        run(llama, given.pop("layers"), ["a dog"], **given)
+
+
+def test_windows_of_the_smallest_length_hold_one_token_of_text(bert):
+    with pytest.raises(ConfigError, match="special tokens take 2 of each window"):
+        run(bert, "encoder.layer.1", ["a dog"], max_length=2)
+    rows, table = run(bert, "encoder.layer.1", ["a dog"], max_length=3)
+    pieces = bert[1]("a dog", add_special_tokens=False)["input_ids"]
+    alone_rows, _ = alone(*bert, ["a"], 1)
+    assert len(rows) == len(table["start"]) == len(pieces)
+    close(rows[:1], alone_rows)
+
+
+def test_a_single_text_is_one_text_and_a_layer_named_twice_is_one_layer(llama):
+    rows, table = run(llama, "layers.1", "a dog")
+    assert set(table["text"]) == {"a dog"}
+    np.testing.assert_array_equal(rows, run(llama, "layers.1", ["a dog"])[0])
+    twice, _ = run(llama, ["layers.1", "layers.1"], "a dog", concat=True)
+    np.testing.assert_array_equal(twice, rows)

@@ -14,10 +14,11 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from nanosae.atomic import write_array, write_file, write_text
-from nanosae.errors import ConfigError, DataError
+from nanosae.atomic import make_folder, write_array, write_file, write_text
+from nanosae.errors import ConfigError, DataError, require_choice, require_whole
+from nanosae.fields import as_list
 from nanosae.progress import tracked
-from nanosae.text.activations import Block, Pooling, activations
+from nanosae.text.activations import Block, Pooling, activations, layer_names
 from nanosae.text.chats import as_text
 from nanosae.text.language_models import load_model
 from nanosae.text.provenance import DEFAULT_MAX_NORM, SIDE_BY_SIDE, TokenRules
@@ -70,11 +71,15 @@ def cache_activations(
         The number of rows in the folder.
 
     Raises:
-        ConfigError: If the folder holds shards of other settings or texts; it is a ValueError.
+        ConfigError: If the folder holds shards of other settings or texts, or as in `activations`;
+            it is a ValueError.
         DataError: If a value is too large for float16; it is a ValueError.
     """
     folder = Path(output)
-    names = [layers] if isinstance(layers, str) else list(layers)
+    require_choice("dtype", dtype, ["float16", "float32"])
+    require_whole(1, batch_tokens=batch_tokens)
+    names = layer_names(layers)
+    texts = as_list(texts)
     if any(not isinstance(text, str) for text in texts):
         model, tokenizer = load_model(model, tokenizer)
         texts = [as_text(text, tokenizer) for text in texts]
@@ -82,6 +87,7 @@ def cache_activations(
     options: Any = asdict(rules) | {"batch_tokens": batch_tokens, "concat": concat}
     settings = {"model": str(getattr(model, "name_or_path", model)), "layers": names}
     settings |= {"dtype": dtype} | options
+    settings = json.loads(json.dumps(settings, default=float))  # no NumPy numbers
     shards = sorted((folder / "tokens").glob("*.parquet"))
     first_text = _next_text(shards[-1], settings, texts) if shards else 0
     if first_text < len(texts):
@@ -90,7 +96,7 @@ def cache_activations(
         if concat:
             names = [SIDE_BY_SIDE.join(names)]
         for name in names:
-            (folder / name).mkdir(parents=True, exist_ok=True)
+            make_folder(folder / name)
             known = json.dumps(blocks.provenance[name], indent=1)
             write_text(folder / name / PROVENANCE, known)
         while shard := list(islice(blocks, SHARD_BLOCKS)):
@@ -150,5 +156,5 @@ def _write_tokens(
     text_index = pa.array(table["text_index"].to_numpy() + first_text)
     table = table.set_column(0, "text_index", text_index)
     table = table.replace_schema_metadata({"nanosae": json.dumps(settings)})
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     write_file(path, partial(parquet.write_table, table, compression="zstd"))

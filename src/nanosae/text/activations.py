@@ -27,7 +27,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from nanosae.errors import require_choice
+from nanosae.errors import ConfigError, require_choice, require_whole
+from nanosae.fields import as_list
 from nanosae.text.chats import as_text
 from nanosae.text.language_models import find_layers, load_model, run_layers
 from nanosae.text.provenance import (
@@ -93,8 +94,8 @@ def activations(
             `accelerate`), or a loaded model, which is put in evaluation mode.
         layers: Name of a module, as in `model.named_modules()`, or a list of names, which share the
             forward passes. If a module runs several times per pass, its first output is used.
-        texts: The texts; an iterator is read lazily. A list of chat messages, {"role", "content"},
-            is formatted with the tokenizer's chat template.
+        texts: The texts, or a single one; an iterator is read lazily. A list of chat messages,
+            {"role", "content"}, is formatted with the tokenizer's chat template.
         tokenizer: The fast tokenizer of a loaded model.
         pooling: None for one row per token, or how to pool the kept tokens into one row per text:
             "mean", "first" or "last". A text without kept tokens has no row.
@@ -118,8 +119,8 @@ def activations(
     Raises:
         ExtraError: If transformers is not installed; it is an ImportError.
         MissingError: If the model does not exist; it is an OSError.
-        ConfigError: If a layer does not exist (the message suggests similar names), or the
-            tokenizer has no offsets; it is a ValueError.
+        ConfigError: If a layer does not exist (the message suggests similar names), a number is out
+            of range, or the tokenizer has no offsets; it is a ValueError.
         DataError: If a layer does not output one vector per token, or a text is not a string; it is
             a ValueError.
 
@@ -129,9 +130,12 @@ def activations(
     """
     if pooling is not None:
         require_choice("pooling", pooling, get_args(Pooling))
+    require_whole(1, batch_tokens=batch_tokens)
+    if isinstance(texts, str):
+        texts = [texts]
     rules = TokenRules(pooling, special_tokens, bos, max_norm, max_length, pack)
     model, tokenizer = load_model(model, tokenizer)
-    names = [layers] if isinstance(layers, str) else list(layers)
+    names = layer_names(layers)
     modules = find_layers(model, names)
     model_length = getattr(model.config, "max_position_embeddings", None)
     cutter = Cutter(tokenizer, rules, model_length)
@@ -158,6 +162,21 @@ def activations(
     row_names = [SIDE_BY_SIDE.join(names)] if concat else names
     described = {name: provenance(model, name, rules) for name in row_names}
     return Blocks(blocks(), described)
+
+
+def layer_names(layers: str | Sequence[str]) -> list[str]:
+    """Return the names of one or several layers, each once.
+
+    Raises:
+        ConfigError: If there is none, or one is not a string.
+    """
+    names = as_list(layers)
+    if not names or not all(isinstance(name, str) for name in names):
+        raise ConfigError(
+            f"layers={layers!r} must be the name of a module or a list of names.",
+            remedy="See model.named_modules().",
+        )
+    return list(dict.fromkeys(names))
 
 
 def _run_windows(

@@ -11,10 +11,11 @@ import math
 import re
 import warnings
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from nanosae.errors import ConfigError
+from nanosae.errors import ConfigError, require_whole
 from nanosae.text.language_models import find_layers
 
 DEFAULT_MAX_NORM = 10.0
@@ -34,6 +35,9 @@ class TokenRules:
         max_norm: Norm above which tokens have no row, as a multiple of the median.
         max_length: Tokens per window; None is the model's maximum.
         pack: Whether windows are filled with successive texts.
+
+    Raises:
+        ConfigError: If a number is out of range.
     """
 
     pooling: str | None = None
@@ -42,6 +46,12 @@ class TokenRules:
     max_norm: float = DEFAULT_MAX_NORM
     max_length: int | None = None
     pack: bool = False
+
+    def __post_init__(self) -> None:
+        if self.max_length is not None:
+            require_whole(1, max_length=self.max_length)
+        if not isinstance(self.max_norm, Real) or not self.max_norm > 0:
+            raise ConfigError(f"max_norm={self.max_norm!r} must be a positive number.")
 
 
 def provenance(model: Any, layer: str, rules: TokenRules) -> dict[str, Any]:

@@ -44,7 +44,8 @@ class Cutter:
         model_length: Maximum number of tokens of the model, or None if unknown.
 
     Raises:
-        ConfigError: If texts are to be packed and the tokenizer has no token to separate them.
+        ConfigError: If windows have no room for text, or texts are to be packed and the tokenizer
+            has no token to separate them.
     """
 
     def __init__(
@@ -62,6 +63,13 @@ class Cutter:
         if rules.bos and begin is not None:
             is_added = begin in tokenizer("a")["input_ids"][:1]
             self._head = [] if is_added else [begin]
+        n_special = len(self._head) + tokenizer.num_special_tokens_to_add()
+        if self._max_length <= n_special:
+            raise ConfigError(
+                f"max_length={self._max_length} leaves no room for text: special tokens take "
+                f"{n_special} of each window.",
+                remedy="Give a larger max_length.",
+            )
 
     def blocks(
         self, texts: Iterable[str], n_tokens: int
