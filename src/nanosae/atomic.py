@@ -30,6 +30,23 @@ POSIX = os.name == "posix"
 _numbers = itertools.count()
 
 
+def make_folder(path: str | Path) -> None:
+    """Create a folder and its parents, unless it exists.
+
+    Raises:
+        WriteError: If it cannot be created, or is a file.
+    """
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WriteError(
+            f"the folder {path} cannot be created ({error.strerror}).",
+            file=path,
+            remedy="Choose another folder.",
+        ) from error
+
+
 def write_file(path: str | Path, write: Callable[[IO[bytes]], object]) -> None:
     """Write a file atomically.
 

@@ -15,6 +15,7 @@ from nanosae.errors import (
     DataError,
     DataTypeError,
     ExistsError,
+    WriteError,
 )
 from nanosae.model import corpus as module
 from nanosae.model.sae import SAEModel
@@ -405,3 +406,31 @@ def test_a_part_that_does_not_exist_is_refused(path, part):
     with pytest.raises(ConfigError, match=r"part=\(.*must be \(r, N\)"):
         model().encode_corpus(rows(), path, part=part)
     assert not path.exists()
+
+
+def test_force_replaces_only_a_corpus(tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(ExistsError, match=r"holds thesis.txt, but no corpus"):
+        model().encode_corpus(rows(), tmp_path, force=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+    run = tmp_path / "run"
+    corpus = run / "codes" / "default"
+    model().encode_corpus(rows(), corpus)
+    with pytest.raises(ExistsError, match="holds codes, but no corpus"):
+        model().encode_corpus(rows(), run, force=True)
+    assert Codes(corpus).n_rows == 90
+    (run / "empty").mkdir()
+    assert model().encode_corpus(rows(), run / "empty", force=True).n_rows == 90
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_corpus_needs_a_folder_with_a_name(tmp_path, monkeypatch, force):
+    monkeypatch.chdir(tmp_path)
+    for path in ("", ".", ".."):
+        with pytest.raises(ConfigError, match="does not name a folder"):
+            model().encode_corpus(rows(), path, force=force)
+    (tmp_path / "file").write_text("x")
+    for path in ("file", "file/codes"):
+        with pytest.raises(WriteError, match=f"the folder {path} cannot be created"):
+            model().encode_corpus(rows(), path, force=force)
+    assert (tmp_path / "file").read_text() == "x"

@@ -10,7 +10,7 @@ import torch
 from safetensors.numpy import load_file, save_file
 from safetensors.torch import save_file as save_torch_file
 
-from nanosae.errors import DamagedFileError, DataError, MissingError
+from nanosae.errors import DamagedFileError, DataError, MissingError, WriteError
 from nanosae.model.files import (
     checksum,
     model_folder,
@@ -219,3 +219,15 @@ def test_weights_that_are_not_finite_are_damage(value, tmp_path):
     threshold = np.full(5, np.inf, np.float32)  # of latents that are switched off
     other_writer(tmp_path / "model", threshold=threshold)
     read_model(tmp_path)
+
+
+@pytest.mark.parametrize("format", ["sae_lens", "sparsify", "dictionary_learning"])
+@pytest.mark.parametrize("path", ["file", "file/model"])
+def test_a_model_is_not_saved_onto_a_file(tmp_path, format, path):
+    (tmp_path / "file").write_text("x")
+    tensors = {name: torch.tensor(array) for name, array in arrays().items()}
+    del tensors["threshold"]
+    model = SAEModel(CFG | {"architecture": "topk", "k": 2}, tensors)
+    with pytest.raises(WriteError, match=r"cannot be created.*Choose another folder"):
+        model.save(tmp_path / path, format)
+    assert (tmp_path / "file").read_text() == "x"

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import zlib
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from nanosae.errors import ConfigError, DamagedFileError, MissingError, command_
 
 FORMAT = 2
 MANIFEST = "manifest.json"
+SHARD_NAME = re.compile(r"\d{5}")
 BLOCK = 2**18  # bytes under one checksum
 KEYS = {"n_features", "info", "n_rows", "nnz", "columns", "width", "shards"}
 KEYS |= {"sources", "schema", "draft"}
@@ -59,6 +61,11 @@ def corpus_path(run: str | Path, name: str) -> Path:
 def has_corpus(run: str | Path) -> bool:
     """Return whether a run folder holds codes."""
     return any(Path(run).glob(f"codes/*/{MANIFEST}"))
+
+
+def is_of_corpus(name: str) -> bool:
+    """Return whether a file or folder with this name is the manifest or a shard."""
+    return name == MANIFEST or SHARD_NAME.fullmatch(name) is not None
 
 
 def shard_name(number: int) -> str:

@@ -9,7 +9,6 @@ same data, and discarded by one for other data.
 from __future__ import annotations
 
 import contextlib
-import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from nanosae.atomic import sweep_drafts, write_folder
+from nanosae.atomic import make_folder, sweep_drafts, write_folder
 from nanosae.codes import format as files
 from nanosae.codes.blocks import Block, as_rows, as_vectors
 from nanosae.codes.format import Facts
@@ -35,7 +34,6 @@ from nanosae.lock import Lock
 
 SHARD_ROWS = 2**20
 SHARD_BYTES = 2**27  # a shard ends early at this size, which bounds memory
-SHARD_NAME = re.compile(r"\d{5}")
 WAIT = 5.0  # seconds to wait for another writer
 
 
@@ -88,8 +86,7 @@ class CodesWriter:
         self._n_buffered = 0  # rows of these blocks
         self._bytes = 0
         self._made_folder = not self.path.exists()
-        with contextlib.suppress(FileExistsError):
-            self.path.mkdir(parents=True)
+        make_folder(self.path)
         self._lock: Lock | None = Lock(files.lock_path(self.path), WAIT)
         try:
             asked = {
@@ -131,7 +128,7 @@ class CodesWriter:
         """Return the existing manifest, if there is one."""
         if (self.path / files.MANIFEST).exists():
             return files.read_manifest(self.path)
-        if any(SHARD_NAME.fullmatch(path.name) for path in self.path.iterdir()):
+        if any(files.SHARD_NAME.fullmatch(path.name) for path in self.path.iterdir()):
             raise files.damaged(self.path / files.MANIFEST, "it is missing", self.path)
         return None
 
@@ -141,7 +138,7 @@ class CodesWriter:
         known = manifest["shards"] + manifest["draft"]["shards"]
         named = {shard["name"] for shard in known}
         for path in self.path.iterdir():
-            if SHARD_NAME.fullmatch(path.name) and path.name not in named:
+            if files.SHARD_NAME.fullmatch(path.name) and path.name not in named:
                 shutil.rmtree(path)
 
     @property

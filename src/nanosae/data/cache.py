@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from nanosae.atomic import write_folder
+from nanosae.atomic import make_folder, write_folder
 from nanosae.errors import DataError, ExistsError, require_choice
 from nanosae.progress import tracked
 from nanosae.sources import Rows, open_rows
@@ -62,7 +62,7 @@ def cache(
             np.save(folder / f"{number:05d}", shard)
         _write_metadata(folder / CACHED_METADATA, rows.metadata_batches())
 
-    output.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(output.parent)
     write_folder(output, fill)
     return rows.n_rows
 

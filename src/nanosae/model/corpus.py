@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from nanosae.atomic import move_folder, sweep_drafts
+from nanosae.atomic import make_folder, move_folder, sweep_drafts
 from nanosae.checked import table_checksum
 from nanosae.codes import Codes, CodesWriter, join_codes
 from nanosae.codes import format as files
@@ -93,9 +93,15 @@ def encode_corpus(
 ) -> Codes:
     """Stream the features of a corpus to disk; see `SAEModel.encode_corpus`."""
     path = Path(path)
+    if path.name in ("", ".."):
+        raise ConfigError(
+            f"path={str(path)!r} does not name a folder.",
+            remedy="Give its name, such as RUN/codes/default.",
+        )
     model = _on_device(model, options.device)
     following = path.with_name(f".{path.name}.next")
     if options.force and (path.exists() or following.exists()):
+        _check_that_it_may_be_replaced(path)
         new = replace(options, resume=False, append=False)
         try:
             _encode(model, data, following, new)
@@ -108,6 +114,18 @@ def encode_corpus(
     else:
         _encode(model, data, path, options)
     return Codes(path)
+
+
+def _check_that_it_may_be_replaced(path: Path) -> None:
+    """Refuse to delete a folder that holds something other than a corpus."""
+    make_folder(path)
+    names = [entry.name for entry in path.iterdir()]
+    if names and not any(files.is_of_corpus(name) for name in names):
+        raise ExistsError(
+            f"{path} holds {min(names)}, but no corpus.",
+            file=path,
+            remedy="Choose another folder, or empty this one.",
+        )
 
 
 def _on_device(model: SAEModel, name: str) -> SAEModel:

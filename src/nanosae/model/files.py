@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from nanosae.atomic import write_bytes
+from nanosae.atomic import make_folder, write_bytes
 from nanosae.checked import BLANK, check_file, naming, read_json, seal
 from nanosae.errors import DamagedFileError, DataError, MissingError
 from nanosae.model import formats
@@ -100,7 +100,7 @@ def write_model(folder: str | Path, cfg: Settings, tensors: Arrays) -> None:
     from safetensors.numpy import save
 
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     data = save(
         {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
     )

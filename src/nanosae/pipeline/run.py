@@ -30,6 +30,7 @@ from nanosae.analysis.groups.families import families, save_families
 from nanosae.analysis.groups.topic_rows import N_TOPICS, save_topics
 from nanosae.analysis.groups.topics import distinct_topics, topics
 from nanosae.analysis.names.labels import label
+from nanosae.atomic import make_folder
 from nanosae.checked import table_checksum
 from nanosae.codes import Codes
 from nanosae.config import TrainConfig
@@ -145,7 +146,7 @@ def run_plan(
         folder = Path(tempfile.mkdtemp(prefix="nanosae-"))
     else:
         folder = Path(output)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     bar = Progress(say, progress)
     if config is None:
         config = TrainConfig()

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nanosae.atomic import sweep_drafts, write_array, write_json
+from nanosae.atomic import make_folder, sweep_drafts, write_array, write_json
 from nanosae.checked import read_json
 from nanosae.errors import DamagedFileError, DataError
 from nanosae.lock import Lock
@@ -99,7 +99,7 @@ class Embeddings:
         new = self.missing(texts)
         if not new:
             return 0
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         with Lock(self.folder / LOCK):
             self._prepare_folder()
             self._add(new, encode, advance)

@@ -27,13 +27,18 @@ import torch
 from torch import Tensor
 
 from nanosae import __version__
-from nanosae.atomic import sweep_drafts, write_bytes, write_file, write_folder
+from nanosae.atomic import (
+    make_folder,
+    sweep_drafts,
+    write_bytes,
+    write_file,
+    write_folder,
+)
 from nanosae.checked import file_checksum, plain, write_sealed_json
 from nanosae.config import ResolvedConfig, TrainConfig
 from nanosae.errors import (
     DamagedFileError,
     ExistsError,
-    WriteError,
 )
 from nanosae.lock import Lock
 from nanosae.runs import earlier
@@ -111,7 +116,7 @@ class TrainingRun:
         folder = Path(folder)
         if not is_main:
             return cls(folder, requested, init, None)
-        _make_folder(folder)
+        make_folder(folder)
         run = cls(folder, requested, init, Lock(folder / LOCK))
         try:
             run._check(resume=resume, force=force)
@@ -309,17 +314,6 @@ def _environment() -> Facts:
             "python": platform.python_version(),
         },
     }
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WriteError(
-            f"the folder {folder} cannot be created ({error.strerror}).",
-            file=folder,
-            remedy="Choose another folder.",
-        ) from error
 
 
 def _files_in(path: Path) -> list[Path]:

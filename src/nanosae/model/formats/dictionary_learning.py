@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from nanosae.atomic import write_bytes, write_text
+from nanosae.atomic import make_folder, write_bytes, write_text
 from nanosae.checked import read_json
 from nanosae.errors import DataError
 from nanosae.model.architectures import is_transcoder, rule, standardises_rows
@@ -138,7 +138,7 @@ def save(cfg: Settings, tensors: Arrays, folder: Path) -> None:
         "layer": metadata.get("hook_layer"),
         "submodule_name": metadata.get("hook_name"),
     }
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     write_bytes(folder / "ae.pt", _pickled(state))
     write_text(folder / SETTINGS, json.dumps({"trainer": trainer}, indent=1))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from nanosae.atomic import write_bytes, write_text
+from nanosae.atomic import make_folder, write_bytes, write_text
 from nanosae.checked import read_json
 from nanosae.model.architectures import (
     is_transcoder,
@@ -110,6 +110,6 @@ def save(cfg: Settings, tensors: Arrays, folder: Path) -> None:
         "transcode": not subtracts,
         "d_in": cfg["d_in"],
     }
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     write_bytes(folder / TENSORS, as_bytes(data))
     write_text(folder / SETTINGS, json.dumps(facts, indent=1))
