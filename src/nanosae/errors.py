@@ -7,9 +7,10 @@ of this package.
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Iterable
-from numbers import Integral
+from numbers import Integral, Real
 from pathlib import Path
 
 LISTED_NAMES = 8
@@ -164,6 +165,20 @@ def require_whole(least: int, **values: object) -> None:
             raise ConfigError(f"{name}={value!r} must be a whole number.")
         if int(value) < least:
             raise ConfigError(f"{name}={value} must be at least {least}.")
+
+
+def require_number(**values: object) -> None:
+    """Raise a ConfigError if an argument is no number.
+
+    Example:
+        >>> require_number(max_density=0.2)
+        >>> require_number(max_density=None)
+        Traceback (most recent call last):
+        nanosae.errors.ConfigError: max_density=None must be a number.
+    """
+    for name, value in values.items():
+        if not isinstance(value, Real) or math.isnan(value):
+            raise ConfigError(f"{name}={value!r} must be a number.")
 
 
 def require_choice(name: str, value: object, choices: Iterable[str]) -> None:

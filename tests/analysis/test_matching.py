@@ -288,6 +288,21 @@ def test_errors_say_what_differs(two_codes, tmp_path):
         match(codes, directions(3))
     with pytest.raises(ValueError, match="0 others"):
         stability(directions(3), [])
+    with pytest.raises(ValueError, match="threshold='x' must be a number"):
+        splitting(directions(3), directions(3), "x")
+    for nothing in (directions(3) * np.nan, np.zeros((0, 3)), np.full((2, 3), 1e300)):
+        with pytest.raises(ValueError, match="empty, or hold NaN or infinite"):
+            match(nothing, directions(3))
+        with pytest.raises(ValueError, match="empty, or hold NaN or infinite"):
+            stability(directions(3), nothing)
+
+
+def test_similarities_do_not_exceed_one(two_codes):
+    many = np.random.default_rng(0).normal(size=(200, 7)).astype(np.float32)
+    for side in (many, two_codes[0]):
+        found = match(side, side)
+        assert found["similarity"].max() == pytest.approx(1)
+        assert found[["similarity", "partner_similarity"]].max(axis=None) <= 1
 
 
 def test_no_rows_correlate_with_nothing(tmp_path):

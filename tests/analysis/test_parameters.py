@@ -19,7 +19,7 @@ from nanosae.analysis.groups.topics import topics
 from nanosae.analysis.names.labels import label
 from nanosae.analysis.search.search import search
 from nanosae.codes import write_codes
-from nanosae.errors import ConfigError, DataError
+from nanosae.errors import ConfigError, DataError, DataTypeError
 from nanosae.runs.export import tag
 from nanosae.runs.tables import labels_by_feature
 from planted import planted_corpus
@@ -110,6 +110,11 @@ def test_one_covariate_needs_no_list(corpus):
         (contrast, {"by": "group", "covariates": [1]}, "no column 1"),
         (contrast, {"by": "group", "groups": 5}, "no column 5"),
         (contrast, {"by": "group", "a": [False] * 600}, "False has 0 rows"),
+        (
+            contrast,
+            {"a": [1, 2], "b": [2, 3]},
+            r"or overlap: .* \(2 rows\), .* \(2 rows\), 1 rows in both",
+        ),
         (evaluate, {"max_rows": None}, "max_rows=None must be a whole number"),
         (evaluate, {"classes": "group", "ks": [1, 0]}, "k=0 must be at least 1"),
         (
@@ -123,10 +128,23 @@ def test_one_covariate_needs_no_list(corpus):
         (over_time, {"time": iter("ab")}, "is not one value per row"),
         (search, {"row": []}, "One row is given by its number"),
         (search, {"row": 1, "edit": {0: "a"}}, "the activation 'a' is no number"),
+        (search, {"row": 1, "edit": [0]}, r"edit=\[0\] must map features"),
+        (search, {"row": 1, "steps": 1.5}, "steps=1.5 must be a whole number"),
+        (search, {"feature": {(1, 2): 1}}, r"by its number or label, not \(1, 2\)"),
+        (search, {"row": 1, "n": 0}, "n=0 must be at least 1"),
+        (families, {"max_density": None}, "max_density=None must be a number"),
+        (families, {"min_weight": "x"}, "min_weight='x' must be a number"),
+        (
+            families,
+            {"prefixes": [16, 48], "directions": np.eye(3)},
+            "3 directions for 48 features",
+        ),
+        (topics, {"max_density": float("nan")}, "max_density=nan must be a number"),
+        (topics, {"directions": np.eye(3)}, "3 directions for 48 features"),
     ],
 )
 def test_mistakes_are_named(corpus, verb, given, message):
-    with pytest.raises((ConfigError, DataError), match=message):
+    with pytest.raises((ConfigError, DataError, DataTypeError), match=message):
         verb(corpus, **given)
 
 

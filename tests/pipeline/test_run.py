@@ -554,6 +554,6 @@ def test_a_users_mistake_is_named(tmp_path):
         make_plan(pd.DataFrame({"a": [1, 2] * 50, "b": ["x", "y"] * 50}))
     with pytest.raises(DataError, match="20 rows have a text; at least 50"):
         make_plan(reviews(20))
-    with pytest.raises(ConfigError, match="n_topics=0 must be a whole number"):
+    with pytest.raises(ConfigError, match="n_topics=0 must be at least 1"):
         run(reviews(), tmp_path / "run", n_topics=0)
     assert not (tmp_path / "run").exists()

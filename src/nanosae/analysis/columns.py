@@ -7,6 +7,7 @@ a list, or joined by "|".
 from __future__ import annotations
 
 import math
+import re
 from contextlib import suppress
 from typing import Any
 
@@ -17,12 +18,14 @@ import scipy.sparse as sp
 from nanosae.analysis.row_order import in_row_order
 from nanosae.codes import Codes
 from nanosae.errors import DataError
+from nanosae.fields import as_list
 
 # as of the categories that `nanosae run` compares
 GROUPS = (2, 50)  # minimum and maximum number of distinct values
 GROUP_ROWS = 10  # minimum mean number of rows per value
 SAMPLE_ROWS = 20_000  # in which they are counted
 EXACT_INTEGER = 2**53  # up to which float64 represents all integers
+WHOLE_NUMBER = re.compile(r"[+-]?\d{1,308}")
 DAY = r"^(\d{4}-\d\d-\d\d)"  # of a date in ISO 8601
 
 
@@ -105,6 +108,8 @@ def _as_cells(values: Any) -> np.ndarray:
         return pd.Series(values, dtype=object).to_numpy()  # NumPy would nest them
     if isinstance(getattr(values, "dtype", None), pd.DatetimeTZDtype):
         values = pd.Series(values).dt.tz_convert("UTC").dt.tz_localize(None)
+    if hasattr(values, "detach"):
+        values = as_list(values)  # tensors of any type, on any device
     cells = np.asarray(values)
     if cells.dtype.kind == "M":  # nanoseconds, of pandas 2, would become whole numbers
         return cells.astype("M8[us]")
@@ -198,11 +203,11 @@ def above_minimum(values: np.ndarray) -> np.ndarray:
     """Subtract the minimum of integers beyond 2⁵³, which float64 rounds; leave others as they are.
 
     Example:
-        >>> above_minimum(np.array([2**62, 2**62 + 1, None], dtype=object)).tolist()
+        >>> above_minimum(np.array([2**62, str(2**62 + 1), None], dtype=object)).tolist()
         [0, 1, None]
     """
     is_known = ~is_missing(values)
-    known = values[is_known].tolist()
+    known = [_whole_number(cell) for cell in values[is_known].tolist()]
     are_integers = all(type(cell) is int for cell in known)
     if not known or not are_integers or max(map(abs, known)) <= EXACT_INTEGER:
         return values
@@ -210,6 +215,12 @@ def above_minimum(values: np.ndarray) -> np.ndarray:
     above = values.astype(object)
     above[is_known] = [cell - smallest for cell in known]
     return above
+
+
+def _whole_number(cell: Any) -> Any:
+    """Return text that consists of digits as an integer; leave other cells as they are."""
+    is_whole = isinstance(cell, str) and WHOLE_NUMBER.fullmatch(cell)
+    return int(cell) if is_whole else cell
 
 
 def as_moments(values: np.ndarray | pd.Series) -> np.ndarray:

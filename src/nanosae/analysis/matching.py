@@ -20,7 +20,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from nanosae.analysis.similarity import n_features, opened, similarities
-from nanosae.errors import ConfigError
+from nanosae.errors import ConfigError, require_number
 
 DENSE = 5000  # features per side up to which the assignment considers every pair
 CANDIDATES = 32  # pairs per feature beyond that
@@ -41,7 +41,7 @@ def match(a: Any, b: Any) -> pd.DataFrame:
         Similarities lie between −1 and 1; those of dead features are 0.
 
     Raises:
-        DataError: If widths or numbers of rows differ.
+        DataError: If widths or numbers of rows differ, or directions are not finite.
         DataTypeError: If one is codes and the other is not.
 
     Example:
@@ -124,9 +124,11 @@ def splitting(small: Any, large: Any, threshold: float = 0.7) -> pd.DataFrame:
         `similarities`, the most similar first.
 
     Raises:
-        DataError: If widths or numbers of rows differ.
+        ConfigError: If the threshold is no number.
+        DataError: If widths or numbers of rows differ, or directions are not finite.
         DataTypeError: If one is codes and the other is not.
     """
+    require_number(threshold=threshold)
     matches = match(large, small)
     ranked = matches.sort_values("similarity", ascending=False, kind="stable")
     is_child = ranked["similarity"] > threshold

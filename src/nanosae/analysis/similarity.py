@@ -54,6 +54,7 @@ def directions_of(side: Any) -> np.ndarray:
 
     Raises:
         DataTypeError: If it is none of these.
+        DataError: If there are no directions, or some are not finite.
     """
     has_decoder = hasattr(side, "W_dec")
     directions = side.W_dec if has_decoder else side
@@ -61,13 +62,33 @@ def directions_of(side: Any) -> np.ndarray:
         directions = as_float32(directions)
     except (TypeError, ValueError) as error:
         raise DataTypeError(
-            f"{type(side).__name__} cannot be read as directions: {error}.",
+            f"{type(side).__name__} cannot be read as directions: {str(error).rstrip('.')}.",
             remedy="Give a model, weights, an array (n_features, width), or codes.",
         ) from None
     if directions.ndim != 2:
         raise DataTypeError(
             f"{type(side).__name__} of shape {directions.shape} is not a matrix of directions.",
             remedy="Give a model, weights, an array (n_features, width), or codes.",
+        )
+    if not directions.size or not np.isfinite(directions).all():
+        raise DataError(
+            f"directions of shape {directions.shape} are empty, or hold NaN or infinite values."
+        )
+    return directions
+
+
+def directions_of_features(codes: Codes, directions: Any = None) -> np.ndarray:
+    """Return the given directions of the features of codes, or those of the run's model.
+
+    Raises:
+        DataError: If there is not one for each feature.
+    """
+    if directions is None:
+        return codes.weights().directions()
+    directions = directions_of(directions)
+    if len(directions) != codes.n_features:
+        raise DataError(
+            f"there are {len(directions)} directions for {codes.n_features} features."
         )
     return directions
 
@@ -76,7 +97,8 @@ def as_float32(matrix: Any) -> np.ndarray:
     """Return an array, or a tensor of any type on any device, as float32."""
     if hasattr(matrix, "detach"):
         matrix = matrix.detach().cpu().float().numpy()  # numpy has no bfloat16
-    return np.asarray(matrix, np.float32)
+    with np.errstate(over="ignore"):
+        return np.asarray(matrix, np.float32)
 
 
 def similarities(a: Any, b: Any) -> Iterator[tuple[int, np.ndarray]]:
@@ -116,7 +138,8 @@ def _cosines(a: Any, b: Any) -> Iterator[tuple[int, np.ndarray]]:
         )
     for start in range(0, len(x), BLOCK):
         block = x[start : start + BLOCK]
-        yield start, block @ y.T
+        cosines = block @ y.T
+        yield start, np.clip(cosines, -1, 1, out=cosines)  # rounding exceeds 1
 
 
 def _correlations(a: Codes, b: Codes) -> Iterator[tuple[int, np.ndarray]]:
@@ -136,7 +159,7 @@ def _correlations(a: Codes, b: Codes) -> Iterator[tuple[int, np.ndarray]]:
         scale = np.outer(deviation_a[block], deviation_b)
         zeros = np.zeros_like(covariance)
         correlation = np.divide(covariance, scale, out=zeros, where=scale > 0)
-        yield start, correlation
+        yield start, np.clip(correlation, -1, 1, out=correlation)
 
 
 def _sums_of_products(a: Codes, block: np.ndarray, b: Codes) -> np.ndarray:

@@ -10,7 +10,6 @@ import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +33,7 @@ from nanosae.atomic import make_folder
 from nanosae.checked import table_checksum
 from nanosae.codes import Codes
 from nanosae.config import TrainConfig
-from nanosae.errors import ConfigError, DataError
+from nanosae.errors import DataError, require_whole
 from nanosae.pipeline.plan import MIN_ROWS, Plan, make_plan
 from nanosae.pipeline.progress import Progress
 from nanosae.pipeline.stages import Stage, run_stages
@@ -138,8 +137,7 @@ def run_plan(
     """Carry out a plan; keywords and errors are those of `run`."""
     from nanosae.pipeline.result import Analysis
 
-    if not isinstance(n_topics, Integral) or n_topics < 1:
-        raise ConfigError(f"n_topics={n_topics} must be a whole number of at least 1.")
+    require_whole(1, n_topics=n_topics)
     for line in plan.lines():
         say(line)
     if output is None:

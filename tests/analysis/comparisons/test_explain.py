@@ -218,4 +218,23 @@ def test_large_integers_are_explained_by_their_differences(tmp_path, offset):
     large[7] = None
     expected = explain(codes, np.r_[small[:7], np.nan, small[8:]])
     pd.testing.assert_frame_equal(explain(codes, large).table, expected.table)
+    if offset < 10**308:  # as cells of a CSV file
+        as_text = [None if number is None else str(number) for number in large]
+        found = explain(codes, as_text).table
+        pd.testing.assert_frame_equal(found, expected.table)
     assert len(expected.findings)
+
+
+def test_values_may_be_a_tensor_of_any_type(tmp_path):
+    import torch
+
+    rng = np.random.default_rng(0)
+    active = rng.random((300, 4)) < 0.3
+    small = rng.integers(0, 50, 300) + 30 * active[:, 0]
+    codes = active_with_target(tmp_path, active, small)
+    expected = explain(codes, small).table
+    for dtype in (torch.bfloat16, torch.float16, torch.int64):
+        values = torch.tensor(small, dtype=dtype)
+        if dtype.is_floating_point:
+            values.requires_grad_()
+        pd.testing.assert_frame_equal(explain(codes, values).table, expected)

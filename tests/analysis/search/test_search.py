@@ -216,7 +216,7 @@ def test_mistakes_are_named(tmp_path, codes, planted):
     with pytest.raises(ValueError, match="bytes that are not UTF-8"):
         search(codes, "caf\udce9")
     for n in (0, -1, 2.0):
-        with pytest.raises(ValueError, match=f"n={n} hits: .* at least 1"):
+        with pytest.raises(ValueError, match=f"n={n} must be"):
             search(codes, row=3, n=n)
     with pytest.raises(ValueError, match=r"feature 1\.5 is not an integer"):
         search(codes, feature=1.5)

@@ -138,8 +138,8 @@ def _require_disjoint(
     n_shared = int((in_a & in_b).sum())
     if n_shared or not n_a or not n_b:
         raise DataError(
-            f"{name_a} has {n_a} rows, {name_b} has {n_b}, and {n_shared} are in both: groups must "
-            "not be empty or overlap.",
+            f"Groups must not be empty or overlap: {name_a} ({n_a} rows), {name_b} ({n_b} rows), "
+            f"{n_shared} rows in both.",
             column=column,
         )
 

@@ -44,9 +44,10 @@ from nanosae.analysis.groups.family_edges import (
 )
 from nanosae.analysis.names.group_names import family_labels, feature_names
 from nanosae.analysis.reading import chosen_features
+from nanosae.analysis.similarity import directions_of_features
 from nanosae.checked import plain
 from nanosae.codes import Codes, Corpus, as_codes, run_folder
-from nanosae.errors import require_whole
+from nanosae.errors import require_number, require_whole
 from nanosae.fields import as_list
 from nanosae.runs.export import records
 from nanosae.runs.results import FAMILIES_FORMAT, fresh_value, save_result
@@ -175,12 +176,14 @@ def families(
         family is kept.
 
     Raises:
-        ConfigError: If `prefixes` do not ascend to the number of features, or `passes` is below 1.
-        DataError: If a feature does not exist.
+        ConfigError: If `prefixes` do not ascend to the number of features, or a number is out of
+            range.
+        DataError: If a feature does not exist, or there is not one direction per feature.
     """
     codes = as_codes(codes)
     require_whole(1, passes=passes)
     require_whole(0, min_children=min_children, min_active=min_active, seed=seed)
+    require_number(min_weight=min_weight, max_density=max_density)
     prefixes = None if prefixes is None else as_list(prefixes)
     parameters = plain(
         {
@@ -199,8 +202,7 @@ def families(
         forests, found = _search_by_passes(edges, len(eligible), passes)
     else:
         level = prefix_levels(codes, eligible, prefixes)
-        if directions is None:
-            directions = codes.weights().directions()
+        directions = directions_of_features(codes, directions)
         edges, overlaps = candidate_edges(
             codes, eligible, min_weight, level, directions
         )

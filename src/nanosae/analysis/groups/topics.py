@@ -45,10 +45,11 @@ from nanosae.analysis.groups.topic_words import (
 from nanosae.analysis.names.group_names import common_words, feature_names
 from nanosae.analysis.names.meaning import Meaning, corpus_meaning
 from nanosae.analysis.reading import drawn_rows
+from nanosae.analysis.similarity import directions_of_features
 from nanosae.analysis.splits import first_of_each, same_texts
 from nanosae.analysis.statistics import directions_from, unit
 from nanosae.codes import Codes, Corpus, as_codes
-from nanosae.errors import ConfigError
+from nanosae.errors import ConfigError, require_number
 from nanosae.progress import tracked
 from nanosae.runs.tables import Labels
 from nanosae.text.words import Words
@@ -350,15 +351,15 @@ def topics(
         max_density: Features active on a larger share of the rows belong to no topic.
 
     Raises:
-        ConfigError: If `n` exceeds the number of rows or 8,192.
-        DataError: If there are no directions.
+        ConfigError: If `n` exceeds the number of rows or 8,192, or `max_density` is no number.
+        DataError: If there are no directions, or not one per feature.
     """
     codes = as_codes(codes)
-    if directions is None:
-        directions = codes.weights().directions()
+    require_number(max_density=max_density)
+    directions = directions_of_features(codes, directions)
     is_active = codes.counts > 0
     is_eligible = is_active & (codes.density <= max_density)
-    decoder = np.where(is_eligible[:, None], np.asarray(directions), 0)
+    decoder = np.where(is_eligible[:, None], directions, 0)
     drawn = drawn_rows(codes, SAMPLE_ROWS)
     centre, sample = _sample_of_rows(codes, decoder, drawn)
     neighbours = _neighbours_of_rows(codes, decoder, centre, sample)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any
@@ -15,6 +14,7 @@ from nanosae.analysis.search.text_index import WordTerms, find_texts
 from nanosae.codes import Codes, indices
 from nanosae.errors import DataError
 
+LARGEST = float(np.finfo(np.float32).max)
 N_FEATURES = 10  # at most, from texts and from labels each
 N_TEXTS = 100  # best matching texts whose features are used
 LISTED = 5  # labels that an error names
@@ -42,10 +42,14 @@ def set_features(
     n_features = len(activations)
     for key, value in values.items():
         given = _by_label(key, labels) if isinstance(key, str) else key
+        if np.ndim(given):
+            raise DataError(
+                f"One feature is given by its number or label, not {key!r}."
+            )
         (feature,) = indices([given], n_features, "feature")
         if not isinstance(value, Real):
             raise DataError(f"feature {key}: the activation {value!r} is no number.")
-        if not math.isfinite(value):
+        if not abs(value) <= LARGEST:
             raise DataError(f"feature {key}: the activation {value} is not finite.")
         activations[feature] = value
     return activations

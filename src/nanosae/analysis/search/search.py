@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ from nanosae.analysis.search.text_index import (
 )
 from nanosae.analysis.statistics import unit
 from nanosae.codes import Codes, Corpus, as_codes
-from nanosae.errors import ConfigError, DataError
+from nanosae.errors import ConfigError, DataError, DataTypeError, require_whole
 from nanosae.fields import as_list
 from nanosae.model.weights import Weights
 from nanosae.runs.tables import known_labels
@@ -108,8 +107,9 @@ def search(
             embedder of the run.
 
     Raises:
-        ConfigError: If not exactly one query is given, it is blank, n is no whole number above
-            0, or an edit needs a model and there is none.
+        ConfigError: If not exactly one query is given, it is blank, n is no whole number above 0,
+            steps none of at least 0, or an edit needs a model and there is none.
+        DataTypeError: If `edit` is not a mapping.
         DataError: If a row or feature does not exist, a vector has the wrong width or is not
             finite, or a text can neither be encoded nor looked up.
     """
@@ -119,8 +119,8 @@ def search(
         raise ConfigError("give exactly one of query, row and feature.")
     if isinstance(query, str):
         _check_text(query)
-    if not isinstance(n, Integral) or n < 1:
-        raise ConfigError(f"n={n} hits: give a whole number of at least 1.")
+    require_whole(1, n=n)
+    require_whole(0, steps=steps)
     n = int(n)
     model = run_model(codes)
     labels = known_labels(codes)
@@ -283,6 +283,10 @@ def _edited(
     if model is None:
         raise ConfigError(
             f"an edit needs the run's model, but {codes.path} is not in a run folder."
+        )
+    if not isinstance(edit, Mapping):
+        raise DataTypeError(
+            f"edit={edit!r:.60} must map features to their new activations."
         )
     target = set_features(query.activations.copy(), edit, labels)
     start = query.vector
