@@ -11,8 +11,6 @@ intervals with DeLong's variance (1988).
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from nanosae.analysis.statistics import Z95
@@ -92,8 +90,8 @@ def area(scores: np.ndarray, is_active: np.ndarray) -> float:
     """Return the area under the ROC curve, NaN if a group is empty."""
     if is_active.all() or not is_active.any():
         return np.nan
-    active, inactive = _scores_by_group(scores, is_active)
-    return float(_shares_won(active, inactive).mean())
+    won = _shares_won(scores[is_active], scores[~is_active])
+    return float(won.mean())
 
 
 def area_with_interval(
@@ -102,21 +100,13 @@ def area_with_interval(
     """Return the area under the ROC curve and its interval, NaN if a group is empty."""
     if is_active.all() or not is_active.any():
         return np.nan, np.nan, np.nan
-    return auc_interval(*_scores_by_group(scores, is_active))
-
-
-def _scores_by_group(
-    scores: np.ndarray, is_active: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the scores of active and of inactive texts, shifted to be non-negative."""
-    not_negative = scores - scores.min()
-    return not_negative[is_active], not_negative[~is_active]
+    return auc_interval(scores[is_active], scores[~is_active])
 
 
 def auc_interval(
-    active: Any, inactive: Any, zeros: int = 0
+    active: np.ndarray, inactive: np.ndarray
 ) -> tuple[float, float, float]:
-    """Return the area under the ROC curve and its 95 % interval, from non-negative scores.
+    """Return the area under the ROC curve and its 95 % interval.
 
     The variance is DeLong's (1988). The interval is Wilson's for the number of trials that has this
     variance, which is also valid if all texts are ranked correctly and the variance is 0.
@@ -124,26 +114,20 @@ def auc_interval(
     Args:
         active: Scores of active texts, (n,).
         inactive: Scores of inactive texts, (m,).
-        zeros: Number of further inactive texts with a score of 0.
 
     Example:
-        >>> [round(x, 2) for x in auc_interval(np.array([1.0, 3.0]), np.array([2.0]), 1)]
+        >>> [round(x, 2) for x in auc_interval(np.array([1.0, 3.0]), np.array([0.0, 2.0]))]
         [0.75, 0.16, 0.98]
     """
     n_active = len(active)
-    n_inactive = len(inactive) + zeros
-    won = _shares_won(active, inactive, zeros)
-    # the share of active texts below each inactive one; the last entry stands for all zeros
-    with_zero = np.append(inactive, 0)
-    twice_active_below = _twice_rank(active, with_zero)
-    lost = twice_active_below / 2 / n_active
-    once_each = np.ones(len(inactive))
-    multiplicity = np.append(once_each, zeros)
+    n_inactive = len(inactive)
+    won = _shares_won(active, inactive)
+    won_from = 1 - _shares_won(inactive, active)
 
     auc = float(won.mean())
     squares_of_active = ((won - auc) ** 2).sum()
     variance_of_active = squares_of_active / max(n_active - 1, 1)
-    squares_of_inactive = multiplicity @ (1 - lost - auc) ** 2
+    squares_of_inactive = ((won_from - auc) ** 2).sum()
     variance_of_inactive = squares_of_inactive / max(n_inactive - 1, 1)
     variance = variance_of_active / n_active + variance_of_inactive / n_inactive
     n_rarer = min(n_active, n_inactive)
@@ -152,19 +136,12 @@ def auc_interval(
     return auc, low, high
 
 
-def _shares_won(active: Any, inactive: Any, zeros: int = 0) -> np.ndarray:
-    """Return the share of inactive texts below each active one; ties count half."""
-    twice_zeros_below = zeros * (1 + np.sign(active))
-    twice_inactive_below = _twice_rank(inactive, active) + twice_zeros_below
-    return twice_inactive_below / 2 / (len(inactive) + zeros)
-
-
-def _twice_rank(scores: np.ndarray, given: np.ndarray) -> np.ndarray:
-    """Return twice the number of scores below each given score, plus the number equal to it."""
-    ascending = np.sort(scores)
-    n_below = np.searchsorted(ascending, given, "left")
-    n_below_or_equal = np.searchsorted(ascending, given, "right")
-    return n_below + n_below_or_equal
+def _shares_won(scores: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return the share of the others below each score; ties count half."""
+    ascending = np.sort(others)
+    n_below = np.searchsorted(ascending, scores, "left")
+    n_below_or_equal = np.searchsorted(ascending, scores, "right")
+    return (n_below + n_below_or_equal) / 2 / len(others)
 
 
 def wilson_interval(share: float, size: float) -> tuple[float, float]:
