@@ -172,14 +172,22 @@ add(
 add(
     "trainable/refit.py",
     "tests/trainable/test_refit.py",
-    ("refit: no ridge", "penalty = ridge * float", "penalty = 1e-6 * float"),
+    ("refit: no ridge", "penalty = ridge *", "penalty = 1e-6 *"),
     ("refit: towards the shrunk decoder", "return scale * decoder", "return decoder"),
-    ("refit: the bias is the mean", "mean_target - mean_acts @ decoder", "mean_target"),
-    ("refit: blocks pull to zero", "(decoder[block] - prior[block])", "decoder[block]"),
+    (
+        "refit: the bias is the mean",
+        "self._mean_target - self._mean_acts @ decoder",
+        "self._mean_target",
+    ),
+    (
+        "refit: blocks pull to zero",
+        "(decoder[block] - self._prior[block])",
+        "decoder[block]",
+    ),
     ("refit: never refuses", "if error < lowest_error", "if True"),
     (
         "refit: the later blocks see the first residual",
-        "residual -= block_acts @ change - block_mean @ change",
+        "residual -= acts @ change - self._mean_acts[block] @ change",
         "pass",
     ),
     ("refit: gram not centred", "acts.shape[0] * np.outer", "0 * np.outer"),
@@ -615,8 +623,8 @@ add(
     ("scores: interval", "z2 = Z95**2 / size", "z2 = Z95 / size"),
     (
         "scores: ties win",
-        "zeros * (1 + np.sign(active))",
-        "zeros * 2 * np.sign(active)",
+        "(n_below + n_below_or_equal) / 2",
+        "n_below_or_equal",
     ),
     (
         "scores: words of training texts",

@@ -7,7 +7,7 @@ from scipy.linalg import LinAlgError, lstsq
 
 from nanosae import SAETrainer, TrainConfig
 from nanosae.trainable import refit
-from nanosae.trainable.refit import Refit, least_squares, refit_decoder
+from nanosae.trainable.refit import LeastSquares, Refit, refit_decoder
 from states import rows as random_rows
 
 
@@ -43,7 +43,7 @@ def dense_solution(trained, acts, target, ridge, scaled=True):
 @pytest.mark.parametrize("ridge", [0.1, 10.0])
 def test_the_refit_is_the_dense_least_squares_solution(ridge):
     trained, acts, target = problem()
-    found = least_squares(trained, acts, target, ridge)
+    found = LeastSquares(trained, acts, target).solve(ridge)
     decoder, bias = dense_solution(trained, acts, target, ridge)
     assert found.decoder == pytest.approx(decoder, abs=1e-4)
     assert found.bias == pytest.approx(bias, abs=1e-3)
@@ -54,11 +54,21 @@ def test_the_refit_is_the_dense_least_squares_solution(ridge):
         assert np.abs(found.decoder - other[0]).max() > 1e-3  # the check can fail
 
 
+def test_ridges_in_turn_are_solved_as_if_each_was_alone():
+    trained, acts, target = problem()
+    shared = LeastSquares(trained, acts, target)
+    for ridge in refit.RIDGES:
+        alone = LeastSquares(trained, acts, target).solve(ridge)
+        found = shared.solve(ridge)
+        np.testing.assert_array_equal(found.decoder, alone.decoder)
+        np.testing.assert_array_equal(found.bias, alone.bias)
+
+
 def test_blocks_in_turn_come_near_the_whole_solution(monkeypatch):
     trained, acts, target = problem()
-    whole = least_squares(trained, acts, target, 1.0)
+    whole = LeastSquares(trained, acts, target).solve(1.0)
     monkeypatch.setattr(refit, "BLOCK_LATENTS", 7)
-    blocks = least_squares(trained, acts, target, 1.0)
+    blocks = LeastSquares(trained, acts, target).solve(1.0)
     change = np.abs(whole.decoder - trained.decoder).max()
     assert np.abs(blocks.decoder - whole.decoder).max() < 0.02 * change
     error = [it.squared_error(acts, target) for it in (trained, whole, blocks)]
@@ -69,7 +79,7 @@ def test_latents_that_are_never_active_keep_their_scaled_direction():
     trained, acts, target = problem()
     without = acts.toarray()
     without[:, 4] = 0
-    found = least_squares(trained, sp.csr_array(without), target, 1.0)
+    found = LeastSquares(trained, sp.csr_array(without), target).solve(1.0)
     cosine = found.decoder[4] @ trained.decoder[4]
     cosine /= np.linalg.norm(found.decoder[4]) * np.linalg.norm(trained.decoder[4])
     assert cosine == pytest.approx(1, abs=1e-5)
@@ -106,7 +116,7 @@ def test_activations_that_differ_by_many_orders_leave_what_was_trained():
     dense[:2, :8] = rng.uniform(1e4, 2e4, (2, 8))
     wide = sp.csr_array(dense)
     with pytest.raises(LinAlgError):  # the check can fail
-        least_squares(trained, wide, target, min(refit.RIDGES))
+        LeastSquares(trained, wide, target).solve(min(refit.RIDGES))
     found = refit_decoder(trained, wide, target, wide, target)
     assert np.isfinite(found.decoder).all()
     assert found.squared_error(wide, target) <= trained.squared_error(wide, target)

@@ -62,9 +62,10 @@ def refit_decoder(
     """
     best = trained
     lowest_error = trained.squared_error(heldout_acts, heldout_target)
+    problem = LeastSquares(trained, acts, target)
     for ridge in RIDGES:
         try:
-            refit = least_squares(trained, acts, target, ridge)
+            refit = problem.solve(ridge)
         except LinAlgError:  # activations that differ by many orders of magnitude
             continue
         error = refit.squared_error(heldout_acts, heldout_target)
@@ -73,36 +74,59 @@ def refit_decoder(
     return best
 
 
-def least_squares(trained: Refit, acts: Any, target: np.ndarray, ridge: float) -> Refit:
-    """Solve the problem above: exactly for up to 4,096 latents, else by block coordinate descent.
+class LeastSquares:
+    """The problem above without the ridge, for some rows.
 
     Args:
         trained: Decoder and bias.
         acts: csr_array (n_rows, hidden_size).
         target: (n_rows, output_size).
-        ridge: In units of the median over active latents of Σ activation².
     """
-    mean_acts = np.asarray(acts.mean(0), np.float32)
-    mean_target = target.mean(0)
-    residual = target - mean_target
-    prior = _subtract_best_multiple(residual, trained.decoder, acts, mean_acts)
-    decoder = prior.copy()
 
-    penalty = 1.0
-    energy = np.asarray(acts.power(2).sum(0))
-    if energy.any():
-        penalty = ridge * float(np.median(energy[energy > 0]))
-    by_latent = sp.csc_array(acts)
-    blocks = range(0, len(decoder), BLOCK_LATENTS)
-    for _ in range(SWEEPS if len(blocks) > 1 else 1):
-        for start in blocks:
-            block = slice(start, start + BLOCK_LATENTS)
-            block_acts, block_mean = by_latent[:, block], mean_acts[block]
-            ridge_gradient = penalty * (decoder[block] - prior[block])
-            change = _solve(block_acts, block_mean, residual, penalty, ridge_gradient)
-            decoder[block] += change
-            residual -= block_acts @ change - block_mean @ change
-    return Refit(decoder, mean_target - mean_acts @ decoder)
+    def __init__(self, trained: Refit, acts: Any, target: np.ndarray) -> None:
+        self._mean_acts = np.asarray(acts.mean(0), np.float32)
+        self._mean_target = target.mean(0)
+        self._residual = target - self._mean_target
+        self._prior = _subtract_best_multiple(
+            self._residual, trained.decoder, acts, self._mean_acts
+        )
+        energy = np.asarray(acts.power(2).sum(0))
+        self._typical_energy = 1.0
+        if energy.any():
+            self._typical_energy = float(np.median(energy[energy > 0]))
+        self._by_latent = sp.csc_array(acts)
+        starts = range(0, len(self._prior), BLOCK_LATENTS)
+        self._blocks = [slice(start, start + BLOCK_LATENTS) for start in starts]
+        # the matrix of a single block serves every ridge; those of several are too large to keep
+        self._gram = self._gram_of(self._blocks[0]) if len(self._blocks) == 1 else None
+
+    def solve(self, ridge: float) -> Refit:
+        """Return the solution: exact for up to 4,096 latents, else by block coordinate descent.
+
+        Args:
+            ridge: In units of the median over active latents of Σ activation².
+        """
+        decoder = self._prior.copy()
+        residual = self._residual.copy()
+        penalty = ridge * self._typical_energy
+        for _ in range(SWEEPS if len(self._blocks) > 1 else 1):
+            for block in self._blocks:
+                gram = self._gram_of(block) if self._gram is None else self._gram
+                acts = self._by_latent[:, block]
+                ridge_gradient = penalty * (decoder[block] - self._prior[block])
+                # the residual has mean zero
+                gradient = acts.T @ residual - ridge_gradient
+                change = _solve(gram, penalty, gradient)
+                decoder[block] += change
+                residual -= acts @ change - self._mean_acts[block] @ change
+        return Refit(decoder, self._mean_target - self._mean_acts @ decoder)
+
+    def _gram_of(self, block: slice) -> np.ndarray:
+        """Return the products of the centred activations of each two latents of a block."""
+        acts, mean = self._by_latent[:, block], self._mean_acts[block]
+        gram = (acts.T @ acts).toarray().astype(np.float64)
+        gram -= acts.shape[0] * np.outer(mean, mean)
+        return gram
 
 
 def _subtract_best_multiple(
@@ -118,19 +142,11 @@ def _subtract_best_multiple(
     return scale * decoder
 
 
-def _solve(
-    acts: Any,
-    mean: np.ndarray,
-    residual: np.ndarray,
-    penalty: float,
-    ridge_gradient: np.ndarray,
-) -> np.ndarray:
+def _solve(gram: np.ndarray, penalty: float, gradient: np.ndarray) -> np.ndarray:
     """Return the change of some decoder rows that fits the centred residual best."""
-    gram = (acts.T @ acts).toarray().astype(np.float64)
-    gram -= acts.shape[0] * np.outer(mean, mean)
-    gram[np.diag_indices_from(gram)] += penalty
-    gradient = acts.T @ residual - ridge_gradient  # the residual has mean zero
-    factor = cho_factor(gram, overwrite_a=True, check_finite=False)
+    penalised = gram.copy()
+    penalised[np.diag_indices_from(penalised)] += penalty
+    factor = cho_factor(penalised, overwrite_a=True, check_finite=False)
     return cho_solve(factor, gradient).astype(np.float32)
 
 
