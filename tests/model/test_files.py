@@ -216,6 +216,10 @@ def test_weights_that_are_not_finite_are_damage(value, tmp_path):
     other_writer(tmp_path / "model", W_enc=W_enc)
     with pytest.raises(DamagedFileError, match="W_enc has values that are NaN or inf"):
         read_model(tmp_path)
+    for name in ("b_enc", "threshold"):
+        other_writer(tmp_path / "model", **{name: np.full(5, np.nan, np.float32)})
+        with pytest.raises(DamagedFileError, match=f"{name} has values that are NaN"):
+            read_model(tmp_path)
     threshold = np.full(5, np.inf, np.float32)  # of latents that are switched off
     other_writer(tmp_path / "model", threshold=threshold)
     read_model(tmp_path)

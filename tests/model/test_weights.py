@@ -218,7 +218,7 @@ def test_errors_name_both_sides(tmp_path, x):
         Weights.load(tmp_path)
     facts = json.loads((tmp_path / "cfg.json").read_text()) | {"d_sae": 11}
     (tmp_path / "cfg.json").write_text(json.dumps(facts | {"architecture": "jumprelu"}))
-    with pytest.raises(ValueError, match="threshold is None on disk"):
+    with pytest.raises(ValueError, match="threshold is missing on disk"):
         Weights.load(tmp_path)
     (tmp_path / "cfg.json").write_text(
         json.dumps(facts | {"architecture": "crosscoder"})

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import sklearn
+import torch
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
@@ -11,6 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from nanosae import SAETrainer, TrainConfig
+from nanosae.errors import ConfigError
 
 EXPECTED = {
     "check_do_not_raise_errors_in_init_or_set_params": "a keyword that is no setting is refused",
@@ -97,6 +99,9 @@ def test_score_and_inverse_transform_against_plain_arithmetic(monkeypatch):
     unexplained = ((x - recon) ** 2).sum() / ((x - x.mean(axis=0)) ** 2).sum()
     assert trainer.score(x) == pytest.approx(1 - unexplained, abs=1e-5)
     assert 0 < trainer.score(x) < 1
+    for dtype in (torch.float64, torch.float16, torch.bfloat16):
+        trainer.model_.to(dtype)
+        assert trainer.score(x) == pytest.approx(1 - unexplained, abs=0.02)
     with pytest.raises(ValueError, match=r"needed: \(n_rows, 8\)"):
         trainer.inverse_transform(np.ones((2, 5)))
 
@@ -116,3 +121,11 @@ def test_settings_of_the_default_config_may_be_set_and_searched():
 def test_names_are_asked_for_after_fitting():
     with pytest.raises(NotFittedError):
         estimator().get_feature_names_out()
+
+
+def test_a_transcoder_has_no_score_on_its_rows():
+    x = np.random.default_rng(0).normal(size=(200, 5)).astype(np.float32)
+    trainer = SAETrainer(k=2, hidden_size=8, steps=5)
+    trainer.model_ = trainer.train(x, x[:, :3], progress=False)
+    with pytest.raises(ConfigError, match="a transcoder predicts targets"):
+        trainer.score(x)

@@ -9,7 +9,6 @@ import json
 import zlib
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 
@@ -73,7 +72,8 @@ def read_model(path: str | Path) -> tuple[Settings, Arrays]:
     if other is not None:
         with naming(path, common.REMEDY):
             cfg, tensors = other.load(Path(path))
-        return cfg, _in_shape(Path(path), cfg, tensors)
+            _check_k(cfg)
+        return cfg, _in_shape(Path(path), cfg, tensors, common.REMEDY)
     folder = model_folder(path)
     cfg, checksums = _read_settings(folder)
     cfg = sae_lens.translate_settings(cfg, folder / SETTINGS)
@@ -86,7 +86,7 @@ def read_model(path: str | Path) -> tuple[Settings, Arrays]:
     tensors = read_safetensors(file, REMEDY)
     with naming(file, REMEDY):
         cfg, tensors = sae_lens.translate(cfg, tensors, folder)
-    return cfg, _in_shape(file, cfg, tensors)
+    return cfg, _in_shape(file, cfg, tensors, REMEDY)
 
 
 def write_model(folder: str | Path, cfg: Settings, tensors: Arrays) -> None:
@@ -176,34 +176,42 @@ def _check_settings(folder: Path, cfg: Settings) -> None:
             file=file,
         )
     with naming(file, REMEDY):
-        if not is_shared and rule(architecture) == "topk":
-            _check_k(cfg["k"])
         if not is_shared:
+            _check_k(cfg)
             tensor_shapes(cfg)
 
 
-def _check_k(k: Any) -> None:
-    if not isinstance(k, int) or k < 1:
+def _check_k(cfg: Settings) -> None:
+    """Raise a ValueError if the number of entries per row of a top-k SAE is invalid."""
+    if rule(cfg["architecture"]) != "topk":
+        return
+    k = cfg.get("k")
+    if not isinstance(k, int) or isinstance(k, bool) or k < 1:
         raise ValueError(f"k is {k!r}")
 
 
-def _in_shape(file: Path, cfg: Settings, tensors: Arrays) -> Arrays:
-    """Return the tensors that the settings require, after checking their shapes."""
-    with naming(file, REMEDY):
+def _in_shape(file: Path, cfg: Settings, tensors: Arrays, remedy: str) -> Arrays:
+    """Return the tensors that the settings require, after checking their shapes and values.
+
+    Thresholds and biases of latents may be infinite.
+    """
+    with naming(file, remedy):
         shapes = tensor_shapes(cfg)
     for name, needed in shapes.items():
-        found = tensors[name].shape if name in tensors else None
+        found = tensors[name].shape if name in tensors else "missing"
         if found != needed:
             raise DamagedFileError(
                 f"{file}: {name} is {found} on disk, {SETTINGS} needs {needed}.",
                 file=file,
-                remedy=REMEDY,
+                remedy=remedy,
             )
-    for name in ("W_enc", "W_dec"):
-        if not np.isfinite(tensors[name]).all():
+        values = tensors[name]
+        must_be_finite = name.startswith("W_") or name == "b_dec"
+        is_valid = np.isfinite(values) if must_be_finite else ~np.isnan(values)
+        if not is_valid.all():
             raise DamagedFileError(
                 f"{file}: {name} has values that are NaN or infinite.",
                 file=file,
-                remedy=REMEDY,
+                remedy=remedy,
             )
     return {name: np.ascontiguousarray(tensors[name]) for name in shapes}

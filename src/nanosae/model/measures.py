@@ -12,7 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nanosae.errors import ConfigError
 from nanosae.kernels import backend, own_defaults, segment_ids
+from nanosae.model.architectures import is_transcoder
 from nanosae.model.sae import SAEModel
 
 BLOCK_ROWS = 4096
@@ -85,30 +87,40 @@ def measure(
     """Measure the reconstruction of raw rows.
 
     Args:
-        model: A model on the CPU.
+        model: A model of any type on any device.
         rows: (n_rows, input_size).
         targets: What to reconstruct, (n_rows, output_size): the rows themselves, except for a
             transcoder.
         pool: Sums of earlier rows, to which these are added.
     """
     pool = Pool(model.cfg["d_sae"]) if pool is None else pool
-    kernels = backend(torch.device("cpu"))
-    decoder, bias = model.W_dec.detach(), model.b_dec.detach()
+    kernels = backend(model.device)
+    decoder = model.W_dec.detach().float()
+    bias = model.b_dec.detach().float()
     blocks = torch.from_numpy(rows).split(BLOCK_ROWS)
     target_blocks = torch.from_numpy(targets).split(BLOCK_ROWS)
     for x, target in zip(blocks, target_blocks, strict=True):
+        x = x.to(model.device)
         pairs = model.pairs(x)
         decoded = kernels.decode(pairs.values, pairs, decoder, bias)
         recon = model.in_units_of(x, decoded) + model.skip(x)
         active = pairs.values > 0
         active_rows = segment_ids(pairs.row_ptr)[active]
-        pool.add(target, recon, active_rows, pairs.cols[active])
+        pool.add(target, recon.cpu(), active_rows.cpu(), pairs.cols[active].cpu())
     return pool
 
 
 @own_defaults()
 def explained_variance(model: SAEModel, data: Any) -> float:
-    """Return 1 − FVU of raw rows, in any form that `features` takes."""
+    """Return 1 − FVU of raw rows, in any form that `features` takes.
+
+    Raises:
+        ConfigError: If the model is a transcoder, which does not reconstruct its rows.
+    """
+    if is_transcoder(model.cfg["architecture"]):
+        raise ConfigError(
+            "a transcoder predicts targets: its score on the rows alone is not defined."
+        )
     pool = Pool(model.cfg["d_sae"])
     for block in model.open_rows(data).blocks(BLOCK_ROWS):
         measure(model, block, block, pool)

@@ -178,6 +178,28 @@ def test_damaged_and_missing_files_are_named(tmp_path):
         SAEModel.load(tmp_path / "nothing here")
 
 
+@pytest.mark.parametrize("k", [0, -1, None])
+def test_a_k_below_one_is_damage(k, tmp_path):
+    written.sparsify(tmp_path, formulas.parameters())
+    facts = json.loads((tmp_path / "cfg.json").read_text())
+    (tmp_path / "cfg.json").write_text(json.dumps(facts | {"k": k}))
+    with pytest.raises(DamagedFileError, match=rf"k is {k}\. Copy it again"):
+        SAEModel.load(tmp_path)
+
+
+def test_a_pickle_that_is_no_checkpoint_is_no_model(tmp_path):
+    torch.save({"ae": 3}, tmp_path / "ae.pt")
+    with pytest.raises(MissingError, match="no saved model"):
+        SAEModel.load(tmp_path)
+
+
+def test_damage_to_files_of_other_libraries_asks_for_a_copy(tmp_path):
+    p = formulas.parameters()
+    written.sparsify(tmp_path, p | {"decoder": p["decoder"][:-1]})
+    with pytest.raises(DamagedFileError, match=r"W_dec is .*on disk.*Copy it again"):
+        SAEModel.load(tmp_path)
+
+
 def test_settings_that_are_missing_are_named(tmp_path):
     p = formulas.parameters()
     written.hypothesaes(tmp_path / "sae.pt", p, k_active_neurons=3)

@@ -145,9 +145,10 @@ def save(cfg: Settings, tensors: Arrays, folder: Path) -> None:
 
 def _state(content: dict[str, Any]) -> tuple[dict[str, Any], float]:
     """Return the state dict, and the factor for its biases."""
-    if "ae" not in content:
+    state = content.get("ae")
+    if not isinstance(state, dict):
         return content, 1.0
-    return content["ae"], float(content.get("norm_factor") or 1.0)
+    return state, float(content.get("norm_factor") or 1.0)
 
 
 def _trainer(path: Path) -> dict[str, Any]:
