@@ -7,6 +7,7 @@ import torch
 
 from nanosae import SAEModel, SAETrainer, TrainConfig
 from nanosae.cli import main
+from nanosae.errors import ConfigError
 from nanosae.sweep import _passes, grid, sweep
 from nanosae.train.loop import Training
 
@@ -143,3 +144,31 @@ def test_lists_on_the_command_line_make_a_sweep(tmp_path, capsys):
     assert "sweep.csv" in capsys.readouterr().err
     assert main([*command[:6], "--k", "2,x"]) == 2
     assert "--k: 'x' is not a whole number" in capsys.readouterr().err
+
+
+def test_a_single_value_or_config_needs_no_list(tmp_path):
+    assert [config.activation for config in grid(BASE, activation="topk")] == ["topk"]
+    assert [config.k for config in grid(BASE, k=3)] == [3]
+    made = (config for config in grid(BASE, k=[2, 3]))
+    assert sweep(made, rows(), tmp_path / "two", progress=False)["k"].tolist() == [2, 3]
+    assert sweep(BASE, rows(), tmp_path / "one", progress=False)["run"].tolist() == [
+        "run"
+    ]
+    with pytest.raises(ConfigError, match=r"\{'k': 3\} is not a TrainConfig"):
+        sweep([{"k": 3}], rows(), tmp_path / "none")
+
+
+def test_runs_are_named_without_characters_that_make_folders(tmp_path):
+    configs = grid(BASE, embedder=["owner/name", "c:d"])
+    table = sweep(configs, rows(), tmp_path, progress=False)
+    assert table["run"].tolist() == ["embedder=owner_name", "embedder=c_d"]
+    assert table["embedder"].tolist() == ["owner/name", "c:d"]
+    for name in table["run"]:
+        assert (tmp_path / name / "model").is_dir()
+
+
+def test_an_iterator_is_not_read_twice(tmp_path):
+    configs = grid(BASE, data_seed=[0, 1])
+    with pytest.raises(ConfigError, match="need 2 passes over the data"):
+        sweep(configs, iter([rows()]), tmp_path, progress=False)
+    assert not any(tmp_path.iterdir())

@@ -26,6 +26,7 @@ DRAFT_NAME = re.compile(
     r"\.(?P<target>.+)\.draft-(?P<host>.+)-(?P<pid>\d+)-\d+", re.DOTALL
 )
 REPLACED = ".replaced"  # suffix of a folder while another one takes its place
+FORBIDDEN = set('/\\:\0*?"<>|')  # not allowed in file names on some system
 POSIX = os.name == "posix"
 _numbers = itertools.count()
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nanosae.atomic import write_file
+from nanosae.atomic import FORBIDDEN, write_file
 from nanosae.config import TrainConfig
 from nanosae.distributed import is_main_process
 from nanosae.errors import ConfigError
+from nanosae.fields import as_list
 from nanosae.runs.folder import SWEEP
 from nanosae.train.loop import train_together
 
@@ -28,11 +29,12 @@ SHARED = (
     "parallel",
     "device",
 )
+IN_FILE_NAMES = dict.fromkeys(map(ord, FORBIDDEN), "_")
 MEASURES = ("fvu", "l0", "dead", "train_fvu", "best_step", "seconds")
 
 
 def grid(config: TrainConfig, **lists: Sequence[Any]) -> list[TrainConfig]:
-    """Return a config for every combination of the listed values.
+    """Return a config for every combination of the listed values; a single value needs no list.
 
     Example:
         >>> [c.k for c in grid(TrainConfig(), k=[16, 32])]
@@ -40,7 +42,7 @@ def grid(config: TrainConfig, **lists: Sequence[Any]) -> list[TrainConfig]:
     """
     fields = config.to_dict()
     configs = []
-    for values in itertools.product(*lists.values()):
+    for values in itertools.product(*map(as_list, lists.values())):
         chosen = dict(zip(lists, values, strict=True))
         configs.append(TrainConfig.from_dict(fields | chosen))
     return configs
@@ -74,18 +76,29 @@ def sweep(
         One line per run: settings that differ, fvu, l0, dead, train_fvu, best_step, seconds.
 
     Raises:
-        ConfigError: If there is no config, or two are equal.
+        ConfigError: If there is no config, two are equal, or an iterator of data would be needed
+            several times.
         ExistsError: If a folder holds a run, and neither `resume` nor `force` is given.
     """
     import pandas as pd
 
+    configs = as_list(configs)
     if not configs:
         raise ConfigError("there is nothing to train: give at least one config.")
+    for config in configs:
+        if not isinstance(config, TrainConfig):
+            raise ConfigError(f"{config!r:.60} is not a TrainConfig.")
+    passes = _passes(configs)
+    if len(passes) > 1 and isinstance(data, Iterator):
+        raise ConfigError(
+            f"these configs need {len(passes)} passes over the data, but an iterator has one.",
+            remedy="Give a function that returns the iterator.",
+        )
     differences = _differences(configs)
     names = _names(differences)
     output = Path(output)
     metrics: dict[int, dict[str, Any]] = {}
-    for members in _passes(configs):
+    for members in passes:
         results = train_together(
             [configs[i] for i in members],
             [output / names[i] for i in members],
@@ -138,7 +151,7 @@ def _names(differences: list[dict[str, Any]]) -> list[str]:
     names = []
     for fields in differences:
         named = [f"{name}={value}" for name, value in fields.items()]
-        names.append("-".join(named) or "run")
+        names.append("-".join(named).translate(IN_FILE_NAMES) or "run")
     for name in names:
         if names.count(name) > 1:
             raise ConfigError(

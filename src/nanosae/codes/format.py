@@ -31,6 +31,7 @@ from typing import Any
 import pyarrow as pa
 
 from nanosae import checked
+from nanosae.atomic import FORBIDDEN
 from nanosae.errors import ConfigError, DamagedFileError, MissingError, command_line
 
 FORMAT = 2
@@ -40,7 +41,6 @@ BLOCK = 2**18  # bytes under one checksum
 KEYS = {"n_features", "info", "n_rows", "nnz", "columns", "width", "shards"}
 KEYS |= {"sources", "schema", "draft"}
 SHARD_KEYS = {"name", "n_rows", "nnz", "scale", "vectors", "files"}
-FORBIDDEN = set('/\\:\0*?"<>|')  # not allowed in file names on some system
 Facts = dict[str, Any]
 
 
