@@ -4,12 +4,15 @@ import contextlib
 import os
 import sys
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from finished import HOSTILE, finished_run, line, snapshot, training_files
-from nanosae.codes import Codes
+from nanosae.analysis.describe import describe
+from nanosae.codes import Codes, write_codes
 from nanosae.config import TrainConfig
+from nanosae.runs.tables import save_features
 from nanosae.view import pages
 from nanosae.view.live import serving_page
 from nanosae.view.report.render import report
@@ -380,6 +383,14 @@ class TestReport:
         assert max(shown.js(widths)) < 700
         ink = "return getComputedStyle(document.querySelector('#training .xtick text')).fill"
         assert shown.js(ink) == "rgb(26, 32, 39)"
+        table, page = shown.js(
+            "return ['#table', '#features'].map(id => nano.$(id).getBoundingClientRect().right)"
+        )
+        assert table <= page
+        shown.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+        buttons = [button.text for button in shown.all("button:not(th *)")]
+        assert not any(text.startswith("Show") for text in buttons)
+        shown.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
         shown.js("dispatchEvent(new Event('afterprint'))")
         shown.wait(lambda: shown.js(widths) == wide)
         assert shown.js(ink) == "rgb(230, 234, 239)"
@@ -407,6 +418,22 @@ class TestReport:
         assert not browser.find("#features").is_displayed()
         browser.click("#missing summary")
         assert "nanosae train" in browser.text("#missing")
+
+    def test_without_labels_the_most_frequent_come_first_and_dead_ones_say_so(
+        self, browser, tmp_path
+    ):
+        activations = np.array([[1, 0, 2], [0, 0, 3], [0, 0, 4]], np.float32)
+        codes = write_codes(tmp_path / "run" / "codes" / "default", activations)
+        save_features(tmp_path / "run", describe(codes, texts=False), codes)
+        browser.open(report(tmp_path / "run"))
+        order = "3 of 3 features, the most frequent first"
+        assert browser.text("#count") == order
+        labels = ["feature 2", "feature 0", "feature 1"]
+        assert [link.text for link in browser.all("#table .link")] == labels
+        browser.click("#table tr:nth-child(3) .link")
+        browser.wait("document.querySelector('dialog').open")
+        assert "0 rows (0 %)" in browser.text("dialog")
+        assert "nothing in this corpus activates it" in browser.text("dialog")
 
 
 @pytest.mark.slow

@@ -48,12 +48,7 @@ const showFeature = (id) =>
       el("h2", { dir: "auto" }, featureName(card.feature, card.name)),
       activity(card),
       actions(card),
-      heading("How strongly it is active"),
-      ...nano.histogram(card.histogram, "activations", [
-        "0",
-        `mean ${fmt(card.mean)}`,
-        fmt(card.max),
-      ]),
+      ...strengths(card),
       ...section("Findings", card.findings.map(nano.sentence)),
       ...examples(card),
       ...relations(card),
@@ -79,7 +74,7 @@ const activity = ({ rows, density, facts, doubtful }) => {
   return el("p", { className: "muted small scores" }, el("span", {}, active), ...scores);
 };
 
-const actions = ({ feature, name, named }) => {
+const actions = ({ feature, name, named, rows }) => {
   const filtered = page.view.f.includes(feature);
   const filter = button(
     filtered ? "" : "primary",
@@ -92,10 +87,16 @@ const actions = ({ feature, name, named }) => {
   return el(
     "div",
     { className: "actions" },
-    filter,
+    rows || filtered ? filter : null,
     named ? el("button", { onclick: giveBack }, "Restore its label") : null,
     smallForm(field, "Rename", (text) => renameFeature(feature, text)),
   );
+};
+
+const strengths = ({ rows, histogram, mean, max }) => {
+  if (!rows) return [el("p", {}, "A dead feature: nothing in this corpus activates it.")];
+  const ends = ["0", `mean ${fmt(mean)}`, fmt(max)];
+  return [heading("How strongly it is active"), ...nano.histogram(histogram, "activations", ends)];
 };
 
 const renameFeature = (id, name) =>

@@ -67,7 +67,7 @@
 
   /** What is known of a feature without its texts, as pairs of a name and a value. */
   const knownFacts = (place, card, most) => {
-    const rows = `${fmt(get("n_active", place))} rows (${percent(get("density", place))})`;
+    const rows = `${report.countRows(get("n_active", place))} (${percent(get("density", place))})`;
     const pairs = [["active on", rows]];
     if (card?.mean_activation !== undefined) {
       const mean = `${fmt(card.mean_activation)} ± ${fmt(card.std_activation)}`;
@@ -86,16 +86,17 @@
     if (get("health", place)) pairs.push(["health", report.health(place)]);
     return pairs.filter(([, value]) => value);
   };
-  const whyEmpty = () => {
+  const whyEmpty = (place) => {
+    if (get("n_active", place) === 0) return "A dead feature: nothing in this corpus activates it.";
     const notDescribed = facts.missing.some(([what]) => what === "feature cards");
     return notDescribed
       ? "Its texts and neighbours come with nanosae describe, then nanosae report again."
-      : "It is never active, or its texts were left out to keep this file small.";
+      : "Its texts were left out to keep this file small.";
   };
   const describe = (place, card) => {
     const most = get("max_activation", place) || 1;
     const known = nano.facts(knownFacts(place, card, most));
-    if (!card) return [known, el("p", { className: "hint" }, whyEmpty())];
+    if (!card) return [known, el("p", { className: "hint" }, whyEmpty(place))];
     const strengths = card.histogram.length
       ? [el("h3", {}, "Activation strengths"), ...nano.histogram(card.histogram, "activations", ["0", fmt(most)])]
       : [];

@@ -39,7 +39,7 @@ nano.report = (() => {
     el("button", { className: "chip", onclick }, el("bdi", {}, name), fact);
   const featureChip = (feature, fact = "") => chip(label(feature), fact, () => open(feature));
   /** How many texts these are, or rows if the corpus has none. */
-  const countRows = (rows) => `${fmt(rows)} ${facts.corpus.texts ? "text" : "row"}${rows === 1 ? "" : "s"}`;
+  const countRows = (rows) => `${fmt(rows)} ${facts.corpus?.texts ? "text" : "row"}${rows === 1 ? "" : "s"}`;
   /** The share of the corpus that these are, as findings write it. */
   const shareOf = (rows) => nano.sentence(percent(Number((rows / facts.corpus.rows).toPrecision(2))));
 

@@ -59,11 +59,13 @@
     { name: "health", title: "Health", cell: health, kind: "wide-only" },
   ];
   const hasNews = ({ name }) => {
+    if (name === "label") return true; // it opens the cards
     const nothing = name === "health" ? "ok" : null;
     const values = columns[name] || [];
     return values.some((value) => value !== null) && values.some((value) => value !== nothing);
   };
   const COLUMNS = ALL_COLUMNS.filter(hasNews);
+  const isLabelled = columns.label?.some((text) => text !== null);
 
   /* `only` narrows the table: a column, a value, and what it is called */
   const state = { words: [], health: "", only: null, sort: null, down: true, shown: FIRST };
@@ -109,7 +111,7 @@
   const show = () => {
     report.listed = Array.from({ length: n }, (_, place) => place).filter(isWanted);
     if (state.sort) report.listed.sort(compare);
-    const order = state.sort ? "" : ", the surest labels first";
+    const order = state.sort ? "" : `, the ${isLabelled ? "surest labels" : "most frequent"} first`;
     $("#count").textContent = `${fmt(report.listed.length)} of ${fmt(n)} features${order}`;
     $("#table tbody").replaceChildren(...report.listed.slice(0, state.shown).map(line));
     $("#more").hidden = report.listed.length <= state.shown;

@@ -31,7 +31,7 @@
   };
   /** What was trained, on what. */
   const trained = () => {
-    const parts = [`${config.activation || "an"} sparse autoencoder`];
+    const parts = [`${config.activation ?? "a"} sparse autoencoder`];
     if (config.hidden_size) {
       parts.push(`${fmt(config.input_size)} → ${fmt(config.hidden_size)} features`);
     }
