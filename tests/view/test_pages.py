@@ -387,13 +387,13 @@ class TestReport:
             "return ['#table', '#features'].map(id => nano.$(id).getBoundingClientRect().right)"
         )
         assert table <= page
-        shown.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
-        buttons = [button.text for button in shown.all("button:not(th *)")]
-        assert not any(text.startswith("Show") for text in buttons)
-        shown.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
         shown.js("dispatchEvent(new Event('afterprint'))")
         shown.wait(lambda: shown.js(widths) == wide)
         assert shown.js(ink) == "rgb(230, 234, 239)"
+        shown.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+        shown.js("nano.$('#finding-list').after(nano.el('button', {}, 'Show 9 more'))")
+        assert "Show 9 more" not in shown.text("#findings")
+        shown.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
 
     def test_the_map_is_coloured_by_what_is_chosen(self, shown):
         seen = "return document.querySelector('#map-points canvas').toDataURL()"
