@@ -13,7 +13,6 @@ from torch import Tensor
 
 CHUNKS = 64  # per parallel loop: more balance the work better, fewer cost less overhead
 FAST_MATH = {"nnan", "nsz", "contract", "reassoc"}
-MAX_THREADS = numba.get_num_threads()
 # numba's threading layers may not be entered by two threads at once
 lock = threading.RLock()
 
@@ -54,6 +53,19 @@ def _use_wide_vectors(_typing_context):
 use_wide_vectors: Callable = intrinsic(_use_wide_vectors)
 
 
+@functools.cache
+def _launch_threads() -> int:
+    """Launch numba's threads, and return how many there are.
+
+    numba sets OpenMP's number of threads, which PyTorch shares, to that of the cores. PyTorch keeps
+    the number that the program or its environment has set.
+    """
+    n_torch_threads = torch.get_num_threads()
+    n_threads = numba.get_num_threads()
+    torch.set_num_threads(n_torch_threads)
+    return n_threads
+
+
 def compile_kernel(function: Callable, parallel: bool = True) -> Callable:
     """Compile a kernel, to be called with tensors, by one thread at a time."""
     compiled = compile_function(function, parallel)
@@ -61,7 +73,8 @@ def compile_kernel(function: Callable, parallel: bool = True) -> Callable:
     def call(*args):
         arrays = [_as_array(arg) for arg in args]
         with lock:
-            numba.set_num_threads(min(torch.get_num_threads(), MAX_THREADS))
+            max_threads = _launch_threads()
+            numba.set_num_threads(min(torch.get_num_threads(), max_threads))
             compiled(*arrays)
 
     return call
