@@ -83,9 +83,9 @@ def kernels(request, monkeypatch):
     for part, constants in SMALL_PIECES.items() if pieces else ():
         for constant, value in constants.items():
             monkeypatch.setattr(f"nanosae.kernels.cuda.{part}.{constant}", value)
-    torch.set_default_device("cuda" if name == "cuda" and not INTERPRETED else "cpu")
+    torch.set_default_device("cuda" if name == "cuda" and not INTERPRETED else None)
     yield module
-    torch.set_default_device("cpu")
+    torch.set_default_device(None)  # a device would slow every later call of torch down
 
 
 def problem(shape, seed=0, kind="normal"):
