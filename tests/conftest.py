@@ -12,6 +12,8 @@ os.environ.pop("PYTHONUNBUFFERED", None)
 if "PYTEST_XDIST_WORKER" in os.environ:
     for library in ("OMP", "MKL", "OPENBLAS", "NUMBA"):
         os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+# where there are more, those that wait for small products sleep instead of spinning
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from browser import Browser, missing
 
