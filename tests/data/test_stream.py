@@ -1,14 +1,17 @@
 """Streams of batches: each row once, exact resumption, errors that name the batch."""
 
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow.dataset import dataset as arrow_dataset
 
 from nanosae import SAETrainer, TrainConfig
 from nanosae.data.open import open_dataset
@@ -337,6 +340,16 @@ def test_batches_of_other_dimensions_say_how_to_make_rows():
             open_dataset(batches, None, TrainConfig())
 
 
+class RowByRow(torch.utils.data.Dataset):
+    def __getitem__(self, index):
+        return torch.zeros(3)
+
+
+class Unending(torch.utils.data.IterableDataset):
+    def __iter__(self):
+        return iter(lambda: torch.zeros(3), None)
+
+
 def test_what_is_no_stream_of_rows_says_what_would_be_one():
     x = torch.from_numpy(numbered(50))
     labelled = torch.utils.data.TensorDataset(x, torch.arange(50))
@@ -352,6 +365,10 @@ def test_what_is_no_stream_of_rows_says_what_would_be_one():
         ),
         ({"layers.1": x}, "dict of 1 parts.*concatenate them"),
         (labelled, "or a DataLoader of it"),
+        (RowByRow(), "RowByRow is not a frame.*Give a DataLoader of it"),
+        (Unending(), "Unending is not a frame.*Give a function that yields"),
+        (arrow_dataset(pa.table({"a": [1.0]})), r"Call \.to_table\(\) on it"),
+        ([Path("a.npy"), Path("b.npy")], "The list holds paths.*Give their folder"),
     ]
     for data, reason in mistakes:
         with pytest.raises(DataTypeError, match=reason):

@@ -624,6 +624,14 @@ def test_training_stops_by_itself_and_the_best_weights_are_the_result():
     assert trainer.metrics_["best_step"] <= trainer.metrics_["step"]
 
 
+def test_where_no_weights_are_sparse_enough_the_last_ones_are_the_best():
+    x, _ = planted(n=300)
+    trainer = SAETrainer(hidden_size=32, k=2, activation="relu", steps=8)
+    trainer.train(x, progress=False)
+    assert trainer.metrics_["train_l0"] > 4  # far from k
+    assert trainer.metrics_["best_step"] == 8
+
+
 def test_few_rows_one_row_and_dead_features_work():
     for n in (1, 2, 5):
         for noise in (0.0, 0.5):

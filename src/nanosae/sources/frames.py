@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -27,6 +28,9 @@ LAZY = {
     "IterableDataset": "Give a function that yields its batches as (n, width) arrays.",
     "TensorDataset": "Give its tensor, or a DataLoader of it.",
     "DatasetDict": "Give one of its splits.",
+    "Dataset": "Give a DataLoader of it.",
+    "FileSystemDataset": "Call .to_table() on it, or .scanner().to_reader().",
+    "InMemoryDataset": "Call .to_table() on it, or .scanner().to_reader().",
 }
 SELECTION_ROWS = 1024  # rows of a Hugging Face selection that are gathered at a time
 
@@ -61,8 +65,14 @@ def from_object(data: Any) -> LazyTable | Any:
         raise DataTypeError(f"The data {several_arrays(data)}", remedy=ONE_OF_SEVERAL)
     raise DataTypeError(
         f"{kind} is not a frame, table, Dataset split, 2-d array, tensor, list or path.",
-        remedy=LAZY.get(kind),
+        remedy=_remedy(data),
     )
+
+
+def _remedy(data: Any) -> str | None:
+    """Return what to do with an object of a type, or of a subclass of one, that is known."""
+    kinds = [kind.__name__ for kind in type(data).__mro__]
+    return next((LAZY[kind] for kind in kinds if kind in LAZY), None)
 
 
 def several_arrays(arrays: Mapping[Any, Any]) -> str:
@@ -74,6 +84,11 @@ def several_arrays(arrays: Mapping[Any, Any]) -> str:
 def _from_list(vectors: Any) -> LazyTable | Any:
     if len(vectors) and all(isinstance(vector, dict) for vector in vectors):
         return table_in_memory(table_of_records(vectors))
+    if any(isinstance(vector, Path) for vector in vectors):
+        raise DataTypeError(
+            "The list holds paths.",
+            remedy="Give their folder, or a glob such as 'folder/*.npy'.",
+        )
     array = from_list(vectors)
     if array is not None:
         return array

@@ -216,7 +216,8 @@ class Training:
             "step": counters.step,
             "rows": counters.rows,
             "final": True,
-            "best_step": counters.best_step,
+            # if no weights were sparse enough, the last ones are exported
+            "best_step": counters.best_step or counters.step,
             "seconds": time.perf_counter() - self.start_time,
         }
         metrics |= measure_model(self.data, model, self.config.seed)
