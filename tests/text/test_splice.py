@@ -366,3 +366,18 @@ def test_an_sae_is_used_on_the_device_of_the_layer(monkeypatch):
     assert there.device.type == "meta"
     torch.testing.assert_close(here, sae(x))
     assert sae.device.type == "cpu"
+
+
+def test_loss_recovered_of_a_single_text_and_of_too_short_ones():
+    model, sae, tokenizer = causal("llama"), autoencoder(), tokenizer_of("llama")
+    (text,) = texts_of(1, seed=3, longest=8)
+    single, listed = (
+        loss_recovered(model, "layers.1", sae, texts, tokenizer=tokenizer)
+        for texts in (text, [text])
+    )
+    assert single == listed
+    for length in (1, 0, 2.5):
+        with pytest.raises(ConfigError, match=f"max_length={length} must be"):
+            loss_recovered(
+                model, "layers.1", sae, text, tokenizer=tokenizer, max_length=length
+            )

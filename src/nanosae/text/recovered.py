@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from nanosae.errors import DataError
+from nanosae.errors import DataError, require_whole
 from nanosae.progress import tracked
 from nanosae.text.language_models import (
     first_output,
@@ -61,14 +61,18 @@ def loss_recovered(
         model: Name, folder or .gguf file of a causal language model, or a loaded one.
         layer: Name of the module that the SAE was trained on; None takes it from the metadata.
         sae: The SAE, an `SAEModel`.
-        texts: Texts that the SAE was not trained on.
+        texts: Texts that the SAE was not trained on, or a single one.
         tokenizer: Tokenizer of a loaded model.
-        max_length: Maximum number of tokens per text.
+        max_length: Maximum number of tokens per text, at least 2.
         max_norm: As in `splice`.
 
     Raises:
+        ConfigError: If `max_length` is no whole number above 1.
         DataError: If no text has at least two tokens.
     """
+    require_whole(2, max_length=max_length)
+    if isinstance(texts, str):
+        texts = [texts]
     model, tokenizer = load_causal_model(model, tokenizer)
     layer = layer_to_splice(model, layer, sae)
     limit = norm_limit(sae, max_norm)
