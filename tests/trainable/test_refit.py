@@ -28,7 +28,8 @@ def dense_solution(trained, acts, target, ridge, scaled=True):
     made, wanted = x @ d0, y - y.mean(0)
     made = made - made.mean(0)
     scale = (made * wanted).sum() / (made**2).sum() if scaled else 1.0
-    root = np.sqrt(ridge * np.median((x**2).sum(0)))
+    energies = (x**2).sum(0)
+    root = np.sqrt(ridge * np.median(energies[energies > 0]))
     left = np.block(
         [
             [x, np.ones((len(x), 1))],
@@ -40,9 +41,10 @@ def dense_solution(trained, acts, target, ridge, scaled=True):
     return solution[:-1], solution[-1]
 
 
+@pytest.mark.parametrize("n", [300, 12])  # rows, for 20 latents
 @pytest.mark.parametrize("ridge", [0.1, 10.0])
-def test_the_refit_is_the_dense_least_squares_solution(ridge):
-    trained, acts, target = problem()
+def test_the_refit_is_the_dense_least_squares_solution(ridge, n):
+    trained, acts, target = problem(n)
     found = LeastSquares(trained, acts, target).solve(ridge)
     decoder, bias = dense_solution(trained, acts, target, ridge)
     assert found.decoder == pytest.approx(decoder, abs=1e-4)

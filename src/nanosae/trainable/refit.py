@@ -91,41 +91,69 @@ class LeastSquares:
             self._residual, trained.decoder, acts, self._mean_acts
         )
         energy = np.asarray(acts.power(2).sum(0))
-        self._typical_energy = 1.0
-        if energy.any():
-            self._typical_energy = float(np.median(energy[energy > 0]))
-        self._by_latent = sp.csc_array(acts)
-        starts = range(0, len(self._prior), BLOCK_LATENTS)
-        self._blocks = [slice(start, start + BLOCK_LATENTS) for start in starts]
-        # the matrix of a single block serves every ridge; those of several are too large to keep
-        self._gram = self._gram_of(self._blocks[0]) if len(self._blocks) == 1 else None
+        active = np.flatnonzero(energy)  # the others keep their decoder rows
+        self._typical_energy = float(np.median(energy[active])) if len(active) else 1.0
+        self._acts = sp.csc_array(acts)
+        starts = range(0, len(active), BLOCK_LATENTS)
+        self._blocks = [active[start : start + BLOCK_LATENTS] for start in starts]
+        # one matrix serves every ridge; those of several blocks are too large to keep
+        self._row_gram = self._latent_gram = None
+        if acts.shape[0] < min(len(active), BLOCK_LATENTS):
+            self._row_gram = self._gram_of_rows()
+        elif len(self._blocks) == 1:
+            self._latent_gram = self._gram_of_latents(active)
 
     def solve(self, ridge: float) -> Refit:
-        """Return the solution: exact for up to 4,096 latents, else by block coordinate descent.
+        """Return the solution: exact for up to 4,096 rows or active latents, whichever are fewer.
+
+        More are solved by block coordinate descent.
 
         Args:
             ridge: In units of the median over active latents of Σ activation².
         """
+        penalty = ridge * self._typical_energy
+        if self._row_gram is None:
+            decoder = self._solve_for_latents(penalty)
+        else:
+            decoder = self._solve_for_rows(self._row_gram, penalty)
+        return Refit(decoder, self._mean_target - self._mean_acts @ decoder)
+
+    def _solve_for_rows(self, gram: np.ndarray, penalty: float) -> np.ndarray:
+        """Return the prior plus a combination of rows, Aᵀ·(A·Aᵀ + penalty)⁻¹·residual."""
+        weights = _solve(gram, penalty, self._residual)
+        change = self._acts.T @ weights - np.outer(self._mean_acts, weights.sum(0))
+        return self._prior + change
+
+    def _solve_for_latents(self, penalty: float) -> np.ndarray:
+        """Return the decoder after solving for one block of latents after another."""
         decoder = self._prior.copy()
         residual = self._residual.copy()
-        penalty = ridge * self._typical_energy
         for _ in range(SWEEPS if len(self._blocks) > 1 else 1):
             for block in self._blocks:
-                gram = self._gram_of(block) if self._gram is None else self._gram
-                acts = self._by_latent[:, block]
+                gram = self._latent_gram
+                if gram is None:
+                    gram = self._gram_of_latents(block)
+                acts = self._acts[:, block]
                 ridge_gradient = penalty * (decoder[block] - self._prior[block])
                 # the residual has mean zero
                 gradient = acts.T @ residual - ridge_gradient
                 change = _solve(gram, penalty, gradient)
                 decoder[block] += change
                 residual -= acts @ change - self._mean_acts[block] @ change
-        return Refit(decoder, self._mean_target - self._mean_acts @ decoder)
+        return decoder
 
-    def _gram_of(self, block: slice) -> np.ndarray:
+    def _gram_of_latents(self, block: np.ndarray) -> np.ndarray:
         """Return the products of the centred activations of each two latents of a block."""
-        acts, mean = self._by_latent[:, block], self._mean_acts[block]
+        acts, mean = self._acts[:, block], self._mean_acts[block]
         gram = (acts.T @ acts).toarray().astype(np.float64)
         gram -= acts.shape[0] * np.outer(mean, mean)
+        return gram
+
+    def _gram_of_rows(self) -> np.ndarray:
+        """Return the products of the centred activations of each two rows."""
+        gram = (self._acts @ self._acts.T).toarray().astype(np.float64)
+        gram -= gram.mean(0)
+        gram -= gram.mean(1, keepdims=True)
         return gram
 
 
@@ -142,12 +170,12 @@ def _subtract_best_multiple(
     return scale * decoder
 
 
-def _solve(gram: np.ndarray, penalty: float, gradient: np.ndarray) -> np.ndarray:
-    """Return the change of some decoder rows that fits the centred residual best."""
+def _solve(gram: np.ndarray, penalty: float, target: np.ndarray) -> np.ndarray:
+    """Return (gram + penalty)⁻¹·target."""
     penalised = gram.copy()
     penalised[np.diag_indices_from(penalised)] += penalty
     factor = cho_factor(penalised, overwrite_a=True, check_finite=False)
-    return cho_solve(factor, gradient).astype(np.float32)
+    return cho_solve(factor, target).astype(np.float32)
 
 
 def _sum_of_products(a: np.ndarray, b: np.ndarray) -> float:
