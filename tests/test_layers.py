@@ -218,6 +218,7 @@ def python(code):
 BLOCK = "import sys; sys.modules['torch'] = None; sys.modules['numba'] = None; "
 
 
+@pytest.mark.slow
 def test_the_semantic_half_imports_without_torch():
     names = [m for m in FILES if {room(m), m} & {*TORCH_FREE} and m not in NEEDS_TORCH]
     done = python(BLOCK + "import " + ", ".join(f"nanosae.{name}" for name in names))

@@ -37,6 +37,7 @@ def test_a_grid_has_every_combination():
     assert {c.steps for c in made} == {12}
 
 
+@pytest.mark.slow
 def test_each_gets_the_bits_that_it_gets_alone(tmp_path):
     configs = [
         *grid(BASE, k=[2, 4], seed=[0, 1]),
@@ -85,6 +86,7 @@ class Stop(Exception):
     pass
 
 
+@pytest.mark.slow
 def test_a_sweep_resumes_as_a_whole_wherever_each_of_its_runs_stood(
     tmp_path, monkeypatch
 ):

@@ -182,6 +182,7 @@ def test_debug_anywhere_shows_the_traceback(place, tmp_path, capfd, monkeypatch)
     assert err.splitlines()[-1].startswith("error: this is a defect")
 
 
+@pytest.mark.slow
 def test_a_warning_is_one_line_without_code_and_said_once(tmp_path):
     program = """
 import sys, warnings

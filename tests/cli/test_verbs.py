@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+import pytest
 
 import nanosae
 from finished import finished_run
@@ -35,6 +36,7 @@ def test_train_then_info_then_resume_then_force(data, flags, tmp_path, capsys):
     assert main(["train", data, "-o", run, *flags, "--force"]) == 0
 
 
+@pytest.mark.slow
 def test_suggested_commands_are_what_a_shell_needs(data, flags, tmp_path, capsys):
     folder = tmp_path / "März & April"
     folder.mkdir()

@@ -167,6 +167,7 @@ def cut_at(monkeypatch, step):
     monkeypatch.setattr(loop, "take_step", dies)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["memmap", "parquet", "stream"])
 def test_a_run_resumed_in_the_middle_of_large_data_is_bit_exact(
     kind, tmp_path, monkeypatch

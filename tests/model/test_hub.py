@@ -194,6 +194,7 @@ def test_a_card_promises_saelens_only_what_it_has(tmp_path):
     assert "SAELens reads the same files" in card
 
 
+@pytest.mark.slow
 def test_loading_from_disk_imports_no_hub(tmp_path):
     model(tmp_path).save(tmp_path / "out")
     code = (

@@ -105,6 +105,7 @@ def test_a_planted_map_is_found():
     assert error > 0.7  # the check can fail
 
 
+@pytest.mark.slow
 def test_the_skip_connection_takes_what_is_linear():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(2000, 12)).astype(np.float32) + 2

@@ -360,6 +360,7 @@ def interrupted(stage, when, monkeypatch):
     monkeypatch.setattr(module.Pipeline, stage, killed)
 
 
+@pytest.mark.slow
 def test_killed_before_each_stage_in_turn_it_goes_on_there(
     finished, evaluated, tmp_path, monkeypatch
 ):
@@ -395,6 +396,7 @@ def up_to_date(lines):
     return [line.split()[0] for line in lines if "up to date" in line]
 
 
+@pytest.mark.slow
 def test_killed_while_it_trains_it_goes_on_at_the_last_checkpoint(
     finished, evaluated, tmp_path, monkeypatch
 ):
@@ -432,6 +434,7 @@ def test_stopped_by_a_signal_it_says_how_to_go_on(finished, tmp_path, monkeypatc
         run(finished[0], tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_added_texts_cost_only_themselves(finished, tmp_path):
     table = reviews()
     run(table, tmp_path / "run")

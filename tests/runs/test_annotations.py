@@ -76,6 +76,7 @@ def test_names_of_people_win_over_labels(tmp_path):
     assert known_labels(codes) == {0: "a", 2: "mine"}
 
 
+@pytest.mark.slow
 def test_two_writers_lose_nothing(tmp_path):
     with writer(tmp_path, 0) as one, writer(tmp_path, 1000) as other:
         go(one, other)

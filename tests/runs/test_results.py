@@ -263,6 +263,7 @@ for i in range(10):
 """
 
 
+@pytest.mark.slow
 def test_two_verbs_at_once_lose_no_column(run):
     commands = [[sys.executable, "-c", SAVE, str(run), name] for name in "ab"]
     processes = [subprocess.Popen(command) for command in commands]

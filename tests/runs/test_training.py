@@ -136,6 +136,7 @@ def test_files_that_no_training_has_written_are_not_touched(tmp_path, how):
     assert len([*tmp_path.rglob("*")]) == 6
 
 
+@pytest.mark.slow
 def test_two_trainings_in_one_folder_are_one_too_many(tmp_path):
     code = f"""
 import sys, time

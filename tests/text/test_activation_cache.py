@@ -173,6 +173,7 @@ def test_a_killed_cache_is_valid_and_goes_on(llama, tmp_path, after, monkeypatch
     assert not list(folder.rglob(".*"))
 
 
+@pytest.mark.slow
 def test_from_texts_to_features_with_tokens_in_context(llama, tmp_path, capsys):
     for part in llama:
         part.save_pretrained(tmp_path / "model")

@@ -54,6 +54,7 @@ def rows(n=400, width=8, seed=0):
     return np.random.default_rng(seed).normal(size=(n, width)).astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", ["topk", "batchtopk"])
 def test_planted_directions_are_found(activation):
     x, directions = planted()

@@ -163,6 +163,7 @@ def test_topics_use_a_fifth_of_the_rate(tmp_path, spread, monkeypatch):
     assert result.table["q"].to_numpy() != pytest.approx(q(p))
 
 
+@pytest.mark.slow
 def test_shuffled_groups_find_no_topics_and_intervals_cover(
     tmp_path, spread, monkeypatch
 ):

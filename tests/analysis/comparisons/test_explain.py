@@ -179,6 +179,7 @@ def test_one_huge_number_makes_no_finding(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_classes_each_against_the_rest(compared_codes, compared):
     result = explain(compared_codes, "topics")
     best = result.findings.drop_duplicates("target").set_index("target")["feature"]

@@ -58,6 +58,7 @@ def test_intervals_of_findings_cover_and_their_effects_are_not_too_large(rounds)
     assert np.mean(excess) < 0.02
 
 
+@pytest.mark.slow
 def test_all_rows_find_more_than_a_choice_on_one_half_and_a_test_on_the_other(
     rounds, tmp_path
 ):
@@ -82,6 +83,7 @@ def test_all_rows_find_more_than_a_choice_on_one_half_and_a_test_on_the_other(
     assert n_both > 1.2 * n_halves
 
 
+@pytest.mark.slow
 def test_intervals_of_numbers_cover_where_variances_are_unequal(tmp_path):
     """Usual least squares, which takes variances for equal, covers the same effects too rarely."""
     rng = np.random.default_rng(0)

@@ -103,6 +103,7 @@ def test_changes_of_other_sites_are_refused(client, corpus):
     assert annotations.bookmarks(corpus.run) == [1]
 
 
+@pytest.mark.slow
 def test_many_threads_get_the_same_answers(client, corpus):
     js = np.argsort(-corpus.codes.counts)[:12].tolist()
     paths = [f"/api/card/{j}" for j in js] + [f"/api/row/{i}" for i in range(12)]

@@ -68,6 +68,7 @@ def test_weights_of_any_type_are_float32(kind):
     assert W_dec.tolist() == [[0, 3], [1, 4], [2, 5]]
 
 
+@pytest.mark.slow
 def test_every_figure_of_a_run_is_one_of_its_analysis(run, codes):
     analysis = nanosae.open(run)
     drawn = [

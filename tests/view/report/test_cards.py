@@ -57,6 +57,7 @@ def large(tmp_path_factory, no_umap):
     return run
 
 
+@pytest.mark.slow
 def test_texts_become_fewer_and_shorter_until_they_fit(large, monkeypatch):
     sizes = []
     for limit in (trimming.TEXT_BYTES, 2_000_000, 400_000):

@@ -13,6 +13,7 @@ from nanosae.view.report.render import report
 from reported import Page
 
 
+@pytest.mark.slow
 def test_the_commands_that_made_it(page, run):
     commands = [c.replace(str(run), "RUN") for c in page.blocks["facts"]["commands"]]
     assert commands[0] == (
