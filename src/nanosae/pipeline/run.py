@@ -291,13 +291,13 @@ class Pipeline:
             )
             raise Stopped(message, stop.signal) from stop
         metrics = trainer.metrics_
-        made = (
-            f"{model.config['hidden_size']:,} features, {metrics['l0']:.0f} active per text, "
-            "explaining "
-        )
+        made = f"{model.config['hidden_size']:,} features"
         if math.isnan(metrics["fvu"]):  # of one text
-            return f"{made}too few unseen texts to measure how much of their variance"
-        return f"{made}{percent(1 - metrics['fvu'])} of the variance of unseen texts"
+            return f"{made}; too few unseen texts to measure what they explain"
+        return (
+            f"{made}; the {metrics['l0']:.0f} that are active in an unseen text "
+            f"explain {percent(1 - metrics['fvu'])} of its variance"
+        )
 
     def encode(self) -> str:
         """Write the activations of all rows, with their texts and metadata."""
