@@ -114,8 +114,14 @@ def test_a_transcoder_without_targets_has_no_reconstruction(transcoded):
     found = evaluate(codes)
     assert np.isnan(found.wide().loc["fvu", "codes"])
     assert found.wide().loc["fvu", "pca"] > 0
-    with pytest.raises(DataError, match="300 rows"):
-        evaluate(codes, targets=targets[:-1])
+    for given in (targets[:-1], targets[:, :-1], targets[:, 0]):
+        with pytest.raises(DataError, match=r"\(300, 4\) is needed"):
+            evaluate(codes, targets=given)
+
+
+def test_targets_of_what_is_no_transcoder_are_refused(codes):
+    with pytest.raises(DataError, match="not a transcoder"):
+        evaluate(codes, targets=codes.vectors())
 
 
 def test_classes_must_be_one_per_row(codes):

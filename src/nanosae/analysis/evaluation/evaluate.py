@@ -33,6 +33,7 @@ from nanosae.analysis.evaluation.probes import (
     sparse_probes,
 )
 from nanosae.analysis.matching import match, stability
+from nanosae.analysis.reading import run_model
 from nanosae.analysis.splits import duplicate_groups, held_out, split_notes
 from nanosae.analysis.statistics import Estimate, mean_estimate
 from nanosae.checked import plain
@@ -130,7 +131,7 @@ def evaluate(
     Raises:
         ConfigError: If `min_rows`, `max_rows` or `seed` is no whole number, or too small.
         DataError: If fewer than two rows are left, no class has enough rows, or classes or targets
-            do not have one entry per row.
+            do not have one entry per row, or there are targets and no transcoder.
     """
     codes = as_codes(codes)
     require_whole(1, min_rows=min_rows, max_rows=max_rows)
@@ -201,10 +202,17 @@ def _agreement_measures(
 
 def _checked_targets(codes: Codes, targets: np.ndarray) -> np.ndarray:
     targets = np.asarray(targets)
-    if targets.ndim != 2 or len(targets) != codes.n_rows:
+    model = run_model(codes)
+    if model is None or not model.is_transcoder:
         raise DataError(
-            f"targets have the shape {targets.shape}, but the corpus has {codes.n_rows:,} rows.",
-            remedy="Give one vector per row.",
+            "there are targets, but the model of these codes is not a transcoder.",
+            remedy="Leave them out: an SAE is compared with the vectors it encodes.",
+        )
+    needed = codes.n_rows, len(model.b_dec)
+    if targets.shape != needed:
+        raise DataError(
+            f"targets have the shape {targets.shape}; {needed} is needed.",
+            remedy="Give one vector per row, as wide as the output of the transcoder.",
         )
     return targets
 
