@@ -297,7 +297,8 @@ def _check_rows(table: pa.Table) -> None:
     """Raise a DataError if there are too few rows or distinct texts."""
     if len(table) < MIN_ROWS:
         raise DataError(
-            f"{len(table)} rows have a text; at least {MIN_ROWS} are needed."
+            f"{len(table)} rows have a text; at least {MIN_ROWS} are needed.",
+            remedy="Add texts, or divide long ones into paragraphs or sentences.",
         )
     if "text" not in table.column_names:
         return
