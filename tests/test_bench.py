@@ -148,8 +148,9 @@ def test_a_step_is_measured_on_a_gpu(precision):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("activation", ["batchtopk", "relu"])
-def test_step_prints_one_object(activation):
-    out = run("step.py", "--activation", activation)
+def test_a_step_is_measured_and_printed_as_one_object(activation, capsys):
+    out = step.main(["--smoke", "--json", "--activation", activation])
+    assert json.loads(capsys.readouterr().out).keys() == out.keys()
     names = (
         "gemm_ms step_ms ratio ratio_dead10 ratio_noise peak_extra_mb spread machine"
     )
@@ -160,11 +161,12 @@ def test_step_prints_one_object(activation):
 
 
 @pytest.mark.slow
-def test_quality_prints_one_object_for_every_corpus(tmp_path):
+def test_quality_is_measured_on_every_corpus(tmp_path):
     generator = np.random.default_rng(0)
     for name in ("a.npy", "b.npy"):
         np.save(tmp_path / name, generator.normal(size=(600, 16)).astype(np.float16))
-    out = run("quality.py", "--data", str(tmp_path), "--peers", "none")
+    options = ["--data", str(tmp_path), "--peers", "none"]
+    out = quality.main(["--smoke", "--json", *options])
     assert [r["data"] for r in out["results"]] == ["a", "b"]
     for result in out["results"]:
         assert 0 < result["fvu"] < 1.5
