@@ -72,7 +72,8 @@ def directions_of(side: Any) -> np.ndarray:
         )
     if not directions.size or not np.isfinite(directions).all():
         raise DataError(
-            f"directions of shape {directions.shape} are empty, or hold NaN or infinite values."
+            f"directions of shape {directions.shape} are empty, or hold NaN or infinite values.",
+            remedy="Give one row of finite numbers per feature.",
         )
     return directions
 
@@ -88,7 +89,8 @@ def directions_of_features(codes: Codes, directions: Any = None) -> np.ndarray:
     directions = directions_of(directions)
     if len(directions) != codes.n_features:
         raise DataError(
-            f"there are {len(directions)} directions for {codes.n_features} features."
+            f"there are {len(directions)} directions for {codes.n_features} features.",
+            remedy="Give one direction per feature.",
         )
     return directions
 

@@ -119,7 +119,8 @@ def explained_variance(model: SAEModel, data: Any) -> float:
     """
     if is_transcoder(model.cfg["architecture"]):
         raise ConfigError(
-            "a transcoder predicts targets: its score on the rows alone is not defined."
+            "a transcoder predicts targets: its score on the rows alone is not defined.",
+            remedy="Compare it with its targets: nanosae.evaluate(codes, targets=targets).",
         )
     pool = Pool(model.cfg["d_sae"])
     for block in model.open_rows(data).blocks(BLOCK_ROWS):

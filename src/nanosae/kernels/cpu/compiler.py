@@ -62,7 +62,8 @@ def _launch_threads() -> int:
     """
     n_torch_threads = torch.get_num_threads()
     n_threads = numba.get_num_threads()
-    torch.set_num_threads(n_torch_threads)
+    if torch.get_num_threads() != n_torch_threads:
+        torch.set_num_threads(n_torch_threads)
     return n_threads
 
 
