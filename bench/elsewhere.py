@@ -25,13 +25,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sentence_transformers import SentenceTransformer, SparseEncoder
 
 import machine
 from nanosae import Codes, SAETrainer, TrainConfig
 from nanosae.export.sparse_encoder import sparse_encoder
 from nanosae.export.stores import to_store
+from nanosae.extras import extra
 from nanosae.text.embed import MODEL, _packaged_model
+
+library = extra("embed", "sentence_transformers", "this benchmark")
 
 NEAREST = 10
 TIE = 1e-6  # scores with a smaller relative difference may come in either order
@@ -56,9 +58,9 @@ def encoders(
     run: Path, saved: Path, stored: pd.DataFrame, asked: pd.DataFrame
 ) -> tuple[dict[str, float], np.ndarray]:
     """Return the recall of the dense and of the saved sparse encoder, and the sparse queries."""
-    dense = SentenceTransformer(str(_packaged_model(MODEL) or MODEL), device="cpu")
+    dense = library.SentenceTransformer(str(_packaged_model(MODEL) or MODEL), device="cpu")
     sparse_encoder(run, dense).save(str(saved))
-    loaded = SparseEncoder(str(saved), device="cpu", trust_remote_code=True)
+    loaded = library.SparseEncoder(str(saved), device="cpu", trust_remote_code=True)
     found: dict[str, float] = {}
     queries: Any = None
     for name, encoder in {"dense": dense, "sparse": loaded}.items():

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -19,16 +19,10 @@ from nanosae.extras import extra
 from nanosae.model.sae import SAEModel
 from nanosae.runs.tables import known_labels
 
-if TYPE_CHECKING:
-    from sentence_transformers import SparseEncoder
-    from sentence_transformers.base.modules.module import Module
-else:
-    Module = extra(
-        "embed", "sentence_transformers.base.modules.module", "SparseEncoder"
-    ).Module
-    SparseEncoder = extra(
-        "embed", "sentence_transformers", "SparseEncoder"
-    ).SparseEncoder
+Module = extra(
+    "embed", "sentence_transformers.base.modules.module", "SparseEncoder"
+).Module
+SparseEncoder = extra("embed", "sentence_transformers", "SparseEncoder").SparseEncoder
 
 NAMES = "feature_names.json"
 
