@@ -46,20 +46,6 @@ SHAPES = {  # rows, input_size, hidden_size, k
     "wider than a tile": (1100, 8, 40, 2),
 }
 if INTERPRETED:  # which takes milliseconds for each row and latent
-    from triton.runtime import interpreter
-
-    patch, patched = interpreter._patch_lang, set()
-
-    def patch_once(function):
-        """Half of the time goes into patching Triton's own library at each call of it."""
-        if (
-            not function.__module__.startswith("triton.")
-            or function.__module__ not in patched
-        ):
-            patched.add(function.__module__)
-            return patch(function)
-
-    interpreter._patch_lang = patch_once
     SHAPES |= {
         "plain": (8, 8, 16, 5),
         "odd": (9, 5, 13, 3),
