@@ -28,6 +28,7 @@ BLOCK = re.compile(
 )
 NOT_RUN = ("not run", "tests", "ray")  # prefixes of the comments on such blocks
 SERVING = ("explore", "watch")  # verbs that run until they are interrupted
+STRICT = {"PYTHONWARNINGS": "error::UserWarning:nanosae"}  # environment of the blocks
 SIGTERM = 128 + 15  # exit code of a terminated command
 PASSING = re.compile(r"\(\d+ s\)|/tmp/[\w-]+")  # differs between runs
 VARYING = re.compile(
@@ -96,6 +97,9 @@ class Session:
         folder: Working directory of the blocks.
         separate: Whether each Python block runs in its own process, in which all warnings are
             errors, instead of in one namespace.
+
+    Attributes:
+        programs: Folder of the programs that the blocks find first.
     """
 
     def __init__(self, page: str, folder: Path, *, separate: bool = False) -> None:
@@ -103,11 +107,11 @@ class Session:
         self.folder = folder
         self.separate = separate
         self._namespace: dict[str, Any] = {"__name__": "__main__"}
-        self._programs = folder / ".programs"
-        self._programs.mkdir()
+        self.programs = folder / ".programs"
+        self.programs.mkdir()
         nanosae = STAND_IN.format(python=sys.executable, script=__file__)
         for name, script in (("nanosae", nanosae), ("pip", INSTALLED)):
-            program = self._programs / name
+            program = self.programs / name
             program.write_text(script)
             program.chmod(0o755)
 
@@ -130,12 +134,8 @@ class Session:
 
     def _run_process(self, command: list[str]) -> str:
         python_folder = str(Path(sys.executable).parent)
-        path = [str(self._programs), python_folder, os.environ["PATH"]]
-        environment = {
-            **os.environ,
-            "PATH": os.pathsep.join(path),
-            "PYTHONWARNINGS": "error::UserWarning:nanosae",
-        }
+        path = [str(self.programs), python_folder, os.environ["PATH"]]
+        environment = {**os.environ, **STRICT, "PATH": os.pathsep.join(path)}
         done = subprocess.run(
             command,
             cwd=self.folder,

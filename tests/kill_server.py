@@ -5,8 +5,6 @@ so that a fork is cheap and holds no locks. Input: lines of JSON [verb, folder, 
 death. Output: [exit code, events].
 """
 
-import contextlib
-import importlib
 import io
 import json
 import os
@@ -17,7 +15,6 @@ from pathlib import Path
 
 import numba
 import numpy as np
-import torch._dynamo  # the first optimizer imports it, which takes seconds
 
 from nanosae.analysis.describe import describe
 from nanosae.cli import main
@@ -29,6 +26,7 @@ from nanosae.pipeline.run import run as run_pipeline
 from nanosae.train.trainer import SAETrainer
 from nanosae.view.report import render
 from planted import planted_corpus
+from verb_server import import_all
 
 KILLED = 77
 SIZES = {"hidden_size": 24, "k": 3, "steps": 3, "batch_size": 64, "log_every": 1}
@@ -178,15 +176,6 @@ def child(verb, folder, at, out):
     os._exit(0)
 
 
-def import_all(modules):
-    """Import what a verb has imported, for the next forks, but nothing that starts threads."""
-    for name in modules:
-        starts_threads = name.startswith("nanosae.kernels.cpu") or name.endswith("pool")
-        if name not in sys.modules and not starts_threads:
-            with contextlib.suppress(Exception):  # some are made by other modules
-                importlib.import_module(name)
-
-
 def serve():
     numba.njit(lambda n: n)(0)  # compiling the first function imports for a second
     standard_output = os.dup(1)
@@ -209,5 +198,5 @@ def serve():
 
 
 if __name__ == "__main__":
-    assert all(map(callable, (describe, render.report, torch._dynamo.optimize)))
+    assert all(map(callable, (describe, render.report)))
     serve()

