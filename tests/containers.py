@@ -2,7 +2,6 @@
 
 from itertools import pairwise
 
-import datasets
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -121,6 +120,14 @@ TABLES = {
         d / "s", lambda p, s: frame(X)[s].to_csv(p.with_suffix(".csv"), index=False)
     ),
 }
+
+
+def hugging_face(table):
+    import datasets
+
+    return datasets.Dataset.from_pandas(table)
+
+
 LISTED = {
     "pandas": lambda _: LISTS,
     "polars": lambda _: pl.from_pandas(LISTS),
@@ -133,10 +140,10 @@ LISTED = {
     "half lists": lambda _: pa.table(
         {"text": LISTS.text, "vector": pa.array(list(X.astype(np.float16)))}
     ),
-    "Hugging Face": lambda _: datasets.Dataset.from_pandas(LISTS),
-    "Hugging Face selection": lambda _: datasets.Dataset.from_pandas(
-        LISTS.iloc[::-1]
-    ).select(range(N)[::-1]),
+    "Hugging Face": lambda _: hugging_face(LISTS),
+    "Hugging Face selection": lambda _: hugging_face(LISTS.iloc[::-1]).select(
+        range(N)[::-1]
+    ),
 }
 
 

@@ -2,8 +2,6 @@
 
 import numpy as np
 import torch
-import transformers
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from nanosae.text.activations import activations
 
@@ -32,6 +30,9 @@ def texts_of(n, seed=0, longest=12):
 
 def tokenizer_of(kind):
     """BERT's adds [CLS] and [SEP]; Llama's knows <s> and adds nothing. Pieces of two letters."""
+    import transformers
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
     pieces = {word[i : i + 2] for word in WORDS for i in range(0, len(word), 2)}
     known = SPECIAL + sorted({*pieces, *(f"##{p}" for p in pieces)})
     vocabulary = {piece: i for i, piece in enumerate(known)}
@@ -51,6 +52,8 @@ def tokenizer_of(kind):
 
 
 def model_of(kind):
+    import transformers
+
     torch.manual_seed(0)
     sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 3}
     sizes |= {"num_attention_heads": 2, "vocab_size": 99, "max_position_embeddings": 64}

@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
+from needs import needs
 from pages import ROOT
 
-pytest.importorskip("mkdocs", reason="needs the docs extra")
-pytest.importorskip("mkdocstrings", reason="needs the docs extra")
-pytest.importorskip("material", reason="needs the docs extra")
+libraries = ("mkdocs", "mkdocstrings", "material")
+pytestmark = [needs(library, extra="docs") for library in libraries]
 
 
 def build(folder, out):

@@ -7,10 +7,10 @@ import foreign_files as written
 import sae_formulas as formulas
 from nanosae.export.onnx import to_onnx
 from nanosae.model.weights import Weights
+from needs import needs
 from sae_formulas import K
 
-pytest.importorskip("onnx", reason="needs the extra 'onnx'")
-runtime = pytest.importorskip("onnxruntime", reason="needs the extra 'onnx'")
+pytestmark = [needs("onnx", extra="onnx"), needs("onnxruntime", extra="onnx")]
 CALCULATED = {
     "standard": formulas.standard,
     "topk": formulas.topk,
@@ -20,7 +20,9 @@ CALCULATED = {
 
 
 def run(path, x):
-    session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     return session.run(["activations", "reconstruction"], {"rows": x})
 
 

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import datasets
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -102,6 +101,8 @@ def test_values_beyond_float32_are_told_from_infinite_ones():
 
 
 def test_wrong_shapes_and_types():
+    import datasets
+
     fails(np.zeros(5), "Reshape your data")
     fails([1.0, 2.0], "Reshape your data")
     fails(torch.zeros(5), "Reshape your data")

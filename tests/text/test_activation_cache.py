@@ -12,16 +12,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
-from nanosae.cli import main
-from nanosae.codes import Codes
-from nanosae.errors import ConfigError
-from nanosae.sources import open_rows
-
-transformers = pytest.importorskip("transformers", reason="needs the extra activations")
-import torch  # noqa: E402
-
-from language_models import (  # noqa: E402
+from language_models import (
     alone,
     close,
     model_of,
@@ -29,8 +22,15 @@ from language_models import (  # noqa: E402
     texts_of,
     tokenizer_of,
 )
-from nanosae.text import activation_cache as module  # noqa: E402
-from nanosae.text.activation_cache import cache_activations  # noqa: E402
+from nanosae.cli import main
+from nanosae.codes import Codes
+from nanosae.errors import ConfigError
+from nanosae.sources import open_rows
+from nanosae.text import activation_cache as module
+from nanosae.text.activation_cache import cache_activations
+from needs import needs
+
+pytestmark = needs("transformers", extra="activations")
 
 
 def shards(folder, name):
@@ -248,6 +248,8 @@ def test_an_sae_says_what_its_rows_were_made_of(llama, tmp_path):
 
 
 def test_a_model_s_folder_is_named_without_its_place(llama, tmp_path):
+    import transformers
+
     from nanosae.text.provenance import model_name
 
     model, _ = llama

@@ -7,14 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-transformers = pytest.importorskip("transformers", reason="needs the extra activations")
-import torch  # noqa: E402
-from tokenizers import processors  # noqa: E402
-
-from language_models import (  # noqa: E402
+from language_models import (
     alone,
     close,
     hidden,
@@ -24,10 +21,13 @@ from language_models import (  # noqa: E402
     texts_of,
     tokenizer_of,
 )
-from nanosae.errors import ConfigError  # noqa: E402
-from nanosae.text import activations as module  # noqa: E402
-from nanosae.text.activations import activations  # noqa: E402
-from nanosae.text.language_models import load_model  # noqa: E402
+from nanosae.errors import ConfigError
+from nanosae.text import activations as module
+from nanosae.text.activations import activations
+from nanosae.text.language_models import load_model
+from needs import needs
+
+pytestmark = needs("transformers", extra="activations")
 
 
 def test_every_token_has_the_row_of_a_pass_of_its_text_alone(pair):
@@ -154,6 +154,8 @@ def test_the_tokens_that_were_added_can_be_kept(bert):
 
 
 def test_the_begin_token_is_put_first_only_where_the_tokenizer_does_not(llama, bert):
+    from tokenizers import processors
+
     name = layer(llama[0], 1)
     rows, _ = run(llama, name, ["old tree"])
     ids = llama[1]("old tree")["input_ids"]

@@ -11,13 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from language_models import model_of, texts_of, tokenizer_of
 from nanosae.cli import main
 from nanosae.codes import Codes
 from nanosae.text.embed import _load_embedder, embed
 from needs import needs
-
-pytest.importorskip("transformers", reason="needs the extra 'embed'")
-from language_models import model_of, texts_of, tokenizer_of
 
 pytestmark = needs("sentence_transformers", extra="embed")
 REAL = pytest.mark.skipif(

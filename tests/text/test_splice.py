@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 import torch
-import transformers
 
 from language_models import texts_of, tokenizer_of
 from nanosae import SAEModel, attribution, loss_recovered, splice
 from nanosae.errors import ConfigError, DataError
 from nanosae.text.splice import Passes
+from needs import needs
+
+pytestmark = needs("transformers", extra="activations")
 
 WIDTH, LATENTS = 16, 40
 IDS = torch.tensor([[4, 9, 12, 7, 20, 31], [4, 15, 8, 8, 40, 11]])  # 4 begins texts
@@ -16,6 +18,8 @@ LAYER = {"llama": "model.layers.1", "gpt2": "transformer.h.1"}
 
 
 def causal(kind):
+    import transformers
+
     torch.manual_seed(0)
     if kind == "gpt2":
         sizes = {"n_embd": WIDTH, "n_layer": 3, "n_head": 2, "vocab_size": 99}
