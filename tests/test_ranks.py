@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from nanosae import Codes, SAETrainer, TrainConfig
+from nanosae.cli import main
 from nanosae.model.weights import Weights
 from nanosae.runs import checkpoints as runs
 from nanosae.runs.folder import last_line
@@ -188,24 +189,12 @@ def test_a_signal_stops_all_ranks_at_one_step(tmp_path):
 def test_two_processes_encode_the_corpus_that_one_does(tmp_path):
     np.save(tmp_path / "rows.npy", rows())
     train_alone("topk", tmp_path / "run")
-    encode = [
-        "-m",
-        "nanosae",
-        "encode",
-        str(tmp_path / "run"),
-        str(tmp_path / "rows.npy"),
-    ]
-    ranks = [
-        "-m",
-        "torch.distributed.run",
-        "--nproc-per-node",
-        "2",
-        "--rdzv-backend",
-        "c10d",
-    ]
-    ranks += ["--rdzv-endpoint", "localhost:0"]
-    for start, name in (([], "one"), (ranks, "two")):
-        subprocess.run([sys.executable, *start, *encode, "--name", name], check=True)
+    encode = ["encode", str(tmp_path / "run"), str(tmp_path / "rows.npy"), "--name"]
+    assert main([*encode, "one"]) == 0
+    ranks = ["-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    ranks += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
+    command = [sys.executable, *ranks, "-m", "nanosae", *encode, "two"]
+    subprocess.run(command, check=True)
     one, two = (Codes.open(tmp_path / "run", name) for name in ("one", "two"))
     two.verify()
     assert (one.take(range(1500)) != two.take(range(1500))).nnz == 0
