@@ -98,6 +98,9 @@ def test_other_settings_or_texts_are_refused(llama, tmp_path):
         ("layers.1", texts, {"dtype": "float32"}),
         ("layers.1", texts_of(40, 1), {}),
         ("layers.1", texts[:20], {}),
+        ("layers.1", ["another", *texts[1:]], {}),
+        ("layers.1", [texts[1], texts[0], *texts[2:]], {}),
+        ("layers.1", [*texts, "one more"], {}),
     ):
         with pytest.raises(
             ValueError, match="Use the same texts and settings, or another"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -54,7 +55,7 @@ def cache_activations(
     Args:
         model: As in `activations`.
         layers: One name or several; with `concat`, their rows are in `folder/LAYER+LAYER/`.
-        texts: Texts or chats, the same in each call.
+        texts: Texts or chats, the same in each call, in the same order.
         output: Output folder.
         tokenizer: Tokenizer of a loaded model.
         dtype: float16 or float32.
@@ -89,7 +90,8 @@ def cache_activations(
     settings |= {"dtype": dtype} | options
     settings = json.loads(json.dumps(settings, default=float))  # no NumPy numbers
     shards = sorted((folder / "tokens").glob("*.parquet"))
-    first_text = _next_text(shards[-1], settings, texts) if shards else 0
+    known_texts = _KnownTexts(texts)
+    first_text = _next_text(shards[-1], settings, known_texts) if shards else 0
     if first_text < len(texts):
         remaining = tracked(texts[first_text:], "activations", len(texts) - first_text)
         blocks = activations(model, names, remaining, tokenizer=tokenizer, **options)
@@ -104,31 +106,67 @@ def cache_activations(
             for name in names:
                 _write_rows(folder / name / f"{number}.npy", shard, name, dtype)
             shards.append(folder / "tokens" / f"{number}.parquet")
-            _write_tokens(shards[-1], shard, first_text, settings)
+            table = _tokens_of(shard, first_text)
+            digest = known_texts.digest(_end_of_batch(table))
+            metadata = {"nanosae": json.dumps(settings), "texts": digest}
+            _write_tokens(shards[-1], table.replace_schema_metadata(metadata))
     return sum(parquet.read_metadata(path).num_rows for path in shards)
 
 
-def _next_text(last_shard: Path, settings: dict, texts: Sequence[str]) -> int:
+class _KnownTexts:
+    """The digest of the first n texts, for n that grows."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self._texts = texts
+        self._hash = hashlib.blake2b(digest_size=16)
+        self._n_hashed = 0
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def digest(self, n: int) -> str:
+        for text in self._texts[self._n_hashed : n]:
+            letters = text.encode("utf-8", "surrogatepass")
+            self._hash.update(len(letters).to_bytes(8, "little"))
+            self._hash.update(letters)
+        self._n_hashed = n
+        return self._hash.hexdigest()
+
+
+def _next_text(last_shard: Path, settings: dict, texts: _KnownTexts) -> int:
     """Return the number of the first text after the last shard.
 
     Raises:
-        ConfigError: If the shard was made from other texts or with other settings.
+        ConfigError: If the shards were made from other texts or with other settings.
     """
-    table = parquet.read_table(last_shard, columns=["text_index", "text"])
+    table = parquet.read_table(last_shard, columns=["text_index"])
     metadata = table.schema.metadata or {}
     recorded = json.loads(metadata.get(b"nanosae", b"{}"))
-    last = table["text_index"][-1].as_py()
-    text = table["text"][-1].as_py()
-    is_same_text = last < len(texts) and texts[last] == text
-    if recorded != settings or not is_same_text:
+    end = _end_of_batch(table)
+    if recorded != settings:
         raise ConfigError(
-            f"{last_shard.parents[1]} holds activations made with {json.dumps(recorded)}, where "
-            f"text {last} is {text[:40]!r}; this call uses {json.dumps(settings)}.",
+            f"{last_shard.parents[1]} holds activations made with {json.dumps(recorded)}; this "
+            f"call uses {json.dumps(settings)}.",
             file=last_shard,
             remedy="Use the same texts and settings, or another folder.",
         )
-    # texts are read in batches, and a shard ends with a complete batch
-    n_batches = -(-(last + 1) // TEXTS)
+    if metadata.get(b"texts", b"").decode() != texts.digest(end):
+        raise ConfigError(
+            f"{last_shard.parents[1]} holds activations of other texts than the first "
+            f"{min(end, len(texts)):,} of this call.",
+            file=last_shard,
+            remedy="Use the same texts and settings, or another folder.",
+        )
+    return end
+
+
+def _end_of_batch(tokens: pa.Table) -> int:
+    """Return the number of the first text after the last of a shard.
+
+    Texts are read in batches, and a shard ends with a complete batch.
+    """
+    last = tokens["text_index"][-1].as_py()
+    n_batches = last // TEXTS + 1
     return n_batches * TEXTS
 
 
@@ -149,12 +187,12 @@ def _rows_of(block: Block, layer: str) -> np.ndarray:
     return block.rows[layer] if isinstance(block.rows, dict) else block.rows
 
 
-def _write_tokens(
-    path: Path, shard: list[Block], first_text: int, settings: dict
-) -> None:
+def _tokens_of(shard: list[Block], first_text: int) -> pa.Table:
     table = pa.concat_tables(block.table for block in shard).unify_dictionaries()
     text_index = pa.array(table["text_index"].to_numpy() + first_text)
-    table = table.set_column(0, "text_index", text_index)
-    table = table.replace_schema_metadata({"nanosae": json.dumps(settings)})
+    return table.set_column(0, "text_index", text_index)
+
+
+def _write_tokens(path: Path, table: pa.Table) -> None:
     make_folder(path.parent)
     write_file(path, partial(parquet.write_table, table, compression="zstd"))
