@@ -58,7 +58,9 @@ def encoders(
     run: Path, saved: Path, stored: pd.DataFrame, asked: pd.DataFrame
 ) -> tuple[dict[str, float], np.ndarray]:
     """Return the recall of the dense and of the saved sparse encoder, and the sparse queries."""
-    dense = library.SentenceTransformer(str(_packaged_model(MODEL) or MODEL), device="cpu")
+    dense = library.SentenceTransformer(
+        str(_packaged_model(MODEL) or MODEL), device="cpu"
+    )
     sparse_encoder(run, dense).save(str(saved))
     loaded = library.SparseEncoder(str(saved), device="cpu", trust_remote_code=True)
     found: dict[str, float] = {}
