@@ -160,7 +160,7 @@ def default(function, parameter):
         ("metrics.md", "Above {:,} rows, most but not all", splits.EXACT_ROWS),
         ("metrics.md", "none of up to {:,} training rows", export.SAMPLE_ROWS),
         ("metrics.md", "does not lie above {}, the usual bound", scoring.SURE_AUC),
-        ("metrics.md", "and their F1 is below {}, or", scoring.SURE_F1),
+        ("metrics.md", "and their F1 is below {}.", scoring.SURE_F1),
         ("metrics.md", "texts that at least {} rows repeat", MIN_COPIES),
         ("metrics.md", "a cosine above {}, and above the value", splits.MIN_COSINE),
         ("recipes.md", "with $c = {:.0f}$", objectives.L1_UNIT),

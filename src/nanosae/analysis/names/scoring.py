@@ -45,10 +45,10 @@ def is_doubtful(
     """Return whether a label is doubtful: by its meaning, by its words, or for lack of texts.
 
     Args:
-        auc_low: Lower end of the area's 95 % interval, NaN for a label without a score. A label is
+        auc_low: Lower end of the AUC's 95 % interval, NaN for a label without a score. A label is
             doubtful unless this is at least 0.7.
         recall: Share of the feature's held-out texts with one of the label's words. A label whose
-            words are in none of them is doubtful, whatever its area.
+            words are in none of them is doubtful, whatever its AUC.
         f1: F1 of these words on held-out texts.
         share_of_strongest: Share of the feature's strongest texts, held out or not, with one of the
             words. Below 0.2, a label with an F1 below 0.1 is doubtful.
