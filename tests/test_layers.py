@@ -40,8 +40,8 @@ NEEDS_TORCH = (
     "text.windows",
 )
 
-# Which room may import which, at any place in a file; a room may always import itself.
-ROOMS = {
+# Which package may import which, at any place in a file; a package may always import itself.
+PACKAGES = {
     "__init__": {
         "advice",
         "analysis",
@@ -145,11 +145,11 @@ def imports(text, module):
     return found - {module, ""}
 
 
-def room(module):
+def package(module):
     return module.split(".")[0] or "__init__"
 
 
-# leaves that any room may import
+# leaves that any package may import
 EVERYWHERE = {
     "addresses",
     "atomic",
@@ -164,13 +164,16 @@ EVERYWHERE = {
 
 
 def forbidden(text, module):
-    """Imports of a file that its room may not make."""
-    here = room(module)
-    assert here in ROOMS, f"{module} has no place in ROOMS: decide what it may import"
+    """Imports of a file that its package may not make."""
+    here = package(module)
+    assert here in PACKAGES, (
+        f"{module} has no place in PACKAGES: decide what it may import"
+    )
     return {
         name
         for name in imports(text, module)
-        if room(name) != here and not {room(name), name} & (ROOMS[here] | EVERYWHERE)
+        if package(name) != here
+        and not {package(name), name} & (PACKAGES[here] | EVERYWHERE)
     }
 
 
@@ -203,7 +206,7 @@ def subject(module):
     return parts[1] if parts[0] == "analysis" and len(parts) > 2 else None
 
 
-@pytest.mark.parametrize("module", [m for m in FILES if room(m) == "analysis"])
+@pytest.mark.parametrize("module", [m for m in FILES if package(m) == "analysis"])
 def test_subjects_of_analysis_have_an_order(module):
     here = subject(module)
     text = FILES[module].read_text(encoding="utf-8")
@@ -220,7 +223,9 @@ BLOCK = "import sys; sys.modules['torch'] = None; sys.modules['numba'] = None; "
 
 @pytest.mark.slow
 def test_the_semantic_half_imports_without_torch():
-    names = [m for m in FILES if {room(m), m} & {*TORCH_FREE} and m not in NEEDS_TORCH]
+    names = [
+        m for m in FILES if {package(m), m} & {*TORCH_FREE} and m not in NEEDS_TORCH
+    ]
     done = python(BLOCK + "import " + ", ".join(f"nanosae.{name}" for name in names))
     assert done.returncode == 0, done.stderr
 
@@ -299,7 +304,7 @@ LONGEST_FILE = 400
 
 
 def test_training_reads_in_one_sitting():
-    parts = [name for name in FILES if name == "config" or room(name) == "train"]
+    parts = [name for name in FILES if name == "config" or package(name) == "train"]
     assert total(parts) < TRAIN_LINES, {name: total([name]) for name in parts}
 
 

@@ -36,13 +36,13 @@ def test_every_file_of_the_tables_exists():
         assert (ROOT / "src" / "nanosae" / path).exists(), path
 
 
-def test_every_room_is_in_the_table():
+def test_every_package_is_in_the_table():
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     rows = set(re.findall(r"^\| `(\w+)/` \|", text, re.M))
-    rooms = {
+    packages = {
         path.parent.name for path in (ROOT / "src" / "nanosae").glob("*/__init__.py")
     }
-    assert rows == rooms - {"demo"}
+    assert rows == packages - {"demo"}
 
 
 def shown_commands():
