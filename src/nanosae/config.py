@@ -40,8 +40,8 @@ class TrainConfig(CheckedFields):
 
     Args:
         input_size: Width of a row; by default that of the data.
-        hidden_size: Number of features to learn; by default a power of two up to 8 × input_size
-            such that each feature can expect 30 active rows.
+        hidden_size: Number of features to learn; by default the largest power of two that is at
+            most 8 × input_size and leaves each feature an average of 30 active rows.
         k: Mean number of active features per row; 32 unless `l1_coefficient` is given.
         l1_coefficient: Constant sparsity coefficient instead of k; implies `relu` unless an
             activation is given. The loss is the mean squared error per element, of rows scaled to

@@ -1,4 +1,4 @@
-"""Describe, name, group, search and compare the features of a corpus."""
+"""Describe, label, group, search and compare the features of a corpus."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def label(
         max_cost: Stop at this cost, in the currency of `price`.
         price: Prices of a million input tokens and of a million output tokens.
         features: Features to label; all by default.
-        dry_run: Only estimate calls, tokens and price.
+        dry_run: Only estimate calls, tokens and cost.
     """
     if llm:
         refuse_unused("with --llm", label, {"embedder": embedder})

@@ -113,9 +113,9 @@ def activations(
         bos: Prepend the begin-of-text token, if the tokenizer has one.
         special_tokens: Keep special tokens, such as those of a chat template.
         max_norm: Skip tokens whose norm exceeds this multiple of the median; inf keeps all.
-        max_length: Tokens per window; the model's maximum by default.
+        max_length: Tokens per context window; the model's maximum by default.
         batch_tokens: Tokens per forward pass.
-        pack: Fill windows with successive texts that attend to the earlier ones.
+        pack: Fill context windows with successive texts that attend to the earlier ones.
         chat: Apply the model's chat template to a text column of message lists (role, content).
         concat: Concatenate the rows of all layers, for crosscoders.
         dtype: Type of the rows on disk.

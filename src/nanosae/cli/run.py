@@ -88,7 +88,7 @@ def run(
     browser: Open = False,
     explore: bool = False,
 ) -> None:
-    """Turn a file of texts into named features, tested comparisons and a report.
+    """Turn a file of texts into labelled features, tested comparisons and a report.
 
     Repeat the command to resume at the first unfinished stage. With other settings, only the stages
     that depend on them are repeated.

@@ -34,8 +34,8 @@ def run_demo(
     """Run everything on the corpus; it takes half a minute.
 
     Args:
-        output: Run folder to keep; None takes a temporary one, which goes with the result.
-        say: Takes each line.
+        output: The run folder; None uses a temporary one, which is deleted with the result.
+        say: Function that prints a line.
     """
     from nanosae.config import TrainConfig
     from nanosae.pipeline.run import run

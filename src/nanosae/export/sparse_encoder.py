@@ -83,8 +83,8 @@ def sparse_encoder(run: str | Path, embedder: Any) -> FeatureEncoder:
     """Return a SparseEncoder from texts to the features of a run, with cosine similarity.
 
     In measurements, cosines found texts of the same kind slightly more often than dot products, by
-    which vector stores rank unless vectors are normalised (`docs/log.md`). Texts are encoded with
-    the prompt of the run's texts; `encode_query` has that of its queries.
+    which vector stores rank unless vectors are normalised (`docs/log.md`). Texts are embedded with
+    the prompt of the run's texts, and queries (`encode_query`) with that of its queries.
 
     Args:
         run: The run folder.

@@ -1,4 +1,4 @@
-"""From texts to findings in one call: embed, train, encode, name, group, compare, report."""
+"""From texts to findings in one call: embed, train, encode, label, group, compare, report."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def run(
     say: Callable[[str], None] = print,
     progress: bool = True,
 ) -> Analysis:
-    """Turn texts into named features, tested comparisons and a report.
+    """Turn texts into labelled features, tested comparisons and a report.
 
     Called again with the same arguments, it resumes at the first unfinished stage; with other
     arguments, only the stages that depend on them are repeated.

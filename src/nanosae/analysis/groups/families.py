@@ -7,7 +7,8 @@ After O'Neill, Ye, Iyer and Wu (arXiv 2408.00657):
 2. A maximum spanning forest keeps the heaviest edges, each directed from the denser feature to the
    rarer one.
 3. A feature with more than two rarer neighbours is a root. Its family consists of all features that
-   can be reached from it, even if it is itself below another root.
+   can be reached from it, even if it is itself below another root. Families with fewer than
+   `min_children` features below the root are dropped.
 4. The roots are removed and the search is repeated, `passes` times in total.
 
 Features are first sorted by content, and ties are broken in that order, so families do not depend

@@ -41,8 +41,8 @@ class Chat:
         base_url: URL of the server up to `/v1`; None: OPENAI_BASE_URL, or else OpenAI.
         params: All other parameters of a request.
         price: Price per million prompt tokens and per million completion tokens.
-        max_calls: Maximum number of calls; the run stops cleanly before exceeding it.
-        max_cost: Maximum cost; the run stops cleanly before a call that could exceed it. Needs
+        max_calls: Maximum number of calls; labelling stops cleanly before exceeding it.
+        max_cost: Maximum cost; labelling stops cleanly before a call that could exceed it. Needs
             `price`.
         concurrency: Number of simultaneous calls.
         retries: Number of retries, with increasing delays, after 408, 409, 429, 5xx, a timeout or a
@@ -104,7 +104,7 @@ def _check_params(params: dict[str, Any]) -> None:
 
 @dataclass
 class Usage:
-    """Calls, tokens and cost of a run.
+    """Calls, tokens and cost of a session.
 
     Attributes:
         model: Name of the model.
@@ -116,7 +116,7 @@ class Usage:
         completion_tokens: Completion tokens; in the same cases, the maximum that the request
             allows.
         cost: Cost of these tokens.
-        stopped: The limit that ended the run, or "".
+        stopped: The limit that ended the session, or "".
         error: The last failure, or "".
     """
 

@@ -1,11 +1,11 @@
 """Labels by a language model, scored on held-out texts.
 
 The protocol follows O'Neill et al. 2024 (arXiv 2408.00657, section 4). An interpreter reads texts
-on which a feature is strongest and texts on which it is inactive, and names it in 1 to 8 words. A
-predictor reads the name and one held-out text and states on a scale from -1 to 1 whether the
+on which a feature is strongest and texts on which it is inactive, and labels it in 1 to 8 words. A
+predictor reads the label and one held-out text and states on a scale from -1 to 1 whether the
 feature is active. The scores are the Pearson correlation with the truth (0 or 1) and the F1 of
 predictions above 0. Detection makes a tenth of the calls: it shows ten held-out texts at once and
-asks which of them fit the name. Scores with different kinds of inactive texts are not comparable,
+asks which of them fit the label. Scores with different kinds of inactive texts are not comparable,
 so the kind is stored with the score.
 
 Any chat-completions server will do. Each answer is stored in SQLite on arrival, under a hash of
@@ -72,9 +72,9 @@ def llm_label(
 
     Args:
         codes: A corpus with texts, or its run folder, or an `Analysis` of it.
-        chat: The server and model that name features.
+        chat: The server and model that label features.
         features: The features to label; by default all that are active on some row.
-        predictor: The server and model that judge names; by default the same.
+        predictor: The server and model that judge labels; by default the same.
         scoring: "predict" asks about one text per call, "detect" about ten.
         negatives: Kind of the inactive texts, shown and tested: "random", "hard", or "mixed" (half
             of each).
@@ -92,8 +92,8 @@ def llm_label(
         A frame with `feature, llm_label, llm_f1, llm_pearson, llm_n` (texts judged), `llm_unparsed`
         (texts with an unreadable answer, which count as inactive), `llm_doubtful` (F1 is undefined
         or no better than that of "all texts fit"), `llm_negatives, llm_scoring, llm_model`;
-        undefined scores are NaN. It has a row for each feature that was named and whose name was
-        judged on at least half of the test texts, so saving it keeps the existing labels of all
+        undefined scores are NaN. It has a row for each feature whose new label was judged on at
+        least half of the test texts, so saving it keeps the existing labels of all
         others. `frame.attrs["unlabelled"]` lists the others, and `frame.attrs["usage"]` has a dict
         for each model (see `Usage`). A dry run returns these dicts as a frame, with upper bounds
         instead of counts.

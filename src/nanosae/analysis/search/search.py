@@ -107,11 +107,11 @@ def search(
             embedder of the run.
 
     Raises:
-        ConfigError: If not exactly one query is given, it is blank, n is no whole number above 0,
-            steps none of at least 0, or an edit needs a model and there is none.
+        ConfigError: If not exactly one query is given, it is blank, `n` is no whole number above 0
+            or `steps` none of at least 0, or an edit needs a model and there is none.
         DataTypeError: If `edit` is not a mapping.
         DataError: If a row or feature does not exist, a vector has the wrong width or is not
-            finite, or a text can neither be encoded nor looked up.
+            finite, or a text can neither be embedded nor looked up.
     """
     codes = as_codes(codes)
     given = [value for value in (query, row, feature) if value is not None]
