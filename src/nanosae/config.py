@@ -88,7 +88,7 @@ class TrainConfig(CheckedFields):
         query_prompt: Prefix of text queries for the embedder, such as "query: "; stored likewise.
         checkpoint_every: Steps between checkpoints.
         log_every: Steps between lines of metrics.
-        eval_every: Steps between held-out evaluations; by default a fortieth of the run.
+        eval_every: Steps between held-out evaluations; by default a fortieth of the steps.
         device: auto, cpu, cuda, cuda:0, mps …
         backend: Kernels: auto, cpu, cuda (extra `triton`) or reference.
         precision: Precision of the factors in the encoder's matrix product on a GPU; sums and

@@ -99,9 +99,10 @@ def label(
         llm: Ask a language model (key in OPENAI_API_KEY).
         model: Name of the language model.
         base_url: Address of any server with the chat-completions protocol.
-        scoring: Judge one text per call, or pick the matching ones among ten (a tenth of the
-            calls).
-        negatives: Kind of inactive texts to show and to judge.
+        scoring: predict judges one text per call; detect picks the matching ones among ten, in a
+            tenth of the calls.
+        negatives: Inactive texts to show and to judge: random, hard (similar to active ones), or
+            mixed (half of each).
         concurrency: Number of simultaneous calls; use 1 for a small local server.
         max_calls: Stop after this number of calls.
         max_cost: Stop at this cost, in the currency of `price`.

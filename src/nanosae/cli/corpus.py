@@ -276,7 +276,9 @@ def export(
     Args:
         output: A .parquet, .csv, .tsv or .json file for a table; with --to, a file or, for qdrant,
             a folder or the address of a server.
-        to: The program; every row is written as a sparse vector with its text and columns.
+        to: What to write: the feature table (table); all rows as sparse vectors with their texts
+            and columns (jsonl, opensearch, pgvector, qdrant) or with their places on the map
+            (atlas); or all features (neuronpedia).
         collection: Name of the collection, index or table in the store.
         features: Export the rows instead, with the activations of these features as columns.
         formulas: In CSV, do not escape texts that a spreadsheet would run as formulas (those that

@@ -58,7 +58,8 @@ class Embeddings:
 
     Attributes:
         embedder: wordllama, all-MiniLM-L6-v2, the name of any sentence-transformers model,
-            model2vec:NAME, or with --base-url a model of that server.
+            model2vec:NAME, or with --base-url a model of that server; by default the best installed
+            one.
         base_url: Address of a server with the embeddings protocol (key in NANOSAE_API_KEY or
             OPENAI_API_KEY).
         prompt: Prefix of each text for the embedder, such as "passage: ".

@@ -93,10 +93,10 @@ def llm_label(
         (texts with an unreadable answer, which count as inactive), `llm_doubtful` (F1 is undefined
         or no better than that of "all texts fit"), `llm_negatives, llm_scoring, llm_model`;
         undefined scores are NaN. It has a row for each feature whose new label was judged on at
-        least half of the test texts, so saving it keeps the existing labels of all
-        others. `frame.attrs["unlabelled"]` lists the others, and `frame.attrs["usage"]` has a dict
-        for each model (see `Usage`). A dry run returns these dicts as a frame, with upper bounds
-        instead of counts.
+        least half of the test texts, so saving it keeps the existing labels of all others.
+        `frame.attrs["unlabelled"]` lists the others, and `frame.attrs["usage"]` has a dict for each
+        model (see `Usage`). A dry run returns these dicts as a frame, with upper bounds instead of
+        counts.
 
     Raises:
         ExtraError: If the `llm` extra is missing.
