@@ -1,4 +1,4 @@
-"""The demo: `run` on 6,000 glosses of WordNet 3.0, whose MiniLM embeddings come along."""
+"""The demo: `run` on 6,000 definitions of WordNet 3.0, which come with their MiniLM embeddings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CONFIG: dict = {"hidden_size": 1024, "k": 16, "embedder": "all-MiniLM-L6-v2"}
 
 
 def load() -> tuple[np.ndarray, list[str], list[str]]:
-    """Return the embeddings (6000, 384) float16, the glosses, and their lexicographer files."""
+    """Return the embeddings (6000, 384) float16, the definitions, and their lexicographer files."""
     folder = files("nanosae.demo")
     with as_file(folder / "wordnet.minilm.f16.npy") as path:
         rows = np.load(path)

@@ -39,7 +39,7 @@ def dictionary(source: Any, labels: Labels | None = None) -> go.Figure:
     """Draw the decoder map: features are near each other if their directions are similar.
 
     Points are features, larger if they are active on more rows (if there are codes); colours and
-    labels show clusters of the map.
+    labels show regions of the map.
 
     Args:
         source: A model, Weights, codes in a run folder, or a run folder.
@@ -88,7 +88,7 @@ def _known_codes(source: Any) -> Codes | None:
 def texts(source: Any, *, points: int = POINTS) -> go.Figure:
     """Draw the text map: rows are near each other if their embeddings are similar.
 
-    Colours and labels show clusters of the map; labels are words that distinguish their texts.
+    Colours and labels show regions of the map; labels are words that distinguish their texts.
 
     Args:
         source: Codes with embeddings, a run folder, an `Analysis`, or an array or frame of numbers.
