@@ -19,6 +19,7 @@ FLAGS = [
     "disable-default-apps",
     "disable-sync",
     "hide-scrollbars",
+    "disable-gpu-compositing",
 ]
 
 
