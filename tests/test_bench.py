@@ -108,6 +108,7 @@ def test_unknown_peers_are_named():
         peers.choose(["saelens-gated"])
 
 
+@pytest.mark.slow
 def test_times_are_taken_in_turn():
     order = []
     before = {name: (lambda name=name: order.append(f"before {name}")) for name in "ab"}

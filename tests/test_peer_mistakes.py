@@ -200,6 +200,7 @@ def test_no_list_of_rows_is_padded(tmp_path):
     assert [hit.row for hit in search(codes, feature=0, n=100).hits] == [20, 7]
 
 
+@pytest.mark.slow
 def test_a_corpus_whose_dense_matrix_would_not_fit_is_no_trouble(tmp_path):
     n, width = 100_000, 200_000  # 80 GB as float32
     rng = np.random.default_rng(0)
@@ -324,6 +325,7 @@ def test_zero_rows_are_no_copies_and_no_trouble(tmp_path):
     assert len(describe(codes)) == 5
 
 
+@pytest.mark.slow
 def test_no_error_is_swallowed():
     for path in (Path(__file__).parents[1] / "src").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):

@@ -144,6 +144,7 @@ def ways_to_run_code(text):
                     yield f"{keyword.arg}={value}"
 
 
+@pytest.mark.slow
 def test_no_source_holds_a_way_to_run_code_out_of_data():
     for path in SOURCES:
         found = list(ways_to_run_code(path.read_text(encoding="utf-8")))

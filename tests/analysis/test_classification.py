@@ -30,6 +30,7 @@ def test_single_feature_scores_agree_with_sklearn_ties_included():
     assert np.isinf(threshold[5]).all()
 
 
+@pytest.mark.slow
 def test_auc_and_f1_with_their_intervals():
     """Values are sklearn's, intervals those of a bootstrap over parts, not over rows."""
     rng = np.random.default_rng(1)

@@ -101,6 +101,7 @@ def test_the_columns_to_compare_are_those_that_a_run_compares():
         assert is_grouping(cells) == (name in compared), name
 
 
+@pytest.mark.slow
 def test_a_suggested_comparison_makes_sense_or_is_left_out(tmp_path, capsys):
     active = np.random.default_rng(0).random((N, 8)) < 0.3
     texts = [f"a text on {'abc'[i % 3] * 4} number {i}" for i in range(N)]

@@ -286,6 +286,7 @@ def test_a_feature_that_does_not_exist_is_an_error(run):
         describe(run, features=[5, 10**6])
 
 
+@pytest.mark.slow
 def test_no_torch_is_imported():
     code = "import nanosae.analysis.describe, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

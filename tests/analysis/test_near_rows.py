@@ -43,6 +43,7 @@ def crowded():
     return np.concatenate([x, copies])[rng.permutation(6600)]
 
 
+@pytest.mark.slow
 def test_most_near_pairs_are_found_and_no_others(crowded):
     exact = brute_force(crowded)
     found = found_pairs(crowded)
@@ -109,6 +110,7 @@ def rows_of_kind(kind):
     return x[rng.permutation(len(x))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["round", "flat", "crowded"])
 @pytest.mark.parametrize("tile", [100, 512, 5000])
 def test_all_near_rows_are_those_of_brute_force(monkeypatch, kind, tile):

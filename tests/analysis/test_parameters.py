@@ -80,6 +80,7 @@ def as_text(result):
     return result.table.to_json() if hasattr(result, "table") else repr(result)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("verb", "given"), CALLS)
 def test_parameters_of_other_libraries_are_as_plain_ones(corpus, verb, given):
     expected = as_text(verb(corpus, **given))

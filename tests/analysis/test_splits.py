@@ -91,6 +91,7 @@ def test_numbers_with_equal_hashes_are_not_equal_cells(tmp_path):
     assert same_partition(groups, [0, 1, 0, 2, 3])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", [1, 7])
 def test_groups_do_not_depend_on_how_many_rows_are_read_together(
     codes, monkeypatch, block
@@ -322,6 +323,7 @@ def test_in_one_or_two_dimensions_only_equal_rows_are_copies(tmp_path, width):
     assert len(set(groups)) == len(np.unique(x.astype(np.float16), axis=0))
 
 
+@pytest.mark.slow
 def test_one_giant_row_makes_no_others_duplicates(tmp_path):
     x = np.random.default_rng(0).normal(size=(300, 64)).astype(np.float32)
     x[7] *= 1e6

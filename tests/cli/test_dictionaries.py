@@ -29,6 +29,7 @@ def shown(capsys, *words):
     return json.loads(capsys.readouterr().out)
 
 
+@pytest.mark.slow
 def test_match_splitting_and_stability(runs, capsys):
     a, b = (Weights.load(run) for run in runs)
     lines = shown(capsys, "match", *runs)
@@ -74,6 +75,7 @@ def test_steer_finds_what_search_finds_with_the_edit(runs, capsys):
     assert "FEATURE=ACTIVATION" in " ".join(capsys.readouterr().err.split())
 
 
+@pytest.mark.slow
 def test_tags_are_put_on_rows_and_taken_off(runs, capsys):
     run = runs[0]
     assert shown(capsys, "tag", run, "odd", "--rows", "1,3,5") == [
@@ -97,6 +99,7 @@ def test_tags_are_put_on_rows_and_taken_off(runs, capsys):
     assert "not UTF-8" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_quiet_prints_results_only(runs, data, capsys):
     assert main(["describe", runs[0]]) == 0
     loud = capsys.readouterr()

@@ -63,6 +63,7 @@ def keys(capsys, *words):
     return set(value[0] if isinstance(value, list) else value)
 
 
+@pytest.mark.slow
 def test_every_command_prints_the_keys_that_are_documented(run, data, tmp_path, capsys):
     out, known = str(tmp_path / "out"), documented()
     flags = ["--hidden-size", "16", "--k", "3", "--steps", "6", "--batch-size", "32"]
@@ -100,6 +101,7 @@ def test_every_command_prints_the_keys_that_are_documented(run, data, tmp_path, 
     assert keys(capsys, *words) == known["export"]
 
 
+@pytest.mark.slow
 def test_objects_of_results_have_the_keys_that_are_documented(
     with_columns, data, tmp_path, capsys
 ):
@@ -120,6 +122,7 @@ def test_objects_of_results_have_the_keys_that_are_documented(
     assert {"run", "k", "fvu", "l0", "dead"} <= found
 
 
+@pytest.mark.slow
 def test_a_whole_run_is_one_object(tmp_path, capsys):
     rng = np.random.default_rng(0)
     kinds = rng.choice(["sea", "farm"], 240)

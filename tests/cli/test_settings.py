@@ -70,6 +70,7 @@ def test_lists_of_numbers_and_choices_make_every_combination():
     assert {c.embedder for c in made} == {"a,b"}
 
 
+@pytest.mark.slow
 def test_every_number_and_choice_takes_a_list_and_nothing_else_does():
     lists = set()
     for name, hint in get_type_hints(TrainConfig).items():

@@ -20,6 +20,7 @@ from nanosae.runs import annotations
 DIGITS_AS_LETTERS = str.maketrans("0123456789", "abcdefghij")
 
 
+@pytest.mark.slow
 def test_train_then_info_then_resume_then_force(data, flags, tmp_path, capsys):
     run = str(tmp_path / "run")
     assert main(["train", data, "-o", run, *flags]) == 0
@@ -106,6 +107,7 @@ def test_a_text_column_of_another_name_must_not_meet_one_called_text(
     assert Codes.open(run).texts([0]).tolist() == ["a body"]
 
 
+@pytest.mark.slow
 def test_codes_of_a_model_trained_anew_are_said_to_be(data, flags, tmp_path, capsys):
     run, texts = str(tmp_path / "run"), str(tmp_path / "texts.parquet")
     names = pd.util.hash_array(np.arange(200)).astype(str)
@@ -138,6 +140,7 @@ def test_the_demo_says_what_becomes_of_its_run_folder(tmp_path, monkeypatch, cap
     assert f"{kept / 'report.html'} holds" in shown
 
 
+@pytest.mark.slow
 def test_tables_on_a_terminal_are_narrow_and_hold_words(tmp_path, capsys, monkeypatch):
     some = functools.partial(nanosae.families, min_children=3)
     monkeypatch.setattr(nanosae, "families", some)

@@ -109,6 +109,7 @@ def test_rare_features_at_most_double_a_sample(tmp_path, monkeypatch):
     assert one_more > 60
 
 
+@pytest.mark.slow
 def test_rows_drawn_at_random_are_of_all_with_equal_chance(codes):
     drawn = np.zeros(N)
     for seed in range(400):

@@ -68,6 +68,7 @@ def test_embeddings_known_for_some_rows_only_are_not_claimed(tmp_path, dense):
     assert Codes(tmp_path / "c").has_vectors is False
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(0, 150), max_size=6), st.integers(0, 2**32 - 1))
 def test_any_blocks_give_the_same_corpus(tmp_path_factory, sizes, seed):

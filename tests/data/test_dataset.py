@@ -50,6 +50,7 @@ def test_a_dealer_that_drops_the_last_short_batch_is_caught():
     assert not is_partition(np.append(epoch[1:], epoch[1]), heldout, 100)
 
 
+@pytest.mark.slow
 @quick
 @given(start=st.integers(0, 500), **sizes)
 def test_resumed_batches_are_those_of_the_uninterrupted_stream(

@@ -54,6 +54,7 @@ N = 3_000_000  # three times the default buffer_rows
 BY_CLASS = np.sort(np.random.default_rng(0).choice(10, N, p=np.arange(1, 11) / 55))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [256, 1024])
 def test_batches_of_sorted_data_look_like_those_of_shuffled_data(batch_size):
     counts, shares = class_counts(BY_CLASS, batch_size, 2000)
@@ -73,6 +74,7 @@ def test_the_mixing_check_fails_for_a_buffer_that_is_too_small(batch_size, buffe
     assert two_sided(counts, shares) < 1e-4
 
 
+@pytest.mark.slow
 def test_the_worst_case_is_as_stated():
     chunk, buffer, batch_size = 8, 2**13, 512
     labels = np.arange(2**18) // chunk  # as long as the chunks
@@ -90,6 +92,7 @@ def test_the_worst_case_is_as_stated():
 # What is read when
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(
     sizes=st.lists(st.integers(1, 120), min_size=1, max_size=12),

@@ -35,6 +35,7 @@ def pieces(x, size=70):
     return [part for part in np.split(x, cuts[cuts < len(x)]) if len(part)]
 
 
+@pytest.mark.slow
 @quick
 @given(
     n=st.integers(20, 600),
@@ -219,6 +220,7 @@ def test_another_stream_is_not_resumed(tmp_path, monkeypatch):
         SAETrainer(asked, run=tmp_path / "run").train(rest, resume=True, progress=False)
 
 
+@pytest.mark.slow
 def test_bad_rows_found_late_leave_the_checkpoint(tmp_path):
     x = np.random.default_rng(0).normal(size=(3000, 8))
     x[2900, 3] = np.nan

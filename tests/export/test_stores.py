@@ -171,6 +171,7 @@ def test_postgresql_ranks_rows_like_dot_products(codes, psql, tmp_path, name):
     assert int(psql(f'SELECT count(*) FROM "{name}";')) == N
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # its dependencies' own
 def test_qdrant_ranks_rows_like_dot_products(codes, tmp_path):
     qdrant = pytest.importorskip("qdrant_client", reason="needs the extra 'stores'")

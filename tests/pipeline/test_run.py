@@ -152,6 +152,7 @@ def test_what_is_missing_comes_with_its_whole_command(finished):
         _ = finished[2].evaluation
 
 
+@pytest.mark.slow
 def test_rows_can_be_found_again_in_the_frame(tmp_path):
     frame = reviews().sample(frac=1, random_state=1)
     frame.loc[frame.index[[0, 7]], "review"] = [None, " "]
@@ -309,6 +310,7 @@ def test_the_run_folder_opens_again(finished):
         pd.testing.assert_frame_equal(compared.table, expected.table)
 
 
+@pytest.mark.slow
 def test_a_second_call_does_nothing_and_a_change_only_what_depends_on_it(
     finished, tmp_path
 ):
@@ -445,6 +447,7 @@ def test_added_texts_cost_only_themselves(finished, tmp_path):
     assert analysis.codes.n_rows == 410
 
 
+@pytest.mark.slow
 def test_another_object_of_one_name_is_refused(tmp_path):
     table = reviews(120)
     run(table, tmp_path / "run")
@@ -465,6 +468,7 @@ def test_another_object_of_one_name_is_refused(tmp_path):
     pd.testing.assert_frame_equal(nanosae.open(tmp_path / "run").features, before)
 
 
+@pytest.mark.slow
 def test_given_vectors_need_no_embedder(tmp_path):
     table = reviews(200)
     rows = Embedder().encode(table["review"].tolist())
@@ -477,6 +481,7 @@ def test_given_vectors_need_no_embedder(tmp_path):
         make_plan(table, vectors=rows, embedder="wordllama")
 
 
+@pytest.mark.slow
 def test_the_prompts_are_kept_with_the_model(tmp_path):
     analysis, _ = run(
         reviews(120), tmp_path / "run", prompt="passage: ", query_prompt="query: "
@@ -487,6 +492,7 @@ def test_the_prompts_are_kept_with_the_model(tmp_path):
     assert metadata["query_prompt"] == "query: "
 
 
+@pytest.mark.slow
 def test_without_a_folder_nothing_is_left(monkeypatch):
     analysis, _ = run(reviews(120), None)
     folder = analysis.run

@@ -86,6 +86,7 @@ def test_two_writers_lose_nothing(tmp_path):
     assert len(edits.names(tmp_path)) == 7
 
 
+@pytest.mark.slow
 def test_a_killed_writer_leaves_a_valid_file(tmp_path):
     with writer(tmp_path, 0) as process:
         go(process)

@@ -169,6 +169,7 @@ def test_threads_may_read_together(tmp_path):
     assert wrong == []
 
 
+@pytest.mark.slow
 def test_csv_needs_no_torch_polars_or_datasets(tmp_path):
     path = TABLES["csv"](tmp_path)
     code = (

@@ -40,6 +40,7 @@ def shards(folder, name):
     return rows, table
 
 
+@pytest.mark.slow
 def test_the_cache_holds_the_stream(llama, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "SHARD_BLOCKS", 2)
     model, tokenizer = llama
@@ -67,6 +68,7 @@ def test_the_cache_holds_the_stream(llama, tmp_path, monkeypatch):
     assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.*")} == before
 
 
+@pytest.mark.slow
 def test_a_continued_cache_numbers_its_texts_from_the_first(
     llama, tmp_path, monkeypatch
 ):

@@ -30,6 +30,7 @@ from needs import needs
 pytestmark = needs("transformers", extra="activations")
 
 
+@pytest.mark.slow
 def test_every_token_has_the_row_of_a_pass_of_its_text_alone(pair):
     model, texts = pair[0], texts_of(60)
     for i in (0, 1):
@@ -105,6 +106,7 @@ def test_several_layers_in_one_pass_equal_single_passes(pair):
     assert np.abs(together[names[0]] - together[names[1]]).max() > 0.1
 
 
+@pytest.mark.slow
 @settings(
     max_examples=8,
     deadline=None,
@@ -189,6 +191,7 @@ def test_tokens_of_outlying_norm_are_left_out_at_all_layers(llama):
     assert 2 not in kept["text_index"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("special", [False, True])
 def test_pooled_rows_are_those_of_the_tokens(bert, special):
     name, texts = layer(bert[0], 1), [*texts_of(90), "", "dog"]

@@ -42,6 +42,7 @@ def alone(texts):
         )
 
 
+@pytest.mark.slow
 def test_rows_are_the_model_s_whatever_the_batch(tiny):
     texts = [*texts_of(60), "", "old tree"]
     rows = embed(texts, embedder=tiny)

@@ -37,6 +37,7 @@ def rounds(tmp_path_factory):
     return lines
 
 
+@pytest.mark.slow
 def test_false_discoveries_stay_below_the_rate(rounds):
     false = sum((lines["truth"] == 0).sum() for lines in rounds)
     n_found = sum(map(len, rounds))

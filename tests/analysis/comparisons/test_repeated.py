@@ -129,6 +129,7 @@ def test_times_and_numbers_are_told_in_words(frame, tmp_path):
     assert wait.endswith(f"than in other texts ({n} texts).")
 
 
+@pytest.mark.slow
 def test_shuffled_columns_yield_nothing(frame, tmp_path):
     rng = np.random.default_rng(3)
     names = [f"column{i}" for i in range(60)]

@@ -134,6 +134,7 @@ def value(result, measure, representation="codes", what="value"):
     return table.loc[(representation, measure), what]
 
 
+@pytest.mark.slow
 def test_the_true_dictionary_scores_perfectly(result, planted):
     for measure in ("best_feature_auc", "covered"):
         assert value(result, measure) == pytest.approx(1)
@@ -219,6 +220,7 @@ def test_a_split_that_is_not_what_was_asked_for_is_noted(tmp_path):
     assert note.startswith("17 % of the rows are held out instead of 50 %")
 
 
+@pytest.mark.slow
 def test_without_classes_only_what_needs_none(codes):
     found = evaluate(codes)
     measures = set(found.table["measure"])
@@ -344,6 +346,7 @@ def test_representations_are_measured_one_at_a_time(codes, monkeypatch):
     assert alive_when_made[5:] == [1, 2, 3, 4, 5]
 
 
+@pytest.mark.slow
 def test_the_measures_of_codes_do_not_depend_on_baselines(codes):
     alone, beside = (
         evaluate(codes, "group", ks=(1,), max_rows=400, baselines=wanted).table

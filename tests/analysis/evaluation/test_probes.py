@@ -109,6 +109,7 @@ def test_predictions_of_a_probe_are_what_is_likelier_than_not_and_than_the_rate(
     assert f1 == pytest.approx(f1_score(often[half], x[half]))
 
 
+@pytest.mark.slow
 def test_best_features_are_those_of_loops():
     rng = np.random.default_rng(6)
     y = rng.random((400, 3)) < [0.4, 0.8, 0.4]

@@ -177,6 +177,7 @@ def check_any_order(make, a, order, label=None):
     assert {(new[p], new[c], t) for p, c, t in edges[0]} == edges[1]
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None, suppress_health_check=SHARED)
 @given(seed=st.integers(0, 10**6))
 def test_renumbering_features_changes_nothing(make, seed):

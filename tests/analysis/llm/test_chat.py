@@ -26,6 +26,7 @@ FEATURES = [16, 21, 44]  # frequent ones without parent
 BIG = {"features": FEATURES, "scoring": "detect"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [429, 500, 503, "{not json", 408])
 def test_what_may_pass_is_tried_again_or_left_out(codes, server, fault):
 
@@ -73,6 +74,7 @@ def test_nothing_is_paid_for_twice(codes, server):
     assert again.attrs["usage"][0]["cached"] == paid
 
 
+@pytest.mark.slow
 def test_whatever_changes_the_answer_is_asked_anew(codes, server, planted):
     chat = {"model": "able", "base_url": server.url}
     llm_label(codes, Chat(**chat), **BIG)
@@ -136,6 +138,7 @@ def test_after_a_kill_no_paid_call_is_repeated(codes, server, tmp_path):
     assert (frame.llm_f1 > 0.9).all()
 
 
+@pytest.mark.slow
 def test_a_dry_run_counts_what_a_run_then_needs(codes, server):
     chat = Chat("able", server.url, price=(1.0, 2.0))
     bill = llm_label(codes, chat, FEATURES, dry_run=True)

@@ -26,6 +26,7 @@ FEATURES = [16, 21, 44]  # frequent ones without parent
 BIG = {"features": FEATURES, "scoring": "detect"}
 
 
+@pytest.mark.slow
 def test_names_and_scores_of_an_able_model(codes, server, planted):
     frame = llm_label(codes, Chat("able", server.url), FEATURES)
     assert frame.llm_label.tolist() == [planted.names[j] for j in FEATURES]
@@ -46,6 +47,7 @@ def test_detection_costs_a_tenth_and_says_the_same(codes, server):
     assert frame.llm_scoring.unique().tolist() == ["detect"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("judge", "pearson"),
     [
@@ -100,6 +102,7 @@ def test_shown_texts_are_the_strongest_and_judged_ones_are_unseen(
     assert min(strengths) < np.median(acts[acts > 0]) < max(strengths)
 
 
+@pytest.mark.slow
 def test_each_feature_gets_other_silent_texts(codes, server):
     llm_label(codes, Chat("able", server.url), FEATURES)
     _, silent, _ = seen(server)
@@ -155,6 +158,7 @@ def test_empty_answers_make_no_name_and_no_score(codes, server, content):
         assert db.execute("SELECT COUNT(*) FROM answers").fetchone() == (0,)
 
 
+@pytest.mark.slow
 def test_answers_of_no_use_are_counted_and_no_guesses(codes, server):
     server.judge = lambda prompt: "I cannot say."
     frame = llm_label(codes, Chat("coy", server.url), FEATURES)
@@ -194,6 +198,7 @@ def test_defaults_are_enough_texts_to_decide_on():
     assert defaults["shown"] >= 10
 
 
+@pytest.mark.slow
 def test_on_the_command_line(codes, server, capsys):
     run, flags = str(codes.run), ["--llm", "--model", "able", "--base-url", server.url]
     some = ["--features", *map(str, FEATURES)]

@@ -54,6 +54,7 @@ def test_a_word_of_all_texts_is_no_term_and_no_warning():
     assert "everywhere" not in words.terms[found.terms]
 
 
+@pytest.mark.slow
 def test_a_word_is_informative_if_texts_with_it_are_alike(tmp_path):
     rng = np.random.default_rng(0)
     texts, active = [], np.zeros((600, 60))

@@ -46,6 +46,7 @@ def found(codes):
     return label(codes)
 
 
+@pytest.mark.slow
 def test_a_split_that_is_not_what_was_asked_for_is_noted(tmp_path, found):
     assert found.attrs["notes"] == []
     rng = np.random.default_rng(0)
@@ -86,6 +87,7 @@ def test_labels_of_tokens_begin_with_the_token_that_a_feature_is_for(tmp_path):
     assert "«cat»" in frame["typical_text"][1]
 
 
+@pytest.mark.slow
 def test_labels_of_a_sample_are_those_of_its_rows(
     labelled_corpus, codes, tmp_path, monkeypatch
 ):
@@ -226,6 +228,7 @@ def test_a_label_is_doubtful_if_no_unseen_text_of_its_feature_has_its_words(tmp_
     assert not with_word.label_doubtful
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_the_label_on_held_out_rows(planted, codes):
     held, found = split(codes), label(codes)
     vectors = codes.vectors()
@@ -261,6 +264,7 @@ def test_scores_are_those_of_the_label_on_held_out_rows(planted, codes):
     assert checked > 10
 
 
+@pytest.mark.slow
 def test_with_an_embedder_the_whole_label_is_scored_as_it_reads_it(planted, codes):
     def encode(texts):
         rows = []

@@ -137,6 +137,7 @@ def test_embeddings_are_about_texts_if_texts_with_a_word_are_alike(tmp_path):
     assert all(about)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [3, 16, 100])
 def test_noise_is_about_nothing(tmp_path, width):
     found = [

@@ -19,6 +19,7 @@ def shown(labelled_codes, compared_codes):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["contrast", "families", "topics", "card"])
 def test_results_show_themselves(shown, name):
     result = shown[name]

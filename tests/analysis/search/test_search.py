@@ -416,6 +416,7 @@ def test_an_unknown_feature_lists_the_nearest(codes, planted):
         set_features(np.zeros(48), {"bnak": 1}, {3: "bank"} | {9: labels[9]})
 
 
+@pytest.mark.slow
 def test_no_torch_is_imported():
     code = (
         "import nanosae.analysis.search.search, sys; sys.exit('torch' in sys.modules)"

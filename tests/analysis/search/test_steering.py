@@ -136,6 +136,7 @@ def linear_model(scale=1.0):
     return sae(directions, np.zeros(6, np.float32), bias=50.0)
 
 
+@pytest.mark.slow
 def test_a_step_goes_exactly_as_far_as_is_best_on_a_linear_model():
     model = linear_model()
     x = np.zeros(6, np.float32)
@@ -170,6 +171,7 @@ def test_features_of_a_transcoder_cannot_be_edited(codes):
         steer(model, x, np.zeros(48), np.ones(48))
 
 
+@pytest.mark.slow
 def test_a_step_that_does_not_help_is_halved_until_it_does():
     saved = 0
     for seed in range(400):

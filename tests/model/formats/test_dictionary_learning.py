@@ -54,6 +54,7 @@ def held_bytes():
     return sum(sizes.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dict_class", ["AutoEncoderNew", "JumpReluAutoEncoder"])
 def test_nothing_of_the_file_stays_in_memory(dict_class, tmp_path):
     written.dictionary_learning(tmp_path, dict_class, formulas.parameters(), SHARED)
@@ -63,6 +64,7 @@ def test_nothing_of_the_file_stays_in_memory(dict_class, tmp_path):
     assert held_bytes() - before == own
 
 
+@pytest.mark.slow
 def test_a_loaded_model_outlives_its_file(tmp_path):
     # a tensor that were still mapped to the file would end the process
     written.dictionary_learning(tmp_path, "JumpReluAutoEncoder", formulas.parameters())

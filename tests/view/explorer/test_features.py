@@ -70,6 +70,7 @@ def test_a_card_says_what_the_activations_say(client, corpus, dense, planted):
     assert len(found["partners"]) == min(8, np.count_nonzero(npmi))
 
 
+@pytest.mark.slow
 def test_partners_are_active_together_often_enough_and_more_than_by_chance(
     corpus, dense
 ):

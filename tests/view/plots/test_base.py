@@ -20,6 +20,7 @@ from nanosae.runs.tables import load_features, save_features
 from nanosae.view import style
 
 
+@pytest.mark.slow
 def test_every_figure_has_axis_titles_and_both_themes(run, codes, trend, pca):
     for figure in every_figure(run, codes, trend):
         drawn = figure.to_dict()["layout"]
@@ -40,6 +41,7 @@ def test_every_figure_has_axis_titles_and_both_themes(run, codes, trend, pca):
         assert isinstance(night, go.Figure)
 
 
+@pytest.mark.slow
 def test_texts_and_labels_are_escaped(run, tmp_path, pca):
     evil = tmp_path / "evil"
     shutil.copytree(run, evil)

@@ -49,6 +49,7 @@ def test_an_axis_of_ratios_is_marked_by_whole_numbers(codes, high, kind):
         assert {0.2, 0.5, 1, 2, 5, 10} <= set(axis.tickvals.tolist())
 
 
+@pytest.mark.slow
 def test_shares_over_time_are_counted_right(codes, trend):
     year = codes.column("year")
     figure = plot.over_time(trend)
@@ -68,6 +69,7 @@ def test_shares_over_time_are_counted_right(codes, trend):
     np.testing.assert_allclose(again.data[1].y, line.y)
 
 
+@pytest.mark.slow
 def test_dates_are_marked_as_dates(codes):
     rng = np.random.default_rng(0)
     months = pd.date_range("2023-01-01", periods=30, freq="MS")

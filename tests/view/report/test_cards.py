@@ -10,6 +10,7 @@ from nanosae.view.report.render import report
 from reported import Page
 
 
+@pytest.mark.slow
 def test_cards_hold_the_strongest_rows_and_their_texts(page, run):
     cards, texts = page.cards()
     codes, table = Codes.open(run), load_features(run).set_index("feature")
@@ -72,6 +73,7 @@ def test_texts_become_fewer_and_shorter_until_they_fit(large, monkeypatch):
     assert sizes[2] <= 400_000
 
 
+@pytest.mark.slow
 def test_the_weakest_cards_go_last(large, monkeypatch):
     monkeypatch.setattr(trimming, "CARD_BYTES", 200_000)
     page = Page(report(large).read_text("utf-8"))

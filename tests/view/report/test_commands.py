@@ -78,6 +78,7 @@ def test_a_killed_run(tmp_path):
     assert "--resume" in commands[whats.index("the trained model")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("gone", "what", "verb"),
     [
