@@ -24,12 +24,28 @@ def build(folder, out):
     )
 
 
+def swallowed(page):
+    """Lines of lists and tables in a paragraph, for want of an empty line before them."""
+    paragraphs = re.findall(r"<p>(.*?)</p>", page, re.S)
+    lines = [line for paragraph in paragraphs for line in paragraph.splitlines()]
+    return [line for line in lines if line.startswith(("- ", "| "))]
+
+
+def test_swallowed_lines_are_found():
+    assert swallowed("<p>One - | two.</p><ul><li>three</li></ul>") == []
+    assert swallowed("<p>One.\n- two\n| 3 | 4 |</p>") == ["- two", "| 3 | 4 |"]
+
+
 @pytest.mark.slow
 def test_the_site_is_built_without_a_warning(tmp_path):
     done = build(ROOT, tmp_path / "site")
     assert done.returncode == 0, done.stderr
-    pages = {path.parent.name for path in (tmp_path / "site").rglob("index.html")}
-    assert {"tutorial", "metrics", "changelog", "contributing", "analysis"} <= pages
+    files = {path.parent.name: path for path in (tmp_path / "site").rglob("index.html")}
+    assert {"tutorial", "metrics", "changelog", "contributing", "analysis"} <= set(
+        files
+    )
+    for name, path in files.items():
+        assert swallowed(path.read_text("utf-8")) == [], name
     recipes = (tmp_path / "site" / "recipes" / "index.html").read_text("utf-8")
     equations = re.findall(r"<math.*?</math>", recipes, re.S)
     assert len(equations) > 30
