@@ -219,13 +219,18 @@ def write_sealed_json(
 
 
 def plain(value: Any) -> Any:
-    """Convert to JSON types: numbers that are not finite become None, other objects strings."""
+    """Convert to JSON types.
+
+    Numbers that are not finite become None, times are in ISO 8601, other objects become strings.
+    """
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     if hasattr(value, "tolist"):  # numpy arrays and scalars
         return plain(value.tolist())
+    if hasattr(value, "isoformat"):  # times
+        return value.isoformat()
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if value is None or isinstance(value, str | int | float):

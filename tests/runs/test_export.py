@@ -1,12 +1,13 @@
 """Tables as flat text, which no spreadsheet runs."""
 
 import csv
+import json
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from nanosae.runs.export import for_csv, write
+from nanosae.runs.export import for_csv, records, write
 
 EVIL = ["=HYPERLINK('x')", "+A1", "-1+1", "@SUM(A1)", "\tx", "fine", "a=b", None]
 
@@ -60,3 +61,43 @@ def test_lists_are_joined():
         ["", "", "b|c", "y"],
     ]
     assert table["top_rows"][0].tolist() == [3, 1]  # the table itself is as it was
+
+
+def test_records_keep_small_numbers_and_dates():
+    table = pd.DataFrame(
+        {
+            "p": [3.25e-11, np.nan, 1.0],
+            "third": [1 / 3, np.inf, 0.0],
+            "day": pd.to_datetime(["2024-05-01 00:00", None, "2024-05-02 10:30"]),
+            "tags": [["a"], None, np.array([0.5, np.nan])],
+            "n": pd.array([2**60, None, 1], dtype="Int64"),
+            "group": pd.Categorical(["x", None, "y"]),
+        }
+    )
+    assert records(table) == [
+        {
+            "p": 3.25e-11,
+            "third": 1 / 3,
+            "day": "2024-05-01T00:00:00",
+            "tags": ["a"],
+            "n": 2**60,
+            "group": "x",
+        },
+        dict.fromkeys(table),
+        {
+            "p": 1.0,
+            "third": 0.0,
+            "day": "2024-05-02T10:30:00",
+            "tags": [0.5, None],
+            "n": 1,
+            "group": "y",
+        },
+    ]
+    assert records(table.head(0)) == []
+
+
+def test_json_files_hold_the_records(tmp_path):
+    table = pd.DataFrame({"p": [1e-300, 0.1], "text": ["é\n", None]})
+    write(table, tmp_path / "x.json")
+    lines = json.loads((tmp_path / "x.json").read_text("utf-8"))
+    assert lines == [{"p": 1e-300, "text": "é\n"}, {"p": 0.1, "text": None}]

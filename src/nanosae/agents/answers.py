@@ -118,10 +118,8 @@ def show_row(analysis: Analysis, row: int) -> Answer:
                 "activation": activation,
             }
         )
-    columns = {}
-    for name in codes.columns:
-        (value,) = codes.column(name, [row])
-        columns[name] = plain(value)
+    cells = {name: codes.column(name, [row]) for name in codes.columns}
+    (columns,) = records(pd.DataFrame(cells, index=[row]))
     text = codes.texts([row])[0] if codes.has_texts else ""
     answer = {"row": row, "text": text, "columns": columns, "features": lines}
     return _short(answer | {"of": len(features)})

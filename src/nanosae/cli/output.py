@@ -72,7 +72,9 @@ def save(codes: Codes, columns: pd.DataFrame) -> None:
 def show(table: pd.DataFrame, columns: list[str] | None = None) -> None:
     """Print the first rows of a table, or all of it as JSON records."""
     if _as_json:
-        print(table.to_json(orient="records", force_ascii=False))
+        from nanosae.runs.export import json_records
+
+        print(json_records(table))
         return
     if table.empty:
         print("no rows")

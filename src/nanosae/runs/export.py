@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from nanosae.atomic import write_file, write_text
+from nanosae.checked import plain
 from nanosae.codes import Codes, indices
 from nanosae.errors import ConfigError, DataError
 from nanosae.fields import as_list
@@ -40,7 +41,7 @@ def write(table: pd.DataFrame, path: str | Path, *, formulas: bool = False) -> N
             path, lambda stream: flattened.to_csv(stream, index=False, sep=separator)
         )
     elif path.suffix == ".json":
-        write_text(path, str(table.to_json(orient="records", force_ascii=False)))
+        write_text(path, json_records(table))
     else:
         raise ConfigError(
             f"{path} has an unknown format.",
@@ -50,8 +51,23 @@ def write(table: pd.DataFrame, path: str | Path, *, formulas: bool = False) -> N
 
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the lines of a table as JSON types; missing values are None."""
-    return json.loads(str(table.to_json(orient="records")))
+    """Return the lines of a table as JSON types.
+
+    Numbers keep all digits, times are in ISO 8601, and missing or infinite values are None.
+
+    Example:
+        >>> day = pd.Timestamp("2024-05-01")
+        >>> records(pd.DataFrame({"p": [1e-20, np.nan], "day": [day, None]}))
+        [{'p': 1e-20, 'day': '2024-05-01T00:00:00'}, {'p': None, 'day': None}]
+    """
+    cells = table.astype(object)
+    lines = cells.where(table.notna(), None).to_dict("records")
+    return plain(lines)
+
+
+def json_records(table: pd.DataFrame) -> str:
+    """Return `records` as JSON."""
+    return json.dumps(records(table), ensure_ascii=False, separators=(",", ":"))
 
 
 def tag(
