@@ -21,7 +21,7 @@ from language_models import (
     texts_of,
     tokenizer_of,
 )
-from nanosae.errors import ConfigError
+from nanosae.errors import ConfigError, DataError, ExtraError
 from nanosae.text import activations as module
 from nanosae.text.activations import activations
 from nanosae.text.language_models import load_model
@@ -455,3 +455,38 @@ def test_a_single_text_is_one_text_and_a_layer_named_twice_is_one_layer(llama):
     np.testing.assert_array_equal(rows, run(llama, "layers.1", ["a dog"])[0])
     twice, _ = run(llama, ["layers.1", "layers.1"], "a dog", concat=True)
     np.testing.assert_array_equal(twice, rows)
+
+
+def test_messages_that_the_template_refuses_are_named(llama):
+    tokenizer = tokenizer_of("llama")
+    tokenizer.chat_template = "{{ raise_exception('no system role') }}"
+    with pytest.raises(
+        DataError, match=r"refuses \[\{'role': 'x'\}\]: no system role\."
+    ):
+        run((llama[0], tokenizer), "layers.1", [[{"role": "x"}]])
+
+
+def test_a_model_that_cannot_be_loaded_is_named(llama, tmp_path):
+    for part in llama:
+        part.save_pretrained(tmp_path)
+    name = str(tmp_path)
+    weights, settings = tmp_path / "model.safetensors", tmp_path / "config.json"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:100])
+    with pytest.raises(DataError, match=f"{name} cannot be loaded"):
+        activations(name, "layers.1", ["old tree"])
+    weights.write_bytes(whole)
+    settings.write_text('{"model_type": "none of ours"}')
+    with pytest.raises(DataError, match=f"{name} cannot be loaded: .*none of ours"):
+        activations(name, "layers.1", ["old tree"])
+
+
+def test_a_package_that_a_model_needs_is_named(monkeypatch):
+    import transformers
+
+    def refuse(*_, **__):
+        raise ImportError("Please install gguf>=0.10.0")
+
+    monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", refuse)
+    with pytest.raises(ExtraError, match=r"x\.gguf cannot be loaded: Please install"):
+        activations("x.gguf", "layers.1", ["old tree"])

@@ -6,7 +6,7 @@ import torch
 
 from language_models import texts_of, tokenizer_of
 from nanosae import SAEModel, attribution, loss_recovered, splice
-from nanosae.errors import ConfigError, DataError
+from nanosae.errors import ConfigError, DataError, DataTypeError
 from nanosae.text.splice import Passes
 from needs import needs
 
@@ -202,7 +202,11 @@ def test_attribution_is_the_slope_of_the_logit(kind):
         by_hand(model, LAYER[kind], lambda x: states.append(x) or x, ids[None])
         acts = sae.encode(states[0][0].float())
     decoder, step = sae.W_dec.detach().double(), 1e-4
+    assert (found[0] == 0).all()  # training skips the begin-of-text token
+    assert (found[1:] != 0).any(dim=1).all()
     for place, feature in acts.nonzero().tolist()[::5]:
+        if place == 0:
+            continue
         logits = []
         for sign in (1, -1):
 
@@ -216,6 +220,16 @@ def test_attribution_is_the_slope_of_the_logit(kind):
         slope = (logits[0] - logits[1]) / (2 * step)
         assert float(found[place, feature]) == pytest.approx(float(slope), abs=1e-3)
     assert (found[acts == 0] == 0).all()
+
+
+def test_attribution_is_zero_where_splicing_changes_nothing():
+    model, sae = causal("llama"), autoencoder()
+    model.model.embed_tokens.weight.data[20] *= 1000
+    found = attribution(model, LAYER["llama"], sae, IDS[0], 17)
+    assert (found != 0).any(dim=1).tolist() == [False, True, True, True, False, True]
+    everywhere = autoencoder(exclude_special_tokens=False, max_norm=None)
+    found = attribution(model, LAYER["llama"], everywhere, IDS[0], 17)
+    assert (found != 0).any(dim=1).all()
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
@@ -346,6 +360,77 @@ def test_mistakes_are_named():
         splice(model, "layers.9", sae),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"add": {"7": 1.0}}, "feature='7' must be a whole number"),
+        ({"add": {-1: 1.0}}, "feature=-1 must be at least 0"),
+        ({"add": {7: "much"}}, "amount='much' must be a number"),
+        ({"add": [7]}, r"add=\[7\] must map features to amounts"),
+        ({"ablate": [40]}, "no feature 40"),
+        ({"ablate": 1.5}, r"feature=1\.5 must be a whole number"),
+        ({"max_norm": 0}, "max_norm=0 must be a positive number"),
+        ({"max_norm": float("nan")}, "max_norm=nan must be"),
+    ],
+)
+def test_wrong_edits_are_named(options, said):
+    model, sae = causal("llama"), autoencoder()
+    with (
+        pytest.raises(ConfigError, match=said),
+        splice(model, "layers.1", sae, **options),
+    ):
+        pass
+
+
+def test_features_of_any_kind_are_ablated():
+    model, sae = causal("llama"), autoencoder()
+    wanted = spliced(model, "layers.1", sae, ablate=[11])
+    for features in (11, {11}, np.array([11]), torch.tensor([11])):
+        found = spliced(model, "layers.1", sae, ablate=features)
+        torch.testing.assert_close(found, wanted)
+
+
+def test_what_is_no_model_layer_or_sae_is_named():
+    model, sae, tokenizer = causal("llama"), autoencoder(), tokenizer_of("llama")
+    with pytest.raises(ConfigError, match=r"no layer 'model.layers'.*model\.layers\.0"):
+        attribution(model, "layers", sae, IDS[0], 3)
+    with pytest.raises(DataTypeError, match="sae is 'run/'; needed: an SAEModel"):
+        attribution(model, "layers.1", "run/", IDS[0], 3)
+    with pytest.raises(DataTypeError, match="sae is 'run/'; needed: an SAEModel"):
+        loss_recovered(model, "layers.1", "run/", ["a"], tokenizer=tokenizer)
+    with pytest.raises(DataTypeError, match="model is 'gpt2'; needed: a loaded"):
+        spliced("gpt2", "layers.1", sae)
+    headless = model.model
+    with pytest.raises(ConfigError, match="LlamaModel does not predict tokens"):
+        attribution(headless, "layers.1", sae, IDS[0], 3)
+    with pytest.raises(ConfigError, match="AutoModelForCausalLM"):
+        loss_recovered(headless, "layers.1", sae, ["old tree"], tokenizer=tokenizer)
+
+
+def test_predictions_that_do_not_exist_are_not_attributed():
+    model, sae = causal("llama"), autoencoder()
+    for token in (99, -1):
+        with pytest.raises(ConfigError, match=f"no token {token}; this model has 99"):
+            attribution(model, "layers.1", sae, IDS[0], token)
+    for position in (6, -7):
+        with pytest.raises(ConfigError, match="outside the text, which has 6 tokens"):
+            attribution(model, "layers.1", sae, IDS[0], 3, position)
+    with pytest.raises(DataError, match=r"\(2, 6\).*Give ids\[0\]"):
+        attribution(model, "layers.1", sae, IDS, 3)
+
+
+def test_the_share_is_undefined_where_zeros_cost_nothing():
+    model, sae, tokenizer = causal("llama"), autoencoder(), tokenizer_of("llama")
+    model.model.layers[1].mlp.down_proj.weight.data.zero_()
+    found = loss_recovered(
+        model, "layers.1.mlp", sae, texts_of(2, seed=3), tokenizer=tokenizer
+    )
+    assert found.loss_zeroed == found.loss != found.loss_spliced
+    assert np.isnan(found.loss_recovered)
+    with pytest.raises(DataError, match="A text is nan"):
+        loss_recovered(model, "layers.1", sae, [float("nan")], tokenizer=tokenizer)
 
 
 def test_a_vector_that_overflows_does_not_exempt_the_others():

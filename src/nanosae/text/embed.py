@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 
 from nanosae.errors import DataError, MissingError, first_line_of
 from nanosae.extras import extra, is_installed
@@ -145,7 +146,7 @@ def _load_embedder(name: str, *, offline: bool) -> Any:
                 trust_remote_code=False,
                 local_files_only=is_here,
             )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise MissingError(
             f"cannot load {name}: {first_line_of(error)}",
             remedy=f"Give the folder of a model or its name on the hub. Installed: {installed()}.",

@@ -10,9 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
-from nanosae.errors import ConfigError, DataError, MissingError, first_line_of
+from nanosae.errors import (
+    ConfigError,
+    DataError,
+    DataTypeError,
+    ExtraError,
+    MissingError,
+    first_line_of,
+    reason_of,
+)
 from nanosae.extras import extra
 from nanosae.text.hub import without_bars
 
@@ -26,11 +35,13 @@ def load_model(model: Any, tokenizer: Any) -> tuple[Any, Any]:
 
     Raises:
         MissingError: If the model does not exist.
-        ExtraError: If transformers is not installed.
+        DataError: If its files cannot be read.
+        ExtraError: If transformers, or a package that it needs for this model, is not installed.
         ConfigError: If no tokenizer with offsets is available.
     """
     if isinstance(model, str | Path):
         model, tokenizer = _load(model, tokenizer)
+    require_loaded(model)
     if tokenizer is None or not tokenizer.is_fast:
         raise ConfigError(
             "A fast tokenizer, which supports offsets, is required.",
@@ -48,16 +59,27 @@ def load_causal_model(model: Any, tokenizer: Any) -> tuple[Any, Any]:
 
     Raises:
         MissingError: If the model does not exist.
-        ExtraError: If transformers is not installed.
+        DataError: If its files cannot be read.
+        ExtraError: If transformers, or a package that it needs for this model, is not installed.
         ConfigError: If there is no tokenizer.
     """
     if isinstance(model, str | Path):
         model, tokenizer = _load(model, tokenizer, "AutoModelForCausalLM")
+    require_loaded(model)
     if tokenizer is None:
         raise ConfigError(
             "A loaded model needs its tokenizer.", remedy="Give tokenizer=…."
         )
     return model.eval(), tokenizer
+
+
+def require_loaded(model: Any) -> None:
+    """Raise a DataTypeError if a model is no module of PyTorch."""
+    if not isinstance(model, torch.nn.Module):
+        raise DataTypeError(
+            f"model is {model!r:.60}; needed: a loaded Hugging Face model.",
+            remedy="Load it with AutoModelForCausalLM.from_pretrained.",
+        )
 
 
 def _load(name: str | Path, tokenizer: Any, kind: str = "AutoModel") -> tuple[Any, Any]:
@@ -77,6 +99,10 @@ def _load(name: str | Path, tokenizer: Any, kind: str = "AutoModel") -> tuple[An
             f"cannot load {name}: {first_line_of(error)}",
             remedy="Give a folder, a .gguf file or a name on the hub.",
         ) from error
+    except ImportError as error:
+        raise ExtraError(f"{name} cannot be loaded: {reason_of(error)}") from error
+    except (KeyError, ValueError, SafetensorError) as error:
+        raise DataError(f"{name} cannot be loaded: {first_line_of(error)}") from error
     model.name_or_path = str(name)  # for a .gguf file, transformers records its folder
     return model.to("cuda" if has_gpu else "cpu"), tokenizer
 
@@ -85,9 +111,14 @@ def find_layers(model: Any, names: Sequence[str]) -> dict[str, Any]:
     """Return modules of a model by their names.
 
     Raises:
-        ConfigError: If a module does not exist; the message suggests similar names.
+        ConfigError: If a module does not exist or has no output, as a list of layers; the message
+            suggests similar names.
     """
-    known = {name: module for name, module in model.named_modules() if name}
+    known = {}
+    for name, module in model.named_modules():
+        has_output = type(module).forward is not torch.nn.Module.forward
+        if name and has_output:
+            known[name] = module
     for name in names:
         if name not in known:
             similar = difflib.get_close_matches(name, known, n=6, cutoff=0.3)
@@ -136,6 +167,22 @@ def run_layers(
                 remedy="Choose another layer.",
             )
     return {name: outputs[name] for name in layers}
+
+
+def logits_of(model: Any, ids: Tensor) -> Tensor:
+    """Return a model's predictions for the tokens of one text, (tokens, vocabulary).
+
+    Raises:
+        ConfigError: If the model does not predict tokens.
+    """
+    batch = ids[None].to(model.device)
+    output = model(input_ids=batch)
+    if getattr(output, "logits", None) is None:
+        raise ConfigError(
+            f"{type(model).__name__} does not predict tokens.",
+            remedy="Load the model with AutoModelForCausalLM.",
+        )
+    return output.logits[0]
 
 
 def first_output(output: Any) -> Tensor:

@@ -15,7 +15,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from nanosae.errors import ConfigError, require_whole
+from nanosae.errors import ConfigError, DataTypeError, require_whole
 from nanosae.text.language_models import find_layers
 
 DEFAULT_MAX_NORM = 10.0
@@ -50,8 +50,13 @@ class TokenRules:
     def __post_init__(self) -> None:
         if self.max_length is not None:
             require_whole(1, max_length=self.max_length)
-        if not isinstance(self.max_norm, Real) or not self.max_norm > 0:
-            raise ConfigError(f"max_norm={self.max_norm!r} must be a positive number.")
+        _check_norm(self.max_norm)
+
+
+def _check_norm(max_norm: float) -> None:
+    """Raise a ConfigError if a limit of the norms is not a positive number."""
+    if not isinstance(max_norm, Real) or not max_norm > 0:
+        raise ConfigError(f"max_norm={max_norm!r} must be a positive number.")
 
 
 def provenance(model: Any, layer: str, rules: TokenRules) -> dict[str, Any]:
@@ -86,6 +91,20 @@ def model_name(model: Any) -> str:
     """Return the name of a loaded model; for a path, its last component."""
     name = str(getattr(model, "name_or_path", ""))
     return Path(name).name if Path(name).exists() else name
+
+
+def require_autoencoder(sae: Any) -> None:
+    """Raise an error if something is not an `SAEModel`, or a transcoder."""
+    if not hasattr(sae, "in_units_of"):
+        raise DataTypeError(
+            f"sae is {sae!r:.60}; needed: an SAEModel.",
+            remedy="Load it with SAEModel.load.",
+        )
+    if sae.cfg["architecture"].endswith("transcoder"):
+        raise ConfigError(
+            "A transcoder cannot be spliced: its outputs are not its inputs.",
+            remedy="Use an autoencoder.",
+        )
 
 
 def layer_to_splice(model: Any, layer: str | None, sae: Any) -> str:
@@ -126,8 +145,13 @@ def layer_to_splice(model: Any, layer: str | None, sae: Any) -> str:
 
 
 def norm_limit(sae: Any, max_norm: float | None) -> float:
-    """Return the norm above which tokens are left unchanged, in medians; default as in training."""
+    """Return the norm above which tokens are left unchanged, in medians; default as in training.
+
+    Raises:
+        ConfigError: If it is not a positive number.
+    """
     if max_norm is not None:
+        _check_norm(max_norm)
         return max_norm
     known = sae.config.get("max_norm", DEFAULT_MAX_NORM)
     return math.inf if known is None else known

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
@@ -14,10 +15,17 @@ from nanosae.progress import tracked
 from nanosae.text.language_models import (
     first_output,
     load_causal_model,
+    logits_of,
     with_first_output,
 )
-from nanosae.text.provenance import find_layer, layer_to_splice, norm_limit
+from nanosae.text.provenance import (
+    find_layer,
+    layer_to_splice,
+    norm_limit,
+    require_autoencoder,
+)
 from nanosae.text.splice import special_tokens, splice
+from nanosae.text.windows import check_strings
 
 
 class Recovered(NamedTuple):
@@ -27,7 +35,8 @@ class Recovered(NamedTuple):
         loss: Cross-entropy of the model.
         loss_spliced: Cross-entropy with the layer's output replaced by its reconstruction.
         loss_zeroed: Cross-entropy with the layer's output replaced by zeros at every token.
-        loss_recovered: (loss_zeroed − loss_spliced) ÷ (loss_zeroed − loss).
+        loss_recovered: (loss_zeroed − loss_spliced) ÷ (loss_zeroed − loss); NaN if zeros cost
+            nothing.
         kl: Kullback–Leibler divergence of the spliced model's predictions from the model's.
         tokens: Number of predictions.
     """
@@ -67,10 +76,12 @@ def loss_recovered(
         max_norm: As in `splice`.
 
     Raises:
-        ConfigError: If `max_length` is no whole number above 1.
-        DataError: If no text has at least two tokens.
+        ConfigError: If `max_length` is no whole number above 1, or the model does not predict
+            tokens.
+        DataError: If a text is not a string, or none has at least two tokens.
     """
     require_whole(2, max_length=max_length)
+    require_autoencoder(sae)
     if isinstance(texts, str):
         texts = [texts]
     model, tokenizer = load_causal_model(model, tokenizer)
@@ -82,6 +93,7 @@ def loss_recovered(
     sums = torch.zeros(4, dtype=torch.float64, device="cpu")
     n_tokens = 0
     for text in tracked(texts, "evaluate"):
+        check_strings([text])
         ids = _tokens(tokenizer, text, max_length, with_bos)
         counted = ~torch.isin(ids[:-1], special)
         if not counted.any():
@@ -97,7 +109,8 @@ def loss_recovered(
     if n_tokens == 0:
         raise DataError("No text has two tokens, so there is nothing to predict.")
     loss, loss_spliced, loss_zeroed, kl = (sums / n_tokens).tolist()
-    share = (loss_zeroed - loss_spliced) / (loss_zeroed - loss)
+    cost_of_zeros = loss_zeroed - loss
+    share = (loss_zeroed - loss_spliced) / cost_of_zeros if cost_of_zeros else math.nan
     return Recovered(loss, loss_spliced, loss_zeroed, share, kl, n_tokens)
 
 
@@ -115,10 +128,9 @@ def _log_probabilities(
     model: Any, ids: Tensor, changed: AbstractContextManager
 ) -> Tensor:
     """Return the log-probabilities of all tokens after the first, float64."""
-    batch = ids[None].to(model.device)
     with changed:
-        logits = model(input_ids=batch).logits
-    return logits[0, :-1].double().cpu().log_softmax(dim=-1)
+        logits = logits_of(model, ids)
+    return logits[:-1].double().cpu().log_softmax(dim=-1)
 
 
 def _losses(log_probabilities: Tensor, ids: Tensor) -> Tensor:

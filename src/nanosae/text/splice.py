@@ -17,9 +17,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nanosae.errors import ConfigError
-from nanosae.text.language_models import first_output, with_first_output
-from nanosae.text.provenance import find_layer, layer_to_splice, norm_limit
+from nanosae.errors import ConfigError, DataError, require_number, require_whole
+from nanosae.fields import as_list
+from nanosae.text.language_models import (
+    first_output,
+    logits_of,
+    require_loaded,
+    with_first_output,
+)
+from nanosae.text.provenance import (
+    find_layer,
+    layer_to_splice,
+    norm_limit,
+    require_autoencoder,
+)
 
 
 @contextmanager
@@ -55,7 +66,8 @@ def splice(
         The model.
 
     Raises:
-        ConfigError: If the layer or a feature does not exist, or the SAE has another width.
+        ConfigError: If the layer or a feature does not exist, or an argument is invalid.
+        DataError: During a pass, if the SAE has another width than the layer's output.
 
     Warns:
         UserWarning: If the SAE's metadata name another model or layer.
@@ -64,8 +76,9 @@ def splice(
         >>> with splice(model, "layers.3", sae, add={17: 8.0}):  # doctest: +SKIP
         ...     model.generate(**tokenizer("The", return_tensors="pt"))
     """
-    edits = _Edits({} if add is None else dict(add), list(ablate))
-    _require_autoencoder(sae)
+    edits = _Edits({} if add is None else add, as_list(ablate))
+    require_loaded(model)
+    require_autoencoder(sae)
     edits.check(sae)
     if replace is None:
         replace = edits.are_none
@@ -73,7 +86,7 @@ def splice(
         leave_out = special_tokens(model, sae)
     module = find_layer(model, layer_to_splice(model, layer, sae))
     limit = norm_limit(sae, max_norm)
-    passes = Passes(leave_out)
+    passes = Passes(as_list(leave_out))
     sae_on = _copies_on_devices(sae)
 
     def change(_module: Any, _inputs: Any, output: Any) -> Any:
@@ -95,7 +108,8 @@ def attribution(
     """Return the first-order contribution of each feature at each token to a logit.
 
     The contribution is activation × gradient: a_j · (W_dec_j · ∂logit/∂x) for the output x of the
-    layer, holding the part that the SAE does not explain fixed.
+    layer, holding the part that the SAE does not explain fixed. At tokens that `splice` leaves
+    unchanged, such as begin-of-text, all contributions are zero.
 
     Args:
         model: A Hugging Face causal language model.
@@ -109,10 +123,19 @@ def attribution(
         Contributions, (tokens, hidden_size).
 
     Raises:
-        ConfigError: If the layer does not exist, or the SAE is a transcoder.
+        ConfigError: If the layer, the token or the position does not exist, or the SAE is a
+            transcoder.
+        DataError: If `ids` are not those of one text.
     """
-    _require_autoencoder(sae)
+    require_loaded(model)
+    require_autoencoder(sae)
+    if ids.ndim != 1:
+        raise DataError(
+            f"ids have the shape {tuple(ids.shape)}; needed: those of one text, (tokens,).",
+            remedy="Give ids[0] for the first text of a batch.",
+        )
     module = find_layer(model, layer_to_splice(model, layer, sae))
+    passes = Passes(special_tokens(model, sae))
     seen: list[Tensor] = []
 
     def keep(_module: Any, _inputs: Any, output: Any) -> Any:
@@ -120,10 +143,15 @@ def attribution(
         seen.append(x)
         return with_first_output(output, x)
 
-    batch = ids[None].to(model.device)
-    with module.register_forward_hook(keep), torch.enable_grad():
-        logit = model(input_ids=batch).logits[0, position, token]
-        (gradient,) = torch.autograd.grad(logit, seen[0])
+    with (
+        model.register_forward_pre_hook(passes.record, with_kwargs=True),
+        module.register_forward_hook(keep),
+        torch.enable_grad(),
+    ):
+        logits = logits_of(model, ids)
+        _check_prediction(logits, token, position)
+        (gradient,) = torch.autograd.grad(logits[position, token], seen[0])
+    is_replaced = passes.trained_on(seen[0], norm_limit(sae, None))[0]
     x = seen[0][0].detach().float()
     sae = _copies_on_devices(sae)(x.device)
     with torch.no_grad():
@@ -131,8 +159,20 @@ def attribution(
         ones, zeros = torch.ones_like(x), torch.zeros_like(x)
         scales = sae.in_units_of(x, ones) - sae.in_units_of(x, zeros)
         direction = (gradient[0].float() * scales).to(sae.W_dec.dtype)
-        along_decoder = direction @ sae.W_dec.T
-    return acts * along_decoder
+        contributions = acts * (direction @ sae.W_dec.T)
+    contributions[~is_replaced] = 0
+    return contributions
+
+
+def _check_prediction(logits: Tensor, token: int, position: int) -> None:
+    """Raise a ConfigError if logits, (tokens, vocabulary), have no such entry."""
+    n_tokens, n_known = logits.shape
+    if not -n_tokens <= position < n_tokens:
+        raise ConfigError(
+            f"position={position} is outside the text, which has {n_tokens} tokens."
+        )
+    if not 0 <= token < n_known:
+        raise ConfigError(f"There is no token {token}; this model has {n_known:,}.")
 
 
 def _copies_on_devices(sae: Any) -> Callable[[torch.device], Any]:
@@ -143,15 +183,6 @@ def _copies_on_devices(sae: Any) -> Callable[[torch.device], Any]:
         return sae if sae.device == device else copy.deepcopy(sae).to(device)
 
     return sae_on
-
-
-def _require_autoencoder(sae: Any) -> None:
-    """Raise a ConfigError if an SAE is a transcoder."""
-    if sae.cfg["architecture"].endswith("transcoder"):
-        raise ConfigError(
-            "A transcoder cannot be spliced: its outputs are not its inputs.",
-            remedy="Use an autoencoder.",
-        )
 
 
 def special_tokens(model: Any, sae: Any) -> set[int]:
@@ -177,7 +208,9 @@ class Passes:
     """
 
     def __init__(self, leave_out: Collection[int]) -> None:
-        self._leave_out = sorted(leave_out)
+        self._leave_out = torch.tensor(
+            sorted(leave_out), dtype=torch.long, device="cpu"
+        )
         self._ids: Tensor | None = None
 
     def record(self, _model: Any, args: Any, kwargs: Any) -> None:
@@ -189,7 +222,7 @@ class Passes:
         """Return which vectors x (texts, tokens, width) resemble those of the training."""
         kept = torch.ones(x.shape[:-1], dtype=torch.bool, device=x.device)
         if self._ids is not None and self._ids.shape == kept.shape:
-            special = torch.tensor(self._leave_out, device=self._ids.device)
+            special = self._leave_out.to(self._ids.device)
             kept = ~torch.isin(self._ids, special).to(x.device)
         norms = x.detach().float().norm(dim=-1)
         if not kept.any():
@@ -206,7 +239,7 @@ class _Edits:
         ablate: Features whose activations are set to zero.
     """
 
-    add: dict[int, float]
+    add: Mapping[int, float]
     ablate: list[int]
 
     @property
@@ -216,9 +249,16 @@ class _Edits:
 
     def check(self, sae: Any) -> None:
         """Raise a ConfigError if the edits do not apply to an SAE."""
+        if not isinstance(self.add, Mapping):
+            raise ConfigError(
+                f"add={self.add!r} must map features to amounts, as in {{17: 8.0}}."
+            )
+        for amount in self.add.values():
+            require_number(amount=amount)
         size = sae.cfg["d_sae"]
-        for feature in sorted({*self.add, *self.ablate}):
-            if not 0 <= feature < size:
+        for feature in [*self.add, *self.ablate]:
+            require_whole(0, feature=feature)
+            if feature >= size:
                 raise ConfigError(
                     f"There is no feature {feature}; this SAE has {size:,}."
                 )

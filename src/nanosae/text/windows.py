@@ -94,7 +94,7 @@ class Cutter:
 
     def _cut(self, texts: list[str], first_text: int) -> Iterator[Window]:
         """Yield the windows of texts, except windows without kept tokens."""
-        _check_strings(texts)
+        check_strings(texts)
         encoded = self._tokenizer(
             texts,
             max_length=self._max_length - len(self._head),
@@ -113,7 +113,7 @@ class Cutter:
 
     def _pack(self, texts: list[str], first_text: int) -> Iterator[Window]:
         """Yield windows filled with successive texts."""
-        _check_strings(texts)
+        check_strings(texts)
         encoded = self._tokenizer(
             texts, add_special_tokens=False, return_offsets_mapping=True, verbose=False
         )
@@ -164,7 +164,8 @@ def _separator(tokenizer: Any) -> int:
     )
 
 
-def _check_strings(texts: list[str]) -> None:
+def check_strings(texts: list[str]) -> None:
+    """Raise a DataError if a text is not a string."""
     for text in texts:
         if not isinstance(text, str):
             raise DataError(
