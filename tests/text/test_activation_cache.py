@@ -24,7 +24,7 @@ from language_models import (
 )
 from nanosae.cli import main
 from nanosae.codes import Codes
-from nanosae.errors import ConfigError
+from nanosae.errors import ConfigError, DataError
 from nanosae.sources import open_rows
 from nanosae.text import activation_cache as module
 from nanosae.text.activation_cache import cache_activations
@@ -122,6 +122,36 @@ def test_values_beyond_float16_are_refused(tmp_path, llama):
     ):
         cache_activations(*given, tokenizer=llama[1])
     assert cache_activations(*given, tokenizer=llama[1], dtype="float32") > 0
+
+
+def test_blocks_without_rows_make_no_shards(llama, tmp_path, monkeypatch):
+    """A model that overflows on some texts, such as one in half precision."""
+    monkeypatch.setattr(module, "SHARD_BLOCKS", 1)
+    model, tokenizer = model_of("llama"), llama[1]
+    options = {"tokenizer": tokenizer, "batch_tokens": 64, "bos": False}
+    overflowing = tokenizer("river")["input_ids"]
+    with torch.no_grad():
+        model.embed_tokens.weight[overflowing] = torch.nan
+    texts = [*texts_of(64), *["river"] * 640, *texts_of(64)]
+    texts = [text.replace("river", "dog") for text in texts[:64]] + texts[64:]
+    with pytest.warns(UserWarning, match="NaN or infinite are skipped"):
+        n = cache_activations(model, "layers.1", texts, tmp_path / "some", **options)
+    rows, table = shards(tmp_path / "some", "layers.1")
+    assert len(rows) == n > 0
+    assert {number // 64 for number in table["text_index"]} == {0, 11}
+    assert all(texts[i] == text for i, text in table[["text_index", "text"]].to_numpy())
+    with (
+        pytest.warns(UserWarning, match="NaN or infinite are skipped"),
+        pytest.raises(DataError, match="No token of these texts has a row"),
+    ):
+        cache_activations(model, "layers.1", ["river"], tmp_path / "none", **options)
+
+
+def test_a_missing_text_is_refused_before_the_model_runs(llama, tmp_path):
+    texts = [*texts_of(500), float("nan")]
+    with pytest.raises(DataError, match="A text is nan"):
+        cache_activations(llama[0], "layers.1", texts, tmp_path, tokenizer=llama[1])
+    assert not any(tmp_path.iterdir())
 
 
 KILLED = """

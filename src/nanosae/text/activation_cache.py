@@ -23,7 +23,7 @@ from nanosae.text.activations import Block, Pooling, activations, layer_names
 from nanosae.text.chats import as_text
 from nanosae.text.language_models import load_model
 from nanosae.text.provenance import DEFAULT_MAX_NORM, SIDE_BY_SIDE, TokenRules
-from nanosae.text.windows import TEXTS
+from nanosae.text.windows import TEXTS, check_strings
 
 SHARD_BLOCKS = 4  # blocks per shard
 PROVENANCE = "provenance.json"  # the name that `sources` looks for
@@ -74,7 +74,8 @@ def cache_activations(
     Raises:
         ConfigError: If the folder holds shards of other settings or texts, or as in `activations`;
             it is a ValueError.
-        DataError: If a value is too large for float16; it is a ValueError.
+        DataError: If a text is not a string, no token has a row, or a value is too large for
+            float16; it is a ValueError.
     """
     folder = Path(output)
     require_choice("dtype", dtype, ["float16", "float32"])
@@ -84,6 +85,7 @@ def cache_activations(
     if any(not isinstance(text, str) for text in texts):
         model, tokenizer = load_model(model, tokenizer)
         texts = [as_text(text, tokenizer) for text in texts]
+        check_strings(texts)
     rules = TokenRules(pooling, special_tokens, bos, max_norm, max_length, pack)
     options: Any = asdict(rules) | {"batch_tokens": batch_tokens, "concat": concat}
     settings = {"model": str(getattr(model, "name_or_path", model)), "layers": names}
@@ -101,7 +103,8 @@ def cache_activations(
             make_folder(folder / name)
             known = json.dumps(blocks.provenance[name], indent=1)
             write_text(folder / name / PROVENANCE, known)
-        while shard := list(islice(blocks, SHARD_BLOCKS)):
+        with_rows = (block for block in blocks if len(block.table))
+        while shard := list(islice(with_rows, SHARD_BLOCKS)):
             number = f"{len(shards):05d}"
             for name in names:
                 _write_rows(folder / name / f"{number}.npy", shard, name, dtype)
@@ -110,6 +113,11 @@ def cache_activations(
             digest = known_texts.digest(_end_of_batch(table))
             metadata = {"nanosae": json.dumps(settings), "texts": digest}
             _write_tokens(shards[-1], table.replace_schema_metadata(metadata))
+    if not shards:
+        raise DataError(
+            "No token of these texts has a row.",
+            remedy="Give texts with tokens that are not special, or a larger max_norm.",
+        )
     return sum(parquet.read_metadata(path).num_rows for path in shards)
 
 
