@@ -5,6 +5,9 @@ import pytest
 
 import foreign_files as written
 import sae_formulas as formulas
+from nanosae import SAEModel
+from nanosae.errors import DataError, DataTypeError
+from nanosae.export import onnx
 from nanosae.export.onnx import to_onnx
 from nanosae.model.weights import Weights
 from needs import needs
@@ -69,3 +72,15 @@ def test_standardised_rows_and_skip_connections(tmp_path, scale):
     acts, recon = run(tmp_path / "skip.onnx", x)
     wanted = formulas.decode(p, formulas.topk(p, x, centred=False)) + x @ matrix.T
     np.testing.assert_allclose(recon, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_what_does_not_fit_is_refused(tmp_path, monkeypatch):
+    p = formulas.parameters()
+    tensors = written.sae_lens_tensors(p)
+    folder = written.sae_lens(tmp_path / "sae", {"architecture": "standard"}, tensors)
+    with pytest.raises(DataTypeError, match=r"not SAEModel\. Give Weights\.load"):
+        to_onnx(SAEModel.load(folder), tmp_path / "x.onnx")
+    monkeypatch.setattr(onnx, "LARGEST", 100)
+    with pytest.raises(DataError, match=r"an ONNX file holds at most 2 GB"):
+        to_onnx(Weights.load(folder), tmp_path / "x.onnx")
+    assert not (tmp_path / "x.onnx").exists()

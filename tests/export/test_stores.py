@@ -1,5 +1,6 @@
 """Corpora in vector stores: what comes back, and in which order, beside plain dot products."""
 
+import itertools
 import json
 import os
 import re
@@ -9,13 +10,16 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 
 from nanosae import Codes, write_codes
 from nanosae.cli import main
-from nanosae.errors import ConfigError, ExistsError
+from nanosae.errors import BusyError, ConfigError, ExistsError, ServerError
+from nanosae.export import stores
 from nanosae.export.stores import to_store
+from nanosae.export.vectors import vectors
 
 N, M = 60, 12
 
@@ -193,11 +197,54 @@ def test_qdrant_ranks_rows_like_dot_products(codes, tmp_path):
     client.close()
 
 
+@pytest.mark.filterwarnings("ignore")  # its dependencies' own
+def test_a_collection_is_in_qdrant_whole_or_not_at_all(codes, tmp_path, monkeypatch):
+    qdrant = pytest.importorskip("qdrant_client", reason="needs the extra 'stores'")
+    place = str(tmp_path / "qdrant")
+
+    def interrupted(codes):
+        yield from itertools.islice(vectors(codes), stores.BATCH + 1)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stores, "BATCH", 10)
+    with monkeypatch.context() as patched:
+        patched.setattr(stores, "vectors", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            to_store(codes, place, "qdrant", "papers")
+    assert to_store(codes, place, "qdrant", "papers") == N
+    client = qdrant.QdrantClient(path=place)
+    assert client.count("papers").count == N
+    with pytest.raises(BusyError, match=f"Another program uses {place}"):
+        to_store(codes, place, "qdrant", "other")
+    client.close()
+
+
+@pytest.mark.filterwarnings("ignore")  # its dependencies' own
+def test_a_qdrant_server_that_is_not_there(codes):
+    pytest.importorskip("qdrant_client", reason="needs the extra 'stores'")
+    with pytest.raises(ServerError, match=r"^http://127.0.0.1:9 cannot be reached"):
+        to_store(codes, "http://127.0.0.1:9", "qdrant", "papers")
+    with pytest.raises(ConfigError, match="Give http://localhost:6333"):
+        to_store(codes, "localhost:6333", "qdrant", "papers")
+
+
+def test_numbers_and_dates_of_payloads_are_kept(tmp_path):
+    days = pd.to_datetime(["2024-05-01", None])
+    metadata = pd.DataFrame({"day": days, "p": [1e-20, 1 / 3], "tags": [["a"], []]})
+    write_codes(tmp_path / "codes", sp.csr_array(np.eye(2)), metadata=metadata)
+    to_store(Codes(tmp_path / "codes"), tmp_path / "x.jsonl", "jsonl")
+    lines = (tmp_path / "x.jsonl").read_text(encoding="utf-8").splitlines()
+    first, second = (json.loads(line)["payload"] for line in lines)
+    assert first == {"day": "2024-05-01T00:00:00", "p": 1e-20, "tags": ["a"]}
+    assert second == {"day": None, "p": 1 / 3, "tags": []}
+
+
 def test_the_verb_and_its_mistakes(codes, tmp_path, capsys):
     run, out = str(codes.run), str(tmp_path / "x.jsonl")
     assert main(["export", run, "-o", out, "--to", "jsonl"]) == 0
     assert "60 rows as jsonl" in capsys.readouterr().out
     with pytest.raises(ConfigError, match="to='postgres' must be one of jsonl, open"):
         to_store(codes, tmp_path / "x.sql", "postgres")
-    with pytest.raises(ConfigError, match="cannot be the name"):
-        to_store(codes, tmp_path / "x.sql", "pgvector", "a; DROP TABLE b")
+    for name in ("a; DROP TABLE b", "Papers", "_papers", "1st", "é", ""):
+        with pytest.raises(ConfigError, match="cannot be the name"):
+            to_store(codes, tmp_path / "x.sql", "pgvector", name)

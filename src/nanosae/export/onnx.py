@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from nanosae.atomic import write_bytes
+from nanosae.errors import DataError, DataTypeError
 from nanosae.extras import extra
 from nanosae.model.architectures import (
     ROW_EPSILON,
@@ -19,6 +20,7 @@ from nanosae.model.weights import Weights
 
 OPSET = 18
 IR = 10  # version of the file format
+LARGEST = 2**31  # bytes in a file
 
 
 def to_onnx(model: Weights, path: str | Path) -> None:
@@ -30,14 +32,26 @@ def to_onnx(model: Weights, path: str | Path) -> None:
 
     Args:
         model: The SAE, `Weights.load(run)`.
-        path: The .onnx file, which the format limits to 2 GB.
+        path: The .onnx file.
 
     Raises:
+        DataTypeError: If `model` is no `Weights`.
+        DataError: If the tensors do not fit into a file of 2 GB, the limit of the format.
         ExtraError: If onnx is not installed.
     """
+    if not isinstance(model, Weights):
+        raise DataTypeError(
+            f"to_onnx takes Weights, not {type(model).__name__}.",
+            remedy="Give Weights.load(folder), with the folder of the run or of the saved model.",
+        )
     onnx = extra("onnx", "onnx", "ONNX")
     graph = _Graph(onnx)
     tensors = model.tensors()
+    n_bytes = sum(array.nbytes for array in tensors.values())
+    if n_bytes >= LARGEST:
+        raise DataError(
+            f"the tensors take {n_bytes / 1e9:.1f} GB, but an ONNX file holds at most 2 GB."
+        )
     for name, array in tensors.items():
         graph.constant(name, array)
     rows, mean, deviation = "rows", "", ""

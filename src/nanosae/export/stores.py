@@ -7,19 +7,30 @@ or the activations of a text, from `SAEModel.features`.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from nanosae.atomic import write_file
 from nanosae.codes import Codes
-from nanosae.errors import ConfigError, ExistsError, require_choice
+from nanosae.errors import (
+    BusyError,
+    ConfigError,
+    ExistsError,
+    ServerError,
+    reason_of,
+    require_choice,
+)
 from nanosae.export.vectors import Vector, vectors
 from nanosae.extras import extra
 
 Store = Literal["jsonl", "opensearch", "pgvector", "qdrant"]
 LineFormat = Callable[[Codes, str], Iterator[str]]
+NAME = re.compile(r"[a-z][a-z0-9_]*")  # of a collection
+HOST_AND_PORT = re.compile(r"[\w.-]+:\d+/?")
 BATCH = 256  # points sent to Qdrant at once
 LARGEST_SQL_VECTOR = 16_000  # maximal number of non-zero entries in a sparsevec
 
@@ -40,10 +51,12 @@ def to_store(
     Raises:
         ConfigError: If there is no such store, or `collection` is not a lower-case identifier.
         ExistsError: If Qdrant already has a collection of that name.
+        ServerError: If Qdrant cannot be reached or refuses.
+        BusyError: If another program uses the folder of Qdrant.
         ExtraError: If qdrant-client is needed and not installed.
     """
     require_choice("to", to, get_args(Store))
-    if not collection.isidentifier() or collection != collection.lower():
+    if not NAME.fullmatch(collection):
         raise ConfigError(
             f"{collection!r} cannot be the name of a collection.",
             remedy="Use lower-case letters, digits and _, with a letter first.",
@@ -163,25 +176,55 @@ def _write_lines(path: Path, lines: Iterator[str]) -> None:
 
 def _to_qdrant(codes: Codes, place: str, name: str) -> int:
     library = extra("stores", "qdrant_client", "export to Qdrant")
-    is_server = place.startswith(("http://", "https://"))
-    argument = "url" if is_server else "path"
-    client = library.QdrantClient(**{argument: place})
-    models = extra("stores", "qdrant_client.models", "export to Qdrant")
+    errors = extra("stores", "qdrant_client.http.exceptions", "export to Qdrant")
+    if HOST_AND_PORT.fullmatch(place):
+        raise ConfigError(
+            f"{place} is not the URL of a server.", remedy=f"Give http://{place}."
+        )
+    where: dict[str, Any] = {"path": place}
+    if place.startswith(("http://", "https://")):
+        where = {"url": place, "check_compatibility": False}
     try:
-        if client.collection_exists(name):
-            raise ExistsError(
-                f"{place} already has a collection {name!r}.",
-                remedy="Choose another name.",
-            )
-        sparse = {"features": models.SparseVectorParams()}
-        client.create_collection(name, vectors_config={}, sparse_vectors_config=sparse)
+        client = library.QdrantClient(**where)
+    except RuntimeError as error:
+        raise BusyError(
+            f"Another program uses {place}.",
+            file=place,
+            remedy="Stop it, or start a Qdrant server and give its URL.",
+        ) from error
+    try:
+        with closing(client):
+            _fill_collection(client, codes, place, name)
+    except errors.ApiException as error:
+        raise ServerError(
+            f"{place} cannot be reached, or refused: {reason_of(error)}."
+        ) from error
+    return codes.n_rows
+
+
+def _fill_collection(client: Any, codes: Codes, place: str, name: str) -> None:
+    """Create a collection of all rows; if that fails, delete it.
+
+    Raises:
+        ExistsError: If there is a collection of that name.
+    """
+    if client.collection_exists(name):
+        raise ExistsError(
+            f"{place} already has a collection {name!r}.",
+            remedy="Choose another name.",
+        )
+    models = extra("stores", "qdrant_client.models", "export to Qdrant")
+    sparse = {"features": models.SparseVectorParams()}
+    client.create_collection(name, vectors_config={}, sparse_vectors_config=sparse)
+    try:
         rows = vectors(codes)
         while batch := list(islice(rows, BATCH)):
             points = [_point(models, vector) for vector in batch]
             client.upsert(name, points)
-    finally:
-        client.close()
-    return codes.n_rows
+    except BaseException:
+        with suppress(Exception):
+            client.delete_collection(name)
+        raise
 
 
 def _point(models: Any, vector: Vector) -> Any:
