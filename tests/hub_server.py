@@ -45,6 +45,12 @@ class Hub(BaseHTTPRequestHandler):
         elif path == "/api/validate-yaml":
             assert "library_name" in json.loads(data)["content"]
             self.answer({"errors": [], "warnings": []})
+        elif "/branch/" in path:
+            self.server.branches.append(path.partition("/branch/")[2])
+            self.answer({})
+        elif path.rpartition("/")[2] not in self.server.branches:
+            headers = {"X-Error-Code": "RevisionNotFound"}
+            self.answer({"error": "Invalid rev id"}, 404, headers)
         elif "/preupload/" in path:
             files = json.loads(data)["files"]
             modes = [{"path": f["path"], "uploadMode": "regular"} for f in files]
@@ -106,6 +112,7 @@ SHA = "0123456789abcdef0123456789abcdef01234567"
 def hub_server():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     server.repos, server.created, server.served = {}, {}, []
+    server.branches = ["main"]
     server.address = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

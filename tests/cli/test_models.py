@@ -1,6 +1,7 @@
 """Other libraries' SAEs on the command line: converted, and used like a run."""
 
 import numpy as np
+import pytest
 import torch
 
 import foreign_files as written
@@ -53,3 +54,41 @@ def test_what_a_format_cannot_hold_is_a_mistake_not_a_defect(tmp_path, capsys):
     assert "jumprelu is not supported: sparsify has only topk" in (
         capsys.readouterr().err
     )
+
+
+FORMATS = ("sae_lens", "sparsify", "dictionary_learning")
+
+
+@pytest.mark.parametrize("old", FORMATS)
+@pytest.mark.parametrize("new", FORMATS)
+def test_of_two_saes_in_a_folder_the_new_one_is_read(old, new, tmp_path, capsys):
+    """Where the old one would be read, or lose its settings, the folder is refused."""
+    x = torch.from_numpy(formulas.rows())
+    saes = []
+    for seed in (0, 1):
+        p = formulas.parameters(seed)
+        cfg = {"architecture": "topk", "k": K}
+        tensors = written.sae_lens_tensors(p)
+        folder = written.sae_lens(tmp_path / f"{seed}", cfg, tensors)
+        saes.append(SAEModel.load(folder))
+    first, second = saes
+    out = tmp_path / "out"
+    first.save(out, format=old)
+    arguments = ["convert", str(tmp_path / "1"), "-o", str(out), "--format", new]
+    code = main([*arguments, "--force"])
+    expected = second if code == 0 else first
+    with torch.no_grad():
+        torch.testing.assert_close(SAEModel.load(out)(x), expected(x))
+    if code:
+        assert old != new
+        assert f"{out} holds another SAE" in capsys.readouterr().err
+
+
+def test_a_run_is_not_written_over(tmp_path, capsys):
+    p = formulas.parameters()
+    cfg = {"architecture": "topk", "k": K}
+    folder = written.sae_lens(tmp_path / "sae", cfg, written.sae_lens_tensors(p))
+    run = tmp_path / "run"
+    SAEModel.load(folder).save(run / "model")
+    assert main(["convert", str(folder), "-o", str(run), "--force"]) == 2
+    assert "holds another SAE (model/cfg.json)" in capsys.readouterr().err

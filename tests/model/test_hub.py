@@ -56,6 +56,7 @@ def test_what_is_pushed_is_loaded_from_the_hub(server, tmp_path):
     assert TOKEN.encode() not in b"".join(files.values())
     card = files["layer_3/README.md"].decode()
     assert card.startswith("---\nlibrary_name: nanosae\n")
+    assert 'SAEModel.load("me/sae/layer_3")' in card
     assert "unexplained, held-out rows: 0.1235" in card
     with torch.no_grad():
         for found in (
@@ -143,6 +144,18 @@ def test_what_was_downloaded_is_loaded_without_the_hub(server, monkeypatch, tmp_
         SAEModel.load("me/other")
 
 
+def test_a_subfolder_of_a_folder_is_not_sought_on_the_hub(
+    server, monkeypatch, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
+    model(tmp_path).save("saes/layer_2")
+    assert SAEModel.from_pretrained("saes", subfolder="layer_2").config["k"] == 3
+    ours = saved(model(tmp_path), tmp_path / "ours")
+    server.repos["saes/layer_3"] = ours
+    with pytest.raises(FileNotFoundError, match="no saved model in saes/layer_3"):
+        SAEModel.from_pretrained("saes", subfolder="layer_3")
+
+
 def test_a_hub_that_is_out_of_reach_is_said_to_be(server, monkeypatch, tmp_path):
     from huggingface_hub import constants
 
@@ -151,7 +164,19 @@ def test_a_hub_that_is_out_of_reach_is_said_to_be(server, monkeypatch, tmp_path)
         model(tmp_path).push_to_hub("me/sae", token=TOKEN)
 
 
+def test_a_branch_is_created(server, tmp_path):
+    sae = model(tmp_path)
+    for _ in range(2):
+        sae.push_to_hub("me/sae", revision="v1", token=TOKEN)
+    assert "v1" in server.branches
+    loaded = SAEModel.from_pretrained("me/sae", revision="v1")
+    torch.testing.assert_close(loaded.W_dec, sae.W_dec)
+
+
 def test_refusals_of_the_hub_are_named(server, tmp_path):
+    with pytest.raises(ConnectionError, match=r"did not accept a/b/c: .*'a/b/c'") as no:
+        model(tmp_path).push_to_hub("a/b/c", token=TOKEN)
+    assert "auth login" not in str(no.value)  # a token does not help
     with pytest.raises(ConnectionError, match=r"did not accept me/sae.*hf auth login"):
         model(tmp_path).push_to_hub("me/sae", token="hf_wrong")
     with pytest.raises(FileNotFoundError, match="me/nothing is not a folder here"):
@@ -164,7 +189,7 @@ def test_a_card_says_what_on_what_and_how_to_use_it(tmp_path):
     card = model_card(config, "me/sae", METRICS)
     assert "# me/sae\n\nA sparse autoencoder, 384 → 4,096." in card
     assert "- Trained on embeddings of: all-MiniLM-L6-v2 # not a heading\n" in card
-    assert 'SAEModel.from_pretrained("me/sae")' in card
+    assert 'SAEModel.load("me/sae")' in card
     assert "None" not in card
     config["columns"] = [f"dim_{number}" for number in range(384)]
     long = model_card(config, "me/sae", METRICS)

@@ -64,7 +64,7 @@ def push(
     Args:
         name: `owner/name`; the repository is created if it does not exist.
         private: Make a new repository private.
-        revision: Branch of the repository.
+        revision: Branch of the repository, which is created if it does not exist.
         subfolder: Folder in the repository.
     """
     from nanosae.runs.folder import is_finished, last_line

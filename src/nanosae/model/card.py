@@ -17,7 +17,7 @@ USE = """## Use
 ```python
 from nanosae import SAEModel
 
-sae = SAEModel.from_pretrained("{name}")
+sae = SAEModel.load("{name}")
 features = sae.features(rows)  # raw rows, (n, {input_size})
 ```
 """
@@ -57,7 +57,7 @@ def model_card(
 
     Args:
         config: `SAEModel.config`.
-        name: Name of the repository or folder.
+        name: Name of the folder, or `owner/name` or `owner/name/subfolder` on the hub.
         metrics: Final metrics of the training.
         in_sae_lens: Whether SAELens has the architecture.
     """

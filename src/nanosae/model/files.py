@@ -14,10 +14,16 @@ import numpy as np
 
 from nanosae.atomic import make_folder, write_bytes
 from nanosae.checked import BLANK, check_file, naming, read_json, seal
-from nanosae.errors import DamagedFileError, DataError, MissingError
+from nanosae.errors import DamagedFileError, DataError, ExistsError, MissingError
 from nanosae.model import formats
 from nanosae.model.architectures import LATENT_TENSORS, rule, tensor_shapes
-from nanosae.model.formats import common, sae_lens
+from nanosae.model.formats import (
+    common,
+    gemma_scope,
+    llama_scope,
+    sae_lens,
+    sparsify,
+)
 from nanosae.model.formats.common import Settings
 from nanosae.model.tensors import Arrays, read_safetensors
 
@@ -25,6 +31,14 @@ SETTINGS = "cfg.json"
 TENSORS = "sae_weights.safetensors"
 REMEDY = "`nanosae train … --resume` rebuilds the model from the last checkpoint; or copy it again."
 SCALINGS = ("none", "layer_norm")  # of each row, before encoding
+RECOGNISED = (  # files of a run and of all formats but those of pickles
+    f"model/{SETTINGS}",
+    TENSORS,
+    sparsify.TENSORS,
+    gemma_scope.ARCHIVE,
+    gemma_scope.TENSORS,
+    llama_scope.SETTINGS,
+)
 
 
 def model_folder(path: str | Path) -> Path:
@@ -87,6 +101,25 @@ def read_model(path: str | Path) -> tuple[Settings, Arrays]:
     with naming(file, REMEDY):
         cfg, tensors = sae_lens.translate(cfg, tensors, folder)
     return cfg, _in_shape(file, cfg, tensors, REMEDY)
+
+
+def refuse_other_saes(folder: str | Path, own: str) -> None:
+    """Refuse a folder with another SAE, which might be read instead of the one to be written.
+
+    Args:
+        folder: The folder, which need not exist.
+        own: Name of the file of tensors to be written, which may exist.
+
+    Raises:
+        ExistsError: If there is a file by which another format, or a run, is recognised.
+    """
+    for name in RECOGNISED:
+        if name != own and Path(folder, name).exists():
+            raise ExistsError(
+                f"{folder} holds another SAE ({name}).",
+                file=folder,
+                remedy="Choose another folder.",
+            )
 
 
 def write_model(folder: str | Path, cfg: Settings, tensors: Arrays) -> None:

@@ -145,7 +145,7 @@ def upload(
         save: Writes the files to a folder.
         name: `owner/name`; the repository is created if it does not exist.
         private: Whether a new repository is private; if None, the hub decides.
-        revision: Branch; the main branch by default.
+        revision: Branch, which is created if it does not exist; the main branch by default.
         subfolder: Folder in the repository.
         token: Access token; if None, the one stored by `hf auth login`.
         message: Commit message.
@@ -159,6 +159,8 @@ def upload(
         save(Path(folder))
         try:
             api.create_repo(name, private=private, exist_ok=True)
+            if revision is not None and not revision.startswith("refs/"):
+                api.create_branch(name, branch=revision, exist_ok=True)
             commit = api.upload_folder(
                 repo_id=name,
                 folder_path=folder,
@@ -181,12 +183,14 @@ def _failure(error: Exception, name: str) -> ServerError | None:
             f"the hub cannot be reached: {reason_of(error)}.",
             remedy="Upload the model when this machine is online.",
         )
-    if isinstance(error, OSError | ValueError):  # the bases of all errors of the hub
-        return ServerError(
-            f"the hub did not accept {name}: {reason_of(error)}",
-            remedy="Store a token with write access: hf auth login.",
-        )
-    return None
+    if not isinstance(error, OSError | ValueError):  # bases of all errors of the hub
+        return None
+    remedy = "Store a token with write access: hf auth login."
+    if isinstance(error, ValueError):  # an invalid name
+        remedy = None
+    return ServerError(
+        f"the hub did not accept {name}: {reason_of(error)}", remedy=remedy
+    )
 
 
 def _is_out_of_reach(error: Exception) -> bool:

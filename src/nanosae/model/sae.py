@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from nanosae.atomic import write_text
 from nanosae.errors import DataError, DataTypeError, require_choice
 from nanosae.kernels import Pairs, backend, own_defaults, without_padding
+from nanosae.model import files
 from nanosae.model.architectures import (
     ROW_EPSILON,
     in_sae_lens,
@@ -31,8 +32,7 @@ from nanosae.model.architectures import (
     subtracts_bias,
 )
 from nanosae.model.card import model_card
-from nanosae.model.files import checksum, read_model, write_model
-from nanosae.model.formats import dictionary_learning, sparsify
+from nanosae.model.formats import dictionary_learning, pickles, sparsify
 from nanosae.model.tensors import float32
 from nanosae.sources import Rows, open_rows
 
@@ -41,6 +41,11 @@ if TYPE_CHECKING:
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(/.+)?")
 Format = Literal["sae_lens", "sparsify", "dictionary_learning"]
+TENSOR_FILES: dict[Format, str] = {
+    "sae_lens": files.TENSORS,
+    "sparsify": sparsify.TENSORS,
+    "dictionary_learning": pickles.TENSORS,
+}
 BLOCK_ROWS = 8192  # rows encoded at once by `features`
 
 
@@ -103,7 +108,7 @@ class SAEModel(nn.Module):
     @property
     def checksum(self) -> str:
         """Checksum of the decoder, by which codes and results refer to the model."""
-        return checksum(float32(self.W_dec))
+        return files.checksum(float32(self.W_dec))
 
     def tensors(self) -> dict[str, Tensor]:
         """Return all tensors by their names in files, detached and contiguous."""
@@ -319,11 +324,13 @@ class SAEModel(nn.Module):
         Raises:
             ConfigError: If there is no such format.
             DataError: If that library does not support such an SAE.
+            ExistsError: If the folder holds a run, or an SAE in another format.
         """
         require_choice("format", format, get_args(Format))
+        files.refuse_other_saes(folder, TENSOR_FILES[format])
         arrays = {name: float32(tensor) for name, tensor in self.tensors().items()}
         if format == "sae_lens":
-            write_model(folder, self.cfg, arrays)
+            files.write_model(folder, self.cfg, arrays)
         elif format == "sparsify":
             sparsify.save(self.cfg, arrays, Path(folder))
         else:
@@ -349,10 +356,13 @@ class SAEModel(nn.Module):
             return cls.from_pretrained(
                 f"{owner}/{name}", subfolder=subfolder[0] if subfolder else None
             )
-        cfg, arrays = read_model(path)
-        return cls(
-            cfg, {name: torch.from_numpy(array) for name, array in arrays.items()}
-        )
+        return cls._read(path)
+
+    @classmethod
+    def _read(cls, path: str | Path) -> SAEModel:
+        cfg, arrays = files.read_model(path)
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        return cls(cfg, tensors)
 
     @classmethod
     def from_pretrained(
@@ -370,14 +380,14 @@ class SAEModel(nn.Module):
             subfolder: Folder of the SAE in the folder or repository.
 
         Raises:
-            MissingError: If there is neither such a folder nor such a repository.
+            MissingError: If there is neither such a folder nor such a repository, or no SAE in it.
         """
         folder = Path(name)
         if not folder.exists():
             from nanosae.model.hub import download
 
             folder = download(str(name), revision, subfolder)
-        return cls.load(folder / subfolder if subfolder else folder)
+        return cls._read(folder / subfolder if subfolder else folder)
 
     def save_pretrained(
         self,
@@ -396,7 +406,7 @@ class SAEModel(nn.Module):
         self.save(folder)
         card = model_card(
             self.config,
-            name or Path(folder).name,
+            name or Path(folder).resolve().name,
             metrics,
             in_sae_lens=in_sae_lens(self.cfg["architecture"]),
         )
@@ -418,7 +428,7 @@ class SAEModel(nn.Module):
         Args:
             name: `owner/name`; the repository is created if it does not exist.
             private: Whether a new repository is private; if None, the hub decides.
-            revision: Branch; the main branch by default.
+            revision: Branch, which is created if it does not exist; the main branch by default.
             subfolder: Folder in the repository.
             token: Access token; if None, the one stored by `hf auth login`.
             metrics: Metrics for the card, as in `SAETrainer.metrics_`.
@@ -429,8 +439,10 @@ class SAEModel(nn.Module):
         """
         from nanosae.model.hub import upload
 
+        address = str(PurePosixPath(name, subfolder or ""))
+
         def save(folder: Path) -> None:
-            self.save_pretrained(folder, name=name, metrics=metrics)
+            self.save_pretrained(folder, name=address, metrics=metrics)
 
         return upload(
             save,
