@@ -12,7 +12,7 @@ import torch
 from agreement import assert_agree, decisions_batchtopk, decisions_topk
 from nanosae import distributed
 from nanosae.distributed import Ranks
-from nanosae.errors import LostRankError
+from nanosae.errors import ConfigError, LostRankError
 from nanosae.kernels import cpu, reference
 
 N_ROWS, WIDTH, N_LATENTS, K = 22, 8, 33, 4
@@ -267,8 +267,7 @@ def test_ranks_communicate_by_what_serves_their_device(
     monkeypatch, device, has_gpu, backend
 ):
     begun, placed = [], []
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setenv("LOCAL_RANK", "1")
+    started_by_torchrun(monkeypatch)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
     monkeypatch.setattr(torch.cuda, "set_device", placed.append)
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: False)
@@ -284,3 +283,16 @@ def test_ranks_communicate_by_what_serves_their_device(
     assert begun == [(backend, hours * 3600)]
     assert placed == ([1] if backend == "nccl" else [])
     assert (ranks.rank, ranks.size, ranks.divides_latents) == (1, 2, True)
+
+
+def started_by_torchrun(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.setenv(name, "1")
+
+
+def test_several_processes_that_cannot_meet_are_told_how(monkeypatch):
+    started_by_torchrun(monkeypatch)
+    monkeypatch.delenv("MASTER_ADDR")
+    with pytest.raises(ConfigError, match=r"WORLD_SIZE=2 .* MASTER_ADDR\..*torchrun"):
+        distributed.join("cpu")

@@ -21,13 +21,14 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from nanosae.errors import LostRankError
+from nanosae.errors import ConfigError, LostRankError
 from nanosae.kernels import Pairs, filter_pairs, no_pairs, segment_ids, without_padding
 from nanosae.kernels.batchtopk import estimate_threshold, select_largest
 
 # ranks wait while the first one writes a checkpoint, and for the slowest one to encode its part;
 # by default, PyTorch gives up after 10 minutes on GPUs and 30 on CPUs
 LONGEST_WAIT = timedelta(hours=6)
+RENDEZVOUS = ("RANK", "MASTER_ADDR", "MASTER_PORT")  # variables that `torchrun` sets
 
 
 class Ranks:
@@ -207,12 +208,21 @@ def join(device: str = "auto", latents: bool = False) -> Ranks:
     Args:
         device: The device, as in `TrainConfig`, which decides the communication backend.
         latents: Whether the ranks divide the latents instead of the rows.
+
+    Raises:
+        ConfigError: If there are several processes that cannot find each other.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         return Ranks()
     uses_gpu = _is_gpu(device)
     if not dist.is_initialized():
+        missing = [name for name in RENDEZVOUS if name not in os.environ]
+        if missing:
+            raise ConfigError(
+                f"WORLD_SIZE={size} means {size} processes, which need {', '.join(missing)}.",
+                remedy="Start them with torchrun, or unset WORLD_SIZE for a single one.",
+            )
         dist.init_process_group("nccl" if uses_gpu else "gloo", timeout=LONGEST_WAIT)
         # threads left running would abort the process
         atexit.register(dist.destroy_process_group)

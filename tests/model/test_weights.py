@@ -211,6 +211,10 @@ def test_errors_name_both_sides(tmp_path, x):
     save_model(tmp_path, "topk")
     with pytest.raises(ValueError, match="width 5, but this SAE expects 6"):
         Weights.load(tmp_path).encode(x[:, :5])
+    for value in (np.nan, np.inf):
+        spoilt = np.where(np.arange(6) == 3, value, x)
+        with pytest.raises(ValueError, match="x has values that are NaN or infinite"):
+            Weights.load(tmp_path).encode(spoilt)
     save_model(tmp_path, "topk", d_sae=12)
     with pytest.raises(
         ValueError, match=r"W_enc is \(6, 11\) on disk, cfg.json needs \(6, 12\)"

@@ -116,7 +116,7 @@ class Weights:
             Activations, (n, hidden_size) float32, all positive.
 
         Raises:
-            DataError: If the width of `x` is not `input_size`.
+            DataError: If the width of `x` is not `input_size`, or a value is NaN or infinite.
         """
         rows = x if np.ndim(x) == 2 else np.atleast_2d(x)
         width = np.shape(rows)[1]
@@ -128,7 +128,9 @@ class Weights:
         block_rows = max(1, BLOCK // self.hidden_size)
         blocks = [sp.csr_array((0, self.hidden_size), dtype=np.float32)]
         for start in range(0, len(rows), block_rows):
-            block = np.asarray(rows[start : start + block_rows])
+            block = np.asarray(rows[start : start + block_rows], np.float32)
+            if not np.isfinite(block).all():
+                raise DataError("x has values that are NaN or infinite.")
             blocks.append(self._encode(block))
         return sp.csr_array(sp.vstack(blocks, format="csr"))
 
@@ -153,7 +155,6 @@ class Weights:
         return rows / np.where(norms > 0, norms, 1)
 
     def _encode(self, x: np.ndarray) -> sp.csr_array:
-        x = x.astype(np.float32)
         if standardises_rows(self.cfg):
             deviation = x.std(axis=1, ddof=1, keepdims=True)
             x = (x - x.mean(axis=1, keepdims=True)) / (deviation + ROW_EPSILON)
