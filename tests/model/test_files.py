@@ -220,9 +220,25 @@ def test_weights_that_are_not_finite_are_damage(value, tmp_path):
         other_writer(tmp_path / "model", **{name: np.full(5, np.nan, np.float32)})
         with pytest.raises(DamagedFileError, match=f"{name} has values that are NaN"):
             read_model(tmp_path)
-    threshold = np.full(5, np.inf, np.float32)  # of latents that are switched off
-    other_writer(tmp_path / "model", threshold=threshold)
-    read_model(tmp_path)
+    endless = np.full(5, np.inf, np.float32)
+    other_writer(tmp_path / "model", b_enc=endless)  # activations would be infinite
+    with pytest.raises(DamagedFileError, match="b_enc has values that are NaN or inf"):
+        read_model(tmp_path)
+    for off in ({"threshold": endless}, {"b_enc": -endless}):
+        other_writer(tmp_path / "model", **off)
+        rows = np.ones((2, 3), np.float32)
+        assert SAEModel.load(tmp_path).features(rows).nnz == 0
+
+
+@pytest.mark.parametrize("format", ["sae_lens", "sparsify"])
+def test_a_file_stands_for_its_folder(tmp_path, format):
+    tensors = {name: torch.tensor(array) for name, array in arrays().items()}
+    del tensors["threshold"]
+    model = SAEModel(CFG | {"architecture": "topk", "k": 2}, tensors)
+    model.save(tmp_path, format)
+    for file in tmp_path.iterdir():
+        assert SAEModel.load(file).checksum == model.checksum
+        assert saved_checksum(file) == model.checksum
 
 
 @pytest.mark.parametrize("format", ["sae_lens", "sparsify", "dictionary_learning"])

@@ -301,6 +301,12 @@ def test_rows_of_any_type_are_encoded_in_the_type_of_the_model(dtype, centres):
     assert half.encode(x).dtype == half(x).dtype == torch.bfloat16
 
 
+def test_a_tensor_with_gradient_is_reconstructed():
+    sae, acts = model("relu"), torch.eye(2, 9, requires_grad=True)
+    expected = sae.decode(acts).detach().numpy()
+    np.testing.assert_allclose(sae.reconstruct(acts), expected, atol=1e-6)
+
+
 def test_a_list_of_activations_is_reconstructed():
     sae, acts = model("relu"), np.eye(2, 9, dtype=np.float32)
     np.testing.assert_array_equal(sae.reconstruct(acts.tolist()), sae.reconstruct(acts))

@@ -47,16 +47,22 @@ def model_folder(path: str | Path) -> Path:
     Raises:
         MissingError: If there is none.
     """
-    if Path(path).name == TENSORS:
-        path = Path(path).parent
-    folder = Path(path) / "model"
+    path = _folder_of(path)
+    folder = path / "model"
     if not folder.exists():
-        folder = Path(path)
+        folder = path
     settings = folder / SETTINGS
     if not settings.exists():
         reason = f"{SETTINGS} is missing" if folder.exists() else "it does not exist"
         raise MissingError(f"no saved model in {path}: {reason}.", file=settings)
     return folder
+
+
+def _folder_of(path: str | Path) -> Path:
+    """Return the folder of a file of settings or tensors; any other path is returned as it is."""
+    path = Path(path)
+    is_inside = path.name in (SETTINGS, TENSORS, sparsify.TENSORS)
+    return path.parent if is_inside else path
 
 
 def has_model(path: str | Path) -> bool:
@@ -82,12 +88,13 @@ def read_model(path: str | Path) -> tuple[Settings, Arrays]:
         DamagedFileError: If a file was changed or damaged, or the two do not fit together.
         DataError: If the architecture, the scaling or the type of a tensor is not supported.
     """
-    other = _other_format(Path(path))
+    path = _folder_of(path)
+    other = _other_format(path)
     if other is not None:
         with naming(path, common.REMEDY):
-            cfg, tensors = other.load(Path(path))
+            cfg, tensors = other.load(path)
             _check_k(cfg)
-        return cfg, _in_shape(Path(path), cfg, tensors, common.REMEDY)
+        return cfg, _in_shape(path, cfg, tensors, common.REMEDY)
     folder = model_folder(path)
     cfg, checksums = _read_settings(folder)
     cfg = sae_lens.translate_settings(cfg, folder / SETTINGS)
@@ -164,7 +171,7 @@ def saved_checksum(path: str | Path) -> str:
         MissingError: If there is no saved model.
         DamagedFileError: If a file was changed or damaged.
     """
-    if _other_format(Path(path)) is None:
+    if _other_format(_folder_of(path)) is None:
         _, checksums = _read_settings(model_folder(path))
         if "model" in checksums:
             return checksums["model"]
@@ -226,7 +233,7 @@ def _check_k(cfg: Settings) -> None:
 def _in_shape(file: Path, cfg: Settings, tensors: Arrays, remedy: str) -> Arrays:
     """Return the tensors that the settings require, after checking their shapes and values.
 
-    Thresholds and biases of latents may be infinite.
+    Latents may be inactive by an infinite threshold or a bias of −∞.
     """
     with naming(file, remedy):
         shapes = tensor_shapes(cfg)
@@ -239,8 +246,12 @@ def _in_shape(file: Path, cfg: Settings, tensors: Arrays, remedy: str) -> Arrays
                 remedy=remedy,
             )
         values = tensors[name]
-        must_be_finite = name.startswith("W_") or name == "b_dec"
-        is_valid = np.isfinite(values) if must_be_finite else ~np.isnan(values)
+        if name.startswith("W_") or name == "b_dec":
+            is_valid = np.isfinite(values)
+        elif name == "threshold":
+            is_valid = ~np.isnan(values)
+        else:
+            is_valid = values < np.inf
         if not is_valid.all():
             raise DamagedFileError(
                 f"{file}: {name} has values that are NaN or infinite.",

@@ -251,6 +251,8 @@ class SAEModel(nn.Module):
         Raises:
             DataError: If they have another shape.
         """
+        if isinstance(activations, Tensor):
+            activations = float32(activations)
         shape, size = np.shape(activations), self.cfg["d_sae"]
         if len(shape) != 2 or shape[1] != size:
             raise DataError(f"activations are {shape}; needed: (n_rows, {size}).")
