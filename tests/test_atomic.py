@@ -48,6 +48,12 @@ def test_a_full_disk_leaves_the_old_folder(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["d"]
 
 
+def test_a_folder_is_not_a_place_for_a_file(tmp_path):
+    with pytest.raises(WriteError, match=r"directory\. Give the name of a file"):
+        write_file(tmp_path, lambda stream: stream.write(b"x"))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_errors_of_the_writer_itself_stay_what_they_are(tmp_path):
     with pytest.raises(KeyError):
         write_file(tmp_path / "f", lambda stream: {}["missing"])

@@ -154,14 +154,16 @@ def _naming(path: Path) -> Iterator[None]:
         failure = WriteError(
             f"{path} could not be written: {reason}.",
             file=path,
-            remedy=_remedy(path),
+            remedy=_remedy(path, error),
         )
         failure.errno = getattr(error, "errno", None)
         raise failure from error
 
 
-def _remedy(path: Path) -> str:
+def _remedy(path: Path, error: Exception) -> str:
     """Return what to do if a file or folder could not be written."""
+    if isinstance(error, IsADirectoryError):
+        return f"Give the name of a file, such as {path / 'NAME'}."
     if not path.parent.is_dir():
         return f"Create the folder {path.parent} and repeat the command."
     return "Free some space, or make the folder writable, and repeat the command."

@@ -108,7 +108,8 @@ def test_sql_has_no_nul_which_jsonb_refuses(tmp_path):
     texts = np.array(["a\0b", "c"], dtype=object)
     tags = np.empty(2, dtype=object)
     tags[:] = [["x\0y", "z"], []]
-    metadata = {"text": texts, "tags": tags}
+    notes = np.array([{"a\0": "x\0y"}, {"a\0": "z"}])
+    metadata = {"text": texts, "tags": tags, "notes": notes}
     write_codes(tmp_path / "codes", sp.csr_array(np.eye(2)), metadata=metadata)
     to_store(Codes(tmp_path / "codes"), tmp_path / "x.sql", "pgvector", "papers")
     written = (tmp_path / "x.sql").read_text(encoding="utf-8")

@@ -152,8 +152,7 @@ def sparse_literal(vector: Vector, size: int) -> str:
 
 def _copy_text(payload: dict[str, Any]) -> str:
     """Return a payload as JSON in the text format of COPY, which doubles backslashes."""
-    plain = {name: _without_nul(value) for name, value in payload.items()}
-    text = json.dumps(plain, ensure_ascii=False)
+    text = json.dumps(_without_nul(payload), ensure_ascii=False)
     return text.replace("\\", "\\\\")
 
 
@@ -163,6 +162,8 @@ def _without_nul(value: Any) -> Any:
         return value.replace("\0", "")
     if isinstance(value, list):
         return [_without_nul(item) for item in value]
+    if isinstance(value, dict):
+        return {_without_nul(key): _without_nul(item) for key, item in value.items()}
     return value
 
 
