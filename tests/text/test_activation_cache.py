@@ -24,7 +24,7 @@ from language_models import (
 )
 from nanosae.cli import main
 from nanosae.codes import Codes
-from nanosae.errors import ConfigError, DataError
+from nanosae.errors import ConfigError, DamagedFileError, DataError
 from nanosae.sources import open_rows
 from nanosae.text import activation_cache as module
 from nanosae.text.activation_cache import cache_activations
@@ -152,6 +152,17 @@ def test_a_missing_text_is_refused_before_the_model_runs(llama, tmp_path):
     with pytest.raises(DataError, match="A text is nan"):
         cache_activations(llama[0], "layers.1", texts, tmp_path, tokenizer=llama[1])
     assert not any(tmp_path.iterdir())
+
+
+def test_a_damaged_shard_is_named(llama, tmp_path):
+    given = (llama[0], "layers.1", texts_of(9), tmp_path)
+    n = cache_activations(*given, tokenizer=llama[1])
+    shard = tmp_path / "tokens" / "00000.parquet"
+    shard.write_bytes(shard.read_bytes()[:50])
+    with pytest.raises(DamagedFileError, match=f"{shard} is damaged.*Delete {shard}"):
+        cache_activations(*given, tokenizer=llama[1])
+    shard.unlink()
+    assert cache_activations(*given, tokenizer=llama[1]) == n
 
 
 KILLED = """

@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -21,7 +22,7 @@ from language_models import (
     texts_of,
     tokenizer_of,
 )
-from nanosae.errors import ConfigError, DataError, ExtraError
+from nanosae.errors import ConfigError, DataError, DataTypeError, ExtraError
 from nanosae.text import activations as module
 from nanosae.text.activations import activations
 from nanosae.text.language_models import load_model
@@ -490,3 +491,13 @@ def test_a_package_that_a_model_needs_is_named(monkeypatch):
     monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", refuse)
     with pytest.raises(ExtraError, match=r"x\.gguf cannot be loaded: Please install"):
         activations("x.gguf", "layers.1", ["old tree"])
+
+
+def test_tables_and_halves_of_characters_are_not_texts(llama):
+    for texts in (pd.DataFrame({"text": ["a"]}), {"text": ["a"]}, None, 3):
+        with pytest.raises(
+            DataTypeError, match=r"texts is a .*give the column of texts"
+        ):
+            run(llama, "layers.1", texts)
+    with pytest.raises(DataError, match="has half of a surrogate pair"):
+        run(llama, "layers.1", ["a dog", "a \ud800"])

@@ -143,6 +143,15 @@ def test_the_rules_of_the_training_are_those_of_its_metadata():
     torch.testing.assert_close(spliced(model, "layers.1", listed), wanted)
 
 
+def test_a_whole_model_without_its_head_is_a_layer():
+    model, sae = causal("llama"), autoencoder()
+    found = spliced(model, "model", sae)
+    wanted = by_hand(model, "model.norm", lambda x: beyond_first(x, sae(x)))
+    torch.testing.assert_close(found, wanted)
+    of_both = [attribution(model, name, sae, IDS[0], 3) for name in ("model", "norm")]
+    torch.testing.assert_close(*of_both)
+
+
 @pytest.mark.parametrize("kind", LAYER)
 def test_transformer_lens_names_of_layers_are_known(kind):
     model, sae = causal(kind), autoencoder(hook_name="blocks.1.hook_resid_post")
@@ -419,6 +428,12 @@ def test_predictions_that_do_not_exist_are_not_attributed():
             attribution(model, "layers.1", sae, IDS[0], 3, position)
     with pytest.raises(DataError, match=r"\(2, 6\).*Give ids\[0\]"):
         attribution(model, "layers.1", sae, IDS, 3)
+    with pytest.raises(DataError, match=r"\(0,\); needed: those of one text"):
+        attribution(model, "layers.1", sae, [], 3)
+    from_list = attribution(model, "layers.1", sae, IDS[0].tolist(), 3)
+    torch.testing.assert_close(
+        from_list, attribution(model, "layers.1", sae, IDS[0], 3)
+    )
 
 
 def test_the_share_is_undefined_where_zeros_cost_nothing():
@@ -431,6 +446,10 @@ def test_the_share_is_undefined_where_zeros_cost_nothing():
     assert np.isnan(found.loss_recovered)
     with pytest.raises(DataError, match="A text is nan"):
         loss_recovered(model, "layers.1", sae, [float("nan")], tokenizer=tokenizer)
+    with pytest.raises(DataTypeError, match="texts is a dict; needed: a list of texts"):
+        loss_recovered(model, "layers.1", sae, {"text": ["a"]}, tokenizer=tokenizer)
+    with pytest.raises(ConfigError, match="needs its tokenizer"):
+        loss_recovered(model, "layers.1", sae, ["a"], tokenizer="gpt2")
 
 
 def test_a_vector_that_overflows_does_not_exempt_the_others():

@@ -16,6 +16,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from nanosae.atomic import make_folder, write_array, write_file, write_text
+from nanosae.checked import naming
 from nanosae.errors import ConfigError, DataError, require_choice, require_whole
 from nanosae.fields import as_list
 from nanosae.progress import tracked
@@ -23,7 +24,7 @@ from nanosae.text.activations import Block, Pooling, activations, layer_names
 from nanosae.text.chats import as_text
 from nanosae.text.language_models import load_model
 from nanosae.text.provenance import DEFAULT_MAX_NORM, SIDE_BY_SIDE, TokenRules
-from nanosae.text.windows import TEXTS, check_strings
+from nanosae.text.windows import TEXTS, as_texts, check_strings
 
 SHARD_BLOCKS = 4  # blocks per shard
 PROVENANCE = "provenance.json"  # the name that `sources` looks for
@@ -81,7 +82,7 @@ def cache_activations(
     require_choice("dtype", dtype, ["float16", "float32"])
     require_whole(1, batch_tokens=batch_tokens)
     names = layer_names(layers)
-    texts = as_list(texts)
+    texts = as_list(as_texts(texts))
     if any(not isinstance(text, str) for text in texts):
         model, tokenizer = load_model(model, tokenizer)
         texts = [as_text(text, tokenizer) for text in texts]
@@ -146,11 +147,14 @@ def _next_text(last_shard: Path, settings: dict, texts: _KnownTexts) -> int:
 
     Raises:
         ConfigError: If the shards were made from other texts or with other settings.
+        DamagedFileError: If the last shard cannot be read.
     """
-    table = parquet.read_table(last_shard, columns=["text_index"])
-    metadata = table.schema.metadata or {}
-    recorded = json.loads(metadata.get(b"nanosae", b"{}"))
-    end = _end_of_batch(table)
+    remedy = f"Delete {last_shard} and repeat the call."
+    with naming(last_shard, remedy):
+        table = parquet.read_table(last_shard, columns=["text_index"])
+        metadata = table.schema.metadata or {}
+        recorded = json.loads(metadata.get(b"nanosae", b"{}"))
+        end = _end_of_batch(table)
     if recorded != settings:
         raise ConfigError(
             f"{last_shard.parents[1]} holds activations made with {json.dumps(recorded)}; this "

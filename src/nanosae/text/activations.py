@@ -37,7 +37,7 @@ from nanosae.text.provenance import (
     TokenRules,
     provenance,
 )
-from nanosae.text.windows import Cutter, Window
+from nanosae.text.windows import Cutter, Window, as_texts
 
 Pooling = Literal["mean", "first", "last"]
 PASSES = 8  # forward passes per block, within which windows are sorted by length
@@ -131,8 +131,7 @@ def activations(
     if pooling is not None:
         require_choice("pooling", pooling, get_args(Pooling))
     require_whole(1, batch_tokens=batch_tokens)
-    if isinstance(texts, str):
-        texts = [texts]
+    texts = as_texts(texts)
     rules = TokenRules(pooling, special_tokens, bos, max_norm, max_length, pack)
     model, tokenizer = load_model(model, tokenizer)
     names = layer_names(layers)

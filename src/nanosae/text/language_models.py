@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -42,7 +42,7 @@ def load_model(model: Any, tokenizer: Any) -> tuple[Any, Any]:
     if isinstance(model, str | Path):
         model, tokenizer = _load(model, tokenizer)
     require_loaded(model)
-    if tokenizer is None or not tokenizer.is_fast:
+    if not getattr(tokenizer, "is_fast", False):
         raise ConfigError(
             "A fast tokenizer, which supports offsets, is required.",
             remedy="Give tokenizer=….",
@@ -66,7 +66,7 @@ def load_causal_model(model: Any, tokenizer: Any) -> tuple[Any, Any]:
     if isinstance(model, str | Path):
         model, tokenizer = _load(model, tokenizer, "AutoModelForCausalLM")
     require_loaded(model)
-    if tokenizer is None:
+    if not callable(tokenizer):
         raise ConfigError(
             "A loaded model needs its tokenizer.", remedy="Give tokenizer=…."
         )
@@ -192,7 +192,12 @@ def first_output(output: Any) -> Tensor:
 
 def with_first_output(output: Any, first: Tensor) -> Any:
     """Return the outputs of a module with the first one replaced."""
-    return first if torch.is_tensor(output) else (first, *output[1:])
+    if torch.is_tensor(output):
+        return first
+    if isinstance(output, Mapping):  # a `ModelOutput` of transformers
+        name = next(iter(output))
+        return type(output)(**{**output, name: first})
+    return (first, *output[1:])
 
 
 class _AllLayersRan(Exception):

@@ -25,7 +25,7 @@ from nanosae.text.provenance import (
     require_autoencoder,
 )
 from nanosae.text.splice import special_tokens, splice
-from nanosae.text.windows import check_strings
+from nanosae.text.windows import as_texts, check_strings
 
 
 class Recovered(NamedTuple):
@@ -82,8 +82,7 @@ def loss_recovered(
     """
     require_whole(2, max_length=max_length)
     require_autoencoder(sae)
-    if isinstance(texts, str):
-        texts = [texts]
+    texts = as_texts(texts)
     model, tokenizer = load_causal_model(model, tokenizer)
     layer = layer_to_splice(model, layer, sae)
     limit = norm_limit(sae, max_norm)

@@ -129,7 +129,8 @@ def attribution(
     """
     require_loaded(model)
     require_autoencoder(sae)
-    if ids.ndim != 1:
+    ids = torch.as_tensor(ids)
+    if ids.ndim != 1 or len(ids) == 0:
         raise DataError(
             f"ids have the shape {tuple(ids.shape)}; needed: those of one text, (tokens,).",
             remedy="Give ids[0] for the first text of a batch.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nanosae.errors import ConfigError, DataError
+from nanosae.errors import ConfigError, DataError, DataTypeError
 from nanosae.text.provenance import TokenRules
 
 TEXTS = 64  # texts tokenised at once
@@ -164,14 +164,38 @@ def _separator(tokenizer: Any) -> int:
     )
 
 
-def check_strings(texts: list[str]) -> None:
-    """Raise a DataError if a text is not a string."""
+def as_texts(texts: Any) -> Iterable[Any]:
+    """Return texts as they are, or a single one in a list.
+
+    Raises:
+        DataTypeError: If they are a table, a mapping or nothing.
+    """
+    if isinstance(texts, str):
+        return [texts]
+    is_table = isinstance(texts, Mapping) or hasattr(texts, "columns")
+    if is_table or not isinstance(texts, Iterable):
+        raise DataTypeError(
+            f"texts is a {type(texts).__name__}; needed: a list of texts.",
+            remedy="Of a table, give the column of texts.",
+        )
+    return texts
+
+
+def check_strings(texts: Iterable[Any]) -> None:
+    """Raise a DataError if a text is not a string, or no valid Unicode."""
     for text in texts:
         if not isinstance(text, str):
             raise DataError(
                 f"A text is {text!r}, but all texts must be strings.",
                 remedy="Drop the others.",
             )
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise DataError(
+                f"The text {text!r:.60} has half of a surrogate pair.",
+                remedy="Drop or replace it: text.encode(errors='replace').decode().",
+            ) from error
 
 
 def _position(window: Window) -> tuple[int, int]:
