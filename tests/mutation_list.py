@@ -1713,7 +1713,16 @@ add(
         "return x + recon - sae.in_units_of(x, sae.decode(acts))",
         "return recon",
     ),
-    ("splice: attribution without activation", "return acts * along", "return along"),
+    (
+        "splice: attribution without activation",
+        "contributions = acts * (",
+        "contributions = (acts > 0) * (",
+    ),
+    (
+        "splice: special tokens attributed",
+        "contributions[~is_replaced] = 0",
+        "contributions[:0] = 0",
+    ),
 )
 add(
     "text/recovered.py",
@@ -1725,7 +1734,7 @@ add(
     ),
     (
         "recovered: share of the loss",
-        "(loss_zeroed - loss_spliced) / (loss_zeroed - loss)",
+        "(loss_zeroed - loss_spliced) / cost_of_zeros",
         "(loss_zeroed - loss_spliced) / loss_zeroed",
     ),
 )
@@ -1765,6 +1774,18 @@ add(
     "tests/export/test_stores.py",
     ("stores: sparsevec counts from 0", "{feature + 1}:", "{feature}:"),
     ("stores: COPY not escaped", '.replace("\\\\", "\\\\\\\\")', ""),
+    ("stores: partial collection kept", "client.delete_collection(name)", "pass"),
+)
+add(
+    "runs/export.py",
+    "tests/runs/test_export.py",
+    ("export: NaN in JSON", "cells.where(table.notna(), None)", "cells"),
+    ("export: times of pandas", "table.astype(object)", "table"),
+)
+add(
+    "text/activation_cache.py",
+    "tests/text/test_activation_cache.py",
+    ("cache: shards without rows", "if len(block.table)", "if True"),
 )
 add(
     "export/onnx.py",
