@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -24,6 +25,8 @@ from nanosae.errors import (
 )
 from nanosae.extras import extra
 from nanosae.text.hub import without_bars
+
+LONGEST_REASON = 300  # characters; some errors of transformers list all its models
 
 
 def load_model(model: Any, tokenizer: Any) -> tuple[Any, Any]:
@@ -102,7 +105,8 @@ def _load(name: str | Path, tokenizer: Any, kind: str = "AutoModel") -> tuple[An
     except ImportError as error:
         raise ExtraError(f"{name} cannot be loaded: {reason_of(error)}") from error
     except (KeyError, ValueError, SafetensorError) as error:
-        raise DataError(f"{name} cannot be loaded: {first_line_of(error)}") from error
+        reason = shorten(reason_of(error), LONGEST_REASON, placeholder=" …")
+        raise DataError(f"{name} cannot be loaded: {reason}") from error
     model.name_or_path = str(name)  # for a .gguf file, transformers records its folder
     return model.to("cuda" if has_gpu else "cpu"), tokenizer
 
