@@ -75,6 +75,8 @@ def test_the_library_saves_and_loads_features_and_their_names(kind, tmp_path):
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
     loaded = FeatureEncoder(str(tmp_path / "out"), device="cpu", trust_remote_code=True)
     decoded = loaded.decode(loaded.encode(TEXTS), top_k=2)
+    listed = loaded.encode(TEXTS, convert_to_tensor=False)
+    assert loaded.decode(listed, top_k=2) == decoded
     for row, pairs in zip(wanted, decoded, strict=True):
         order = [j for j in np.argsort(-row, kind="stable")[:2] if row[j] > 0]
         assert [name for name, _ in pairs] == [

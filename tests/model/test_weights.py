@@ -211,6 +211,8 @@ def test_errors_name_both_sides(tmp_path, x):
     save_model(tmp_path, "topk")
     with pytest.raises(ValueError, match="width 5, but this SAE expects 6"):
         Weights.load(tmp_path).encode(x[:, :5])
+    with pytest.raises(ValueError, match=r"shape \(1, \d+, 6\); needed: \(n, 6\)"):
+        Weights.load(tmp_path).encode(x[None])
     for value in (np.nan, np.inf):
         spoilt = np.where(np.arange(6) == 3, value, x)
         with pytest.raises(ValueError, match="x has values that are NaN or infinite"):

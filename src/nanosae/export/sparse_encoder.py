@@ -121,7 +121,7 @@ def _read_names(file: Path) -> dict[int, str]:
 
 
 def _decoded(embeddings: torch.Tensor, names: dict[int, str], top_k: int | None) -> Any:
-    if embeddings.ndim == 2:
+    if isinstance(embeddings, list) or embeddings.ndim == 2:
         return [_decoded(row, names, top_k) for row in embeddings]
     dense = embeddings.to_dense()
     active = dense.nonzero()[:, 0]

@@ -118,7 +118,11 @@ class Weights:
         Raises:
             DataError: If the width of `x` is not `input_size`, or a value is NaN or infinite.
         """
-        rows = x if np.ndim(x) == 2 else np.atleast_2d(x)
+        rows = np.atleast_2d(x) if np.ndim(x) < 2 else x
+        if np.ndim(rows) > 2:
+            raise DataError(
+                f"x has the shape {np.shape(x)}; needed: (n, {self.input_size})."
+            )
         width = np.shape(rows)[1]
         if width != self.input_size:
             raise DataError(
