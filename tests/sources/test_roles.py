@@ -384,3 +384,13 @@ def test_boxes_units_and_ranges_become_values():
     first, second = with_types(table, columns).slice(0, 2).to_pylist()
     assert first == {"box": "Phone", "pay": 15, "wait": 90, "tags": ["Email", "Phone"]}
     assert second == {"box": "(empty)", "pay": 35, "wait": 2.5, "tags": ["Chat"]}
+
+
+def test_nanoseconds_of_dates_are_dropped():
+    table = pa.table({"at": ["2024-01-01T00:00:00.123456789Z", "2024-01-02T00:00:00Z"]})
+    typed = with_types(table, [Column("at", "date", "")])
+    first, second = pd.to_datetime(typed["at"].to_pandas())
+    assert (first, second) == (
+        pd.Timestamp("2024-01-01T00:00:00.123456"),
+        pd.Timestamp("2024-01-02"),
+    )

@@ -73,7 +73,8 @@ def _as_dates(values: pa.ChunkedArray) -> Any:
 
 def _naive(times: pd.Series) -> pa.Array:
     """Return times in UTC without a time zone."""
-    return pa.array(times.dt.tz_localize(None), pa.timestamp("us"))
+    microseconds = times.dt.tz_localize(None).dt.as_unit("us")  # drops nanoseconds
+    return pa.array(microseconds, pa.timestamp("us"))
 
 
 def _as_numbers(values: pa.ChunkedArray) -> Any:
