@@ -19,6 +19,7 @@ from nanosae.errors import (
 )
 from nanosae.model.sae import SAEModel
 from nanosae.model.weights import Weights
+from nanosae.runs.checkpoints import checkpoints
 from nanosae.runs.folder import (
     current,
     is_finished,
@@ -262,3 +263,11 @@ def test_a_run_of_another_format_is_refused_and_stays_as_it_is(tmp_path):
         with pytest.raises(ExistsError, match="Choose another folder"):
             train(tmp_path, **how)
     assert files(tmp_path) == before
+
+
+def test_checkpoints_are_in_the_order_of_their_steps(tmp_path):
+    for step in (99_999_999, 100_000_000, 12):
+        (tmp_path / "checkpoints" / f"step-{step:08d}").mkdir(parents=True)
+    (tmp_path / "checkpoints" / "step-copy").mkdir()
+    found = [path.name for path in checkpoints(tmp_path)][-3:]
+    assert found == ["step-00000012", "step-99999999", "step-100000000"]

@@ -83,9 +83,8 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, Tensor], Facts]:
 
 def checkpoints(folder: Path) -> list[Path]:
     """Return the complete checkpoints in a folder, oldest first."""
-    return sorted(
-        path for path in (folder / "checkpoints").glob("step-*") if path.is_dir()
-    )
+    found = [path for path in (folder / "checkpoints").glob("step-*") if path.is_dir()]
+    return sorted(found, key=lambda path: (len(path.name), path.name))  # by number
 
 
 def step_of(checkpoint: Path) -> int:
