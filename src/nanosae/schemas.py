@@ -7,6 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from nanosae.errors import DataError
+
 INDEX = "index"  # name of the column that holds an index without a name
 
 
@@ -31,6 +33,34 @@ def _common_type(types: list[pa.DataType]) -> pa.DataType:
         return pa.unify_schemas(single, promote_options="permissive").field(0).type
     except pa.ArrowException:
         return pa.string()
+
+
+def conforming_columns(table: pa.RecordBatch | pa.Table, schema: pa.Schema) -> list:
+    """Return columns of the types of a schema, which has all columns of the table."""
+    columns = []
+    for field in schema:
+        if field.name in table.schema.names:
+            columns.append(cast_column(table.column(field.name), field))
+        else:
+            columns.append(pa.nulls(len(table), field.type))
+    return columns
+
+
+def cast_column(column: Any, field: pa.Field) -> Any:
+    """Cast a column of a shard to the type that all shards have in common.
+
+    Raises:
+        DataError: If a value does not fit, such as an integer beyond 2⁵³ among fractions.
+    """
+    try:
+        return column if column.type == field.type else column.cast(field.type)
+    except pa.ArrowException as error:
+        raise DataError(
+            f"column {field.name!r} is {column.type} in one shard and cannot be converted to "
+            f"{field.type}, its type in another: {error}",
+            column=field.name,
+            remedy="Write the column with the same type in all shards.",
+        ) from error
 
 
 def with_plain_types(table: pa.Table) -> pa.Table:

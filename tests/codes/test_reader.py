@@ -1,6 +1,10 @@
 """Codes on disk against the arrays that were written."""
 
+from datetime import date, datetime
+from decimal import Decimal
+
 import numpy as np
+import pyarrow as pa
 import pytest
 import scipy.sparse as sp
 
@@ -227,3 +231,30 @@ def test_a_run_folder_is_not_to_be_deleted(corpus, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"Codes\.open\(RUN\)") as failure:
         Codes(run)
     assert "Delete" not in str(failure.value)
+
+
+BERLIN = pa.timestamp("us", "Europe/Berlin")
+EXACT = {
+    "integers": pa.array([2**60 + 1, None, 7]),
+    "small integers": pa.array([255, None, 7], pa.uint8()),
+    "booleans": pa.array([True, None, False]),
+    "numbers": pa.array([0.1, None, 1e-300]),
+    "zoned times": pa.array(
+        [datetime(2024, 5, 1, 12), None, datetime(2024, 1, 1)], BERLIN
+    ),
+    "days": pa.array([date(2024, 5, 1), None, date(1500, 1, 1)]),
+    "decimals": pa.array([Decimal("0.10"), None, Decimal("12345678901234567890.12")]),
+    "lists": pa.array([["a"], None, []]),
+}
+
+
+@pytest.mark.parametrize("cells", EXACT.values(), ids=EXACT.keys())
+def test_a_series_holds_the_values_that_were_given(cells, tmp_path, monkeypatch):
+    monkeypatch.setattr("nanosae.codes.writer.SHARD_ROWS", 2)
+    table = pa.table({"c": cells})
+    codes = write_codes(tmp_path / "c", sp.csr_array(np.eye(3)), metadata=table)
+    found = codes.series("c", [2, 0, 1])
+    assert found.index.tolist() == [0, 1, 2]
+    wanted = cells.take(pa.array([2, 0, 1]))
+    assert pa.array(found, wanted.type, from_pandas=True).equals(wanted)
+    assert len(codes.series("c", [])) == 0

@@ -284,3 +284,50 @@ def test_a_type_that_cannot_be_stored_is_refused_with_its_column(tmp_path):
     table = pa.table({"text": ["x", "y", "z"], "c": cells})
     with pytest.raises(DataError, match=r"column 'c' has the type struct<>.*leave it"):
         write_codes(tmp_path, sp.csr_array(np.ones((3, 2), np.float32)), metadata=table)
+
+
+@pytest.mark.parametrize("big_first", [True, False])
+@pytest.mark.parametrize("is_published", [True, False])
+def test_integers_that_are_no_float64_are_not_mixed_with_fractions(
+    big_first, is_published, tmp_path
+):
+    big = pa.table({"id": pa.array([2**53 + 1, 1])})
+    fractions = pa.table({"id": pa.array([0.5, None])})
+    first, second = (big, fractions) if big_first else (fractions, big)
+    rows = sp.csr_array(np.eye(2, dtype=np.float32))
+    writer = CodesWriter(tmp_path / "c", n_features=2)
+    writer.append(rows, table=first)
+    if is_published:
+        writer.close()
+        writer = CodesWriter(tmp_path / "c", n_features=2, append=True)
+    with pytest.raises(DataError, match="column 'id' is int64 in one shard and cannot"):
+        writer.append(rows, table=second)
+    writer.append(rows, table=first)
+    writer.close()
+    found = Codes(tmp_path / "c").series("id")
+    assert found.dropna().tolist() == first["id"].drop_null().to_pylist() * 2
+
+
+def test_an_interrupted_call_of_write_codes_leaves_no_rows_in_the_next(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(codes_module, "SHARD_ROWS", 2)
+    acts = sp.csr_array(np.eye(6, dtype=np.float32))
+    write_codes(tmp_path / "c", acts[:1], texts=["a"])
+    write_shard = codes_module.write_shard
+    calls = []
+
+    def killed(*arguments):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return write_shard(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(codes_module, "write_shard", killed)
+        with pytest.raises(KeyboardInterrupt):
+            write_codes(tmp_path / "c", acts[1:], texts=list("uvwxy"), append=True)
+    codes = write_codes(tmp_path / "c", acts[1:], texts=list("bcdef"), append=True)
+    codes.verify()
+    assert codes.texts().tolist() == list("abcdef")
+    np.testing.assert_array_equal(codes.rows(0, 6).toarray(), np.eye(6))

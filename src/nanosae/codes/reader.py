@@ -20,6 +20,7 @@ from nanosae.codes.format import Facts
 from nanosae.codes.notebook import facts_html
 from nanosae.codes.places import indices
 from nanosae.codes.shard import Shard
+from nanosae.codes.tables import as_series
 from nanosae.codes.tokens import in_context
 from nanosae.errors import DataError, MissingError, StaleError, command_line, near_names
 from nanosae.model.files import checksum, has_model, saved_checksum
@@ -272,9 +273,28 @@ class Codes:
     def column(self, name: str, rows: Any = None) -> np.ndarray:
         """Return a metadata column for all or some rows: numeric if possible, else of objects.
 
+        Whole numbers beside missing ones are float64, and times with a zone are in UTC; `series`
+        keeps both as they are.
+
         Raises:
             DataError: If there is no such column; the message lists similar ones.
         """
+        column, order = self._stored_column(name, rows)
+        return column.to_numpy(zero_copy_only=False)[order]
+
+    def series(self, name: str, rows: Any = None) -> pd.Series:
+        """Return a metadata column for all or some rows, with values as they were given.
+
+        Raises:
+            DataError: If there is no such column; the message lists similar ones.
+        """
+        column, order = self._stored_column(name, rows)
+        return as_series(column).iloc[order].reset_index(drop=True)
+
+    def _stored_column(
+        self, name: str, rows: Any
+    ) -> tuple[pa.ChunkedArray, np.ndarray]:
+        """Read a column shard by shard; return it and the order that restores that of `rows`."""
         if name not in self.manifest["columns"]:
             raise DataError(
                 f"{self.path} has no column {name!r}; {near_names(name, self.columns)}.",
@@ -282,19 +302,18 @@ class Codes:
                 column=name,
                 remedy="Give one of these, or encode the corpus again with the column.",
             )
-        kind = self._schema.field(name).type
+        field = self._schema.field(name)
 
         def read(shard: Shard, places: np.ndarray) -> pa.ChunkedArray:
-            return shard.column(name, places, kind)
+            return shard.column(field, places)
 
         parts, order = self._gather(rows, read)
         if not parts:
-            return pa.array([], pa.string()).to_numpy(zero_copy_only=False)
+            return pa.chunked_array([], pa.string()), order
         chunks: list[pa.Array] = []
         for part in parts:
             chunks += part.chunks
-        column = pa.chunked_array(chunks, kind).to_numpy(zero_copy_only=False)
-        return column[order]
+        return pa.chunked_array(chunks, field.type), order
 
     @functools.cached_property
     def _schema(self) -> pa.Schema:

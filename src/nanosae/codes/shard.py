@@ -14,6 +14,7 @@ from nanosae.checked import naming
 from nanosae.codes.format import MANIFEST, Facts, damaged, fingerprint
 from nanosae.codes.verified import Ranges, StoredArray, StoredTable, VerifiedFile
 from nanosae.errors import DamagedFileError
+from nanosae.schemas import cast_column
 
 Side = Literal["row", "feature"]
 
@@ -97,12 +98,9 @@ class Shard:
             half, places = half[best], places[best]
         return places.astype(np.int64), restored(half, self.scale)
 
-    def column(
-        self, name: str, places: np.ndarray, kind: pa.DataType
-    ) -> pa.ChunkedArray:
-        """Return a metadata column at places in the shard, cast to a type."""
-        found = self._table.column(name, places)
-        return found if found.type == kind else found.cast(kind)
+    def column(self, field: pa.Field, places: np.ndarray) -> pa.ChunkedArray:
+        """Return a metadata column at places in the shard, cast to the type of the corpus."""
+        return cast_column(self._table.column(field.name, places), field)
 
     def vectors(self, places: np.ndarray) -> np.ndarray:
         """Return the embeddings at places in the shard, float32."""

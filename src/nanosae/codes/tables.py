@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from pyarrow import parquet
 
 from nanosae.errors import DataError, reason_of
 from nanosae.schemas import INDEX, index_levels, with_plain_types
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def as_table(table: Any) -> pa.Table:
@@ -55,6 +58,22 @@ def as_table_with_index(table: Any) -> pa.Table:
         if name not in found.column_names:
             found = found.append_column(name, _level(values))
     return found
+
+
+def as_series(column: pa.ChunkedArray) -> pd.Series:
+    """Return a column as a series in which whole numbers stay whole beside missing ones.
+
+    Example:
+        >>> as_series(pa.chunked_array([[2**60 + 1, None]])).tolist()
+        [1152921504606846977, <NA>]
+    """
+    if not (column.null_count and pa.types.is_integer(column.type)):
+        return column.to_pandas()
+    import pandas as pd
+
+    nullable = str(column.type).replace("uint", "UInt").replace("int", "Int")
+    dtype = pd.api.types.pandas_dtype(nullable)
+    return column.to_pandas(types_mapper=lambda _: dtype)
 
 
 def without_new_index(table: pa.Table, columns: Sequence[str]) -> pa.Table:

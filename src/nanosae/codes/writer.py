@@ -31,6 +31,7 @@ from nanosae.codes.tables import (
 )
 from nanosae.errors import ConfigError, DataError, ExistsError, WriteError
 from nanosae.lock import Lock
+from nanosae.schemas import cast_column, conforming_columns
 
 SHARD_ROWS = 2**20
 SHARD_BYTES = 2**27  # a shard ends early at this size, which bounds memory
@@ -141,6 +142,13 @@ class CodesWriter:
             if files.SHARD_NAME.fullmatch(path.name) and path.name not in named:
                 shutil.rmtree(path)
 
+    def discard(self) -> None:
+        """Discard the rows of an interrupted writer, after which this one would continue."""
+        origin = self.manifest["draft"]["origin"]
+        self.manifest["draft"] = _new_draft(origin)
+        files.write_manifest(self.path, self.manifest)
+        self._sweep(self.manifest)
+
     @property
     def n_rows(self) -> int:
         """Number of rows that are safe on disk, after which an interrupted writer continues."""
@@ -232,7 +240,25 @@ class CodesWriter:
         if table is not None:
             schema = files.schema_from_text(draft["schema"])
             extended = extended_schema(schema, table.schema, self.path)
+            self._check_values(table, schema, extended)
             draft["schema"] = files.schema_to_text(extended)
+
+    def _check_values(
+        self, table: pa.Table, known: pa.Schema | None, extended: pa.Schema
+    ) -> None:
+        """Refuse rows if a value, of theirs or of earlier ones, does not fit a schema."""
+        conforming_columns(table, extended)
+        if known is None or known == extended:
+            return
+        for block in self._blocks:
+            conforming_columns(block.table, extended)
+        if self.manifest["n_rows"] == 0:
+            return
+        corpus = Codes(self.path)
+        for field in extended:
+            if known.field(field.name).type != field.type:
+                values = pa.array(corpus.series(field.name), from_pandas=True)
+                cast_column(values, field)
 
     def _check_first(self, columns: list[str], width: int | None) -> None:
         """Refuse rows with other columns or another width than those of the corpus."""
@@ -402,6 +428,8 @@ def write_codes(
     with CodesWriter(
         path, n_features=csr.shape[1], source=source, info=info, append=append
     ) as writer:
+        if writer.n_written:  # by an interrupted call, perhaps with other rows
+            writer.discard()
         known = writer.manifest
         if known["n_rows"] and hasattr(metadata, "reset_index"):
             table = without_new_index(table, known["columns"])

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 
-from nanosae.errors import DataError
-from nanosae.schemas import common_schema
+from nanosae.schemas import common_schema, conforming_columns
 
 
 @dataclass(frozen=True)
@@ -48,29 +46,6 @@ def join_metadata(given: Sequence[Metadata | None]) -> Metadata | None:
                 yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
     return Metadata(schema, sum(shard.n_rows for shard in shards), batches)
-
-
-def conforming_columns(table: pa.RecordBatch | pa.Table, schema: pa.Schema) -> list:
-    """Return columns of the types of a schema, which has all columns of the table."""
-    columns = []
-    for field in schema:
-        if field.name in table.schema.names:
-            columns.append(_cast(table.column(field.name), field))
-        else:
-            columns.append(pa.nulls(len(table), field.type))
-    return columns
-
-
-def _cast(column: Any, field: pa.Field) -> Any:
-    try:
-        return column.cast(field.type)
-    except pa.ArrowException as error:
-        raise DataError(
-            f"column {field.name!r} is {column.type} in one shard and cannot be converted to "
-            f"{field.type}, its type in another: {error}",
-            column=field.name,
-            remedy="Write the column with the same type in all shards.",
-        ) from error
 
 
 def _nulls(schema: pa.Schema, n_rows: int) -> pa.RecordBatch:

@@ -14,7 +14,7 @@ import pyarrow as pa
 from pyarrow import feather, parquet
 
 from nanosae.errors import DataError, MissingError, first_line_of, near_names
-from nanosae.schemas import common_schema, with_plain_types
+from nanosae.schemas import common_schema, conforming_columns, with_plain_types
 from nanosae.sources.csv_files import DELIMITED, read_csv
 from nanosae.sources.excel_files import read_excel
 from nanosae.sources.folders import (
@@ -27,7 +27,6 @@ from nanosae.sources.folders import (
 from nanosae.sources.json_files import read_json, read_json_lines, with_chats_as_text
 from nanosae.sources.kinds import is_list, is_text, pc
 from nanosae.sources.line_files import read_lines, read_text_files
-from nanosae.sources.metadata import conforming_columns
 from nanosae.sources.notes import notes_of, with_note
 from nanosae.sources.repeated_columns import with_own_names, with_repeated_as_lists
 
