@@ -227,10 +227,12 @@ def plain(value: Any) -> Any:
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
+    if getattr(getattr(value, "dtype", None), "char", "") == "M":
+        value = value.astype("M8[us]")  # nanoseconds would become integers
     if hasattr(value, "tolist"):  # numpy arrays and scalars
         return plain(value.tolist())
-    if hasattr(value, "isoformat"):  # times
-        return value.isoformat()
+    if hasattr(value, "isoformat"):  # times; NaT is unequal to itself
+        return value.isoformat() if value == value else None
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if value is None or isinstance(value, str | int | float):

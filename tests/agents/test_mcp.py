@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import nanosae
@@ -149,3 +150,20 @@ def test_the_verb_speaks_over_pipes(run):
     )
     (seen,) = ask(command, ("overview", {}))
     assert seen["rows"] == nanosae.Codes.open(run).n_rows
+
+
+def test_numbers_and_times_are_summarised_by_their_range():
+    from nanosae.agents.answers import MAX_VALUES, _values
+
+    n = MAX_VALUES + 1
+    days = pd.date_range("2024-05-01", periods=n)
+    ends = {"from": "2024-05-01T00:00:00", "to": "2024-05-13T00:00:00"}
+    assert _values(pd.Series([*days, None])) == ends
+    zoned = {"from": "2024-05-01T00:00:00+02:00", "to": "2024-05-13T00:00:00+02:00"}
+    assert _values(pd.Series(days.tz_localize("Europe/Berlin"))) == zoned
+    dates = {"from": "2024-05-01", "to": "2024-05-13"}
+    assert _values(pd.Series([*days.date, None], dtype=object)) == dates
+    whole = pd.Series([*range(n), None], dtype="Int64")
+    assert _values(whole) == {"from": 0, "to": n - 1}
+    assert _values(pd.Series(days[[0, 1, 1]])) == {"2024-05-02": 2, "2024-05-01": 1}
+    assert _values(pd.Series([["a"], ["a"], None])) == {"['a']": 2}

@@ -7,10 +7,12 @@ import re
 import shutil
 import subprocess
 import tempfile
+from datetime import date, datetime
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import scipy.sparse as sp
 
@@ -249,3 +251,24 @@ def test_the_verb_and_its_mistakes(codes, tmp_path, capsys):
     for name in ("a; DROP TABLE b", "Papers", "_papers", "1st", "é", ""):
         with pytest.raises(ConfigError, match="cannot be the name"):
             to_store(codes, tmp_path / "x.sql", "pgvector", name)
+
+
+def test_payloads_hold_the_values_of_the_corpus(tmp_path, monkeypatch):
+    monkeypatch.setattr("nanosae.export.vectors.BLOCK", 2)
+    berlin = pa.timestamp("us", "Europe/Berlin")
+    columns = {
+        "n": pa.array([2**60 + 1, None, 3, 4]),
+        "at": pa.array([datetime(2024, 5, 1, 8), None, None, None], berlin),
+        "day": pa.array([date(2024, 5, 1), None, None, None]),
+    }
+    folder = tmp_path / "codes"
+    write_codes(folder, sp.csr_array(np.eye(4)), metadata=pa.table(columns))
+    to_store(Codes(folder), tmp_path / "x.jsonl", "jsonl")
+    lines = (tmp_path / "x.jsonl").read_text(encoding="utf-8").splitlines()
+    first, *others = (json.loads(line)["payload"] for line in lines)
+    assert first == {
+        "n": 2**60 + 1,
+        "at": "2024-05-01T10:00:00+02:00",
+        "day": "2024-05-01",
+    }
+    assert [repr(other["n"]) for other in others] == ["None", "3", "4"]

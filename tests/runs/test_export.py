@@ -57,7 +57,7 @@ def test_lists_are_joined():
         }
     )
     assert for_csv(table).astype(object).fillna("").to_numpy().tolist() == [
-        ["3|1", "0.5|0.123457", "a", "x"],
+        ["3|1", "0.5|0.123456789", "a", "x"],
         ["", "", "b|c", "y"],
     ]
     assert table["top_rows"][0].tolist() == [3, 1]  # the table itself is as it was
@@ -101,3 +101,27 @@ def test_json_files_hold_the_records(tmp_path):
     write(table, tmp_path / "x.json")
     lines = json.loads((tmp_path / "x.json").read_text("utf-8"))
     assert lines == [{"p": 1e-300, "text": "é\n"}, {"p": 0.1, "text": None}]
+
+
+def test_csv_files_keep_all_digits(tmp_path):
+    table = pd.DataFrame(
+        {
+            "n": pd.array([2**60 + 1, None], dtype="Int64"),
+            "p": [1 / 3, 1e-300],
+            "numbers": [[1 / 3, 1234567.0], [np.float32(0.1)]],
+        }
+    )
+    write(table, tmp_path / "x.csv")
+    (n, p, numbers), second = cells(tmp_path / "x.csv")[1:]
+    assert (int(n), float(p)) == (2**60 + 1, 1 / 3)
+    assert [float(number) for number in numbers.split("|")] == [1 / 3, 1234567.0]
+    assert second == ["", "1e-300", "0.1"]
+
+
+def test_times_inside_of_cells_are_in_iso_8601():
+    times = np.array(["2024-05-01T10:00:00.5", "NaT"], "M8[ns]")
+    table = pd.DataFrame({"times": [times, times[:0]]})
+    assert records(table) == [
+        {"times": ["2024-05-01T10:00:00.500000", None]},
+        {"times": []},
+    ]

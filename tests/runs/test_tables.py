@@ -118,3 +118,22 @@ def test_features_and_names_that_do_not_fit_are_refused(tmp_path):
                 tag(codes, features, rows=rows)
     with pytest.raises(DataError, match="there are 1 names for 2 features"):
         tag(codes, [1, 2], ["one"])
+
+
+def test_no_column_of_an_export_replaces_another(tmp_path):
+    metadata = {"row": [7, 8], "feature_1": ["x", "y"], "g": [1, None]}
+    acts = sp.csr_array(np.eye(2, dtype=np.float32))
+    codes = write_codes(tmp_path / "c", acts, texts=["a", "b"], metadata=metadata)
+    table = tag(codes, [1, 0, 1])
+    assert table.astype(object).where(table.notna(), None).to_dict("list") == {
+        "row": [0, 1],
+        "text": ["a", "b"],
+        "row_": [7, 8],
+        "feature_1_": ["x", "y"],
+        "g": [1, None],
+        "feature_1": [0.0, 1.0],
+        "feature_0": [1.0, 0.0],
+    }
+    for names in (["same", "same"], ["row", "other"], ["other", "text"]):
+        with pytest.raises(DataError, match="2 columns would have the name"):
+            tag(codes, [0, 1], names)

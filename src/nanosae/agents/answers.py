@@ -26,6 +26,8 @@ from nanosae.runs.tables import doubtful_labels, known_labels
 MAX_ENTRIES = 50  # per list
 MAX_CHARACTERS = 500  # per text
 MAX_VALUES = 12  # listed values per column
+# kinds of values that have a range, as pandas calls them
+RANGED = ("integer", "floating", "decimal", "date", "datetime64", "timedelta64")
 Answer = dict[str, Any]
 
 
@@ -39,7 +41,7 @@ def overview(analysis: Analysis) -> Answer:
         "active_features_per_row": codes.nnz / max(codes.n_rows, 1),
         "labelled_features": len(known_labels(codes)),
         "has_texts": codes.has_texts,
-        "columns": {name: _values(codes.column(name)) for name in codes.columns},
+        "columns": {name: _values(codes.series(name)) for name in codes.columns},
     }
 
 
@@ -118,8 +120,8 @@ def show_row(analysis: Analysis, row: int) -> Answer:
                 "activation": activation,
             }
         )
-    cells = {name: codes.column(name, [row]) for name in codes.columns}
-    (columns,) = records(pd.DataFrame(cells, index=[row]))
+    cells = {name: codes.series(name, [row]) for name in codes.columns}
+    (columns,) = records(pd.DataFrame(cells, index=[0]))
     text = codes.texts([row])[0] if codes.has_texts else ""
     answer = {"row": row, "text": text, "columns": columns, "features": lines}
     return _short(answer | {"of": len(features)})
@@ -175,12 +177,12 @@ def _named(lines: list[Any]) -> list[Answer]:
     return [{"feature": int(line.feature), "label": line.label} for line in lines]
 
 
-def _values(column: np.ndarray) -> Any:
-    """Return the most frequent values of a column, or the range of a number."""
-    values = pd.Series(column)
-    if pd.api.types.is_numeric_dtype(values) and values.nunique() > MAX_VALUES:
-        return {"from": plain(values.min()), "to": plain(values.max())}
-    counts = values.astype(str).value_counts().head(MAX_VALUES)
+def _values(column: pd.Series) -> Any:
+    """Return the most frequent values of a column, or the range of numbers or times."""
+    known = column.dropna()
+    if pd.api.types.infer_dtype(known) in RANGED and known.nunique() > MAX_VALUES:
+        return {"from": plain(known.min()), "to": plain(known.max())}
+    counts = known.astype(str).value_counts().head(MAX_VALUES)
     return {str(value): int(count) for value, count in counts.items()}
 
 

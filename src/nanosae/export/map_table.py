@@ -12,6 +12,7 @@ from pyarrow import parquet
 
 from nanosae.atomic import write_file
 from nanosae.codes import Codes
+from nanosae.runs.export import free_name
 from nanosae.runs.tables import known_labels
 from nanosae.view.explorer.prepare import load_map, make_map
 
@@ -49,10 +50,7 @@ def write_map(codes: Codes, output: str | Path) -> int:
     if codes.has_texts:
         columns["text"] = codes.texts()
     for name in codes.columns:
-        free_name = name
-        while free_name in columns:
-            free_name += "_"
-        columns[free_name] = codes.column(name)
+        columns[free_name(name, columns)] = codes.series(name)
     table = pa.table(columns)
     write_file(Path(output), partial(parquet.write_table, table))
     return codes.n_rows

@@ -52,7 +52,7 @@ def _payloads(codes: Codes, rows: np.ndarray) -> list[dict[str, Any]]:
     if codes.has_texts:
         columns["text"] = codes.texts(rows)
     for name in codes.columns:
-        columns[name] = codes.column(name, rows)
+        columns[name] = codes.series(name, rows)
     if not columns:
         return [{} for _ in rows]
     table = pd.DataFrame(columns)

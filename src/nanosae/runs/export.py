@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -81,26 +83,56 @@ def tag(
         names: Names of their columns; `feature_N` by default.
         rows: Which rows; all by default.
 
+    Returns:
+        The table, with the numbers of the rows in `row`. A metadata column that has the name of
+        another column gets the suffix `_`.
+
     Raises:
-        DataError: If a feature does not exist, or there are more or fewer names than features.
+        DataError: If a feature does not exist, there are more or fewer names than features, or two
+            columns would have the same name.
     """
     chosen = indices(features, codes.n_features, "feature").tolist()
     if names is None:
+        chosen = list(dict.fromkeys(chosen))
         names = [f"feature_{j}" for j in chosen]
     names = [str(name) for name in as_list(names)]
     if len(names) != len(chosen):
         raise DataError(f"there are {len(names)} names for {len(chosen)} features.")
     chosen_rows = indices(rows, codes.n_rows, "row")
+    columns: dict[str, Any] = {"row": chosen_rows}
+    if codes.has_texts:
+        columns["text"] = codes.texts(chosen_rows)
+    _check_that_they_differ([*columns, *names])
     activations: Any = (
         codes.features(chosen) if rows is None else codes.take(chosen_rows)[:, chosen]
     )
-    table = pd.DataFrame({"row": chosen_rows})
-    if codes.has_texts:
-        table["text"] = codes.texts(chosen_rows)
     for name in codes.columns:
-        table[name] = codes.column(name, chosen_rows)
-    columns = activations.toarray().T
-    return table.assign(**dict(zip(names, columns, strict=True)))
+        own_name = free_name(name, [*columns, *names])
+        columns[own_name] = codes.series(name, chosen_rows)
+    columns |= zip(names, activations.toarray().T, strict=True)
+    return pd.DataFrame(columns)
+
+
+def _check_that_they_differ(names: list[str]) -> None:
+    """Raise a DataError if a name of a column occurs twice."""
+    for name, n in Counter(names).items():
+        if n > 1:
+            raise DataError(
+                f"{n} columns would have the name {name!r}.",
+                remedy="Give each feature another name.",
+            )
+
+
+def free_name(name: str, taken: Container[str]) -> str:
+    """Return a name for a column, with the suffix `_` as often as it is taken.
+
+    Example:
+        >>> free_name("row", ["row", "row_"]), free_name("day", ["row"])
+        ('row__', 'day')
+    """
+    while name in taken:
+        name += "_"
+    return name
 
 
 def for_csv(table: pd.DataFrame, *, formulas: bool = False) -> pd.DataFrame:
@@ -135,11 +167,5 @@ def defused(cell: Any) -> Any:
 
 def _flat_cell(cell: Any) -> Any:
     if isinstance(cell, list | tuple | np.ndarray):
-        return "|".join(_as_text(value) for value in cell)
+        return "|".join(map(str, cell))
     return json.dumps(cell, default=str) if isinstance(cell, dict) else cell
-
-
-def _as_text(value: Any) -> str:
-    if isinstance(value, float | np.floating):
-        return f"{value:.6g}"
-    return str(value)

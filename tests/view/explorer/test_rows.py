@@ -6,11 +6,16 @@ import json
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+import scipy.sparse as sp
 
 from explored import HOSTILE, get, rows_of
+from nanosae.codes import write_codes
 from nanosae.runs import annotations
 from nanosae.runs.export import for_csv
+from nanosae.view.explorer.corpus import OpenCorpus
+from nanosae.view.explorer.rows import export_rows, show_row
 
 
 def test_a_row_has_its_text_columns_and_features(client, dense, planted):
@@ -87,3 +92,32 @@ def test_an_export_names_all_tags_of_a_row(client, corpus):
         io.StringIO(client.get("/api/export").text), keep_default_na=False
     )
     assert table["tags"][[3, 4, 5]].tolist() == ["odd", "", "a,b|odd"]
+
+
+def test_tags_of_an_export_do_not_replace_a_column(tmp_path):
+    table = {"text": ["a", "b"], "tags": ["red", "blue"]}
+    acts = sp.csr_array(np.eye(2, dtype=np.float32))
+    codes = write_codes(tmp_path / "codes" / "default", acts, metadata=table)
+    annotations.tag(tmp_path, "default", "mine", [1], data=codes.data)
+    exported = "".join(export_rows(OpenCorpus(tmp_path)))
+    lines = list(csv.reader(io.StringIO(exported)))
+    assert lines == [
+        ["row", "text", "tags", "tags_"],
+        ["0", "a", "red", ""],
+        ["1", "b", "blue", "mine"],
+    ]
+
+
+def test_a_selection_is_exported_with_whole_numbers_in_every_block(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("nanosae.view.explorer.rows.EXPORT_BLOCK", 2)
+    acts = sp.csr_array(np.eye(4, dtype=np.float32))
+    table = pa.table({"text": list("abcd"), "n": pa.array([2**60 + 1, None, 3, 4])})
+    write_codes(tmp_path / "codes" / "default", acts, metadata=table)
+    corpus = OpenCorpus(tmp_path)
+    exported = "".join(export_rows(corpus))
+    lines = list(csv.reader(io.StringIO(exported)))
+    assert [line[2] for line in lines] == ["n", str(2**60 + 1), "", "3", "4"]
+    shown = [show_row(corpus, row)["columns"].get("n") for row in range(4)]
+    assert shown == [str(2**60 + 1), None, "3", "4"]

@@ -14,7 +14,7 @@ import pandas as pd
 from nanosae.analysis.groups.topic_rows import load_row_topics
 from nanosae.errors import DataError
 from nanosae.runs import annotations
-from nanosae.runs.export import for_csv
+from nanosae.runs.export import for_csv, free_name
 from nanosae.runs.export import tag as feature_columns
 from nanosae.view.explorer.corpus import Answer, OpenCorpus, as_text
 from nanosae.view.explorer.evidence import can_weigh
@@ -95,7 +95,7 @@ def _known_values(corpus: OpenCorpus, row: int) -> dict[str, str]:
     """Return the metadata of a row as texts, without missing values."""
     known = {}
     for name in corpus.codes.columns:
-        value = as_text(corpus.codes.column(name, [row])[0])
+        value = as_text(corpus.codes.series(name, [row])[0])
         if not pd.isna(value) and value != "":
             known[name] = str(value)
     return known
@@ -144,7 +144,7 @@ def export_rows(corpus: OpenCorpus, where: Selection | None = None) -> Iterator[
         table = feature_columns(
             corpus.codes, features, rows=rows[start : start + EXPORT_BLOCK]
         )
-        table["tags"] = _tags_of_rows(table["row"], tagged)
+        table[free_name("tags", table)] = _tags_of_rows(table["row"], tagged)
         return for_csv(table).to_csv(index=False, header=start == 0)
 
     n_lines = max(len(rows), 1)  # an empty selection has a header
