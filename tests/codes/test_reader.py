@@ -9,7 +9,7 @@ import pytest
 import scipy.sparse as sp
 
 from nanosae.atomic import move_folder
-from nanosae.codes import Codes, CodesWriter, write_codes
+from nanosae.codes import Codes, CodesWriter, indices, write_codes
 from nanosae.errors import DataError
 from written_codes import M, N, rebuilt
 
@@ -258,3 +258,14 @@ def test_a_series_holds_the_values_that_were_given(cells, tmp_path, monkeypatch)
     wanted = cells.take(pa.array([2, 0, 1]))
     assert pa.array(found, wanted.type, from_pandas=True).equals(wanted)
     assert len(codes.series("c", [])) == 0
+
+
+def test_a_mask_of_objects_is_a_mask():
+    mask = np.array([True, False, True], dtype=object)
+    assert indices(mask, 3, "row").tolist() == [0, 2]
+    assert indices(np.array([2, 0], dtype=object), 3, "row").tolist() == [2, 0]
+    with pytest.raises(DataError, match="a mask of rows has length 2; needed: 3"):
+        indices(mask[:2], 3, "row")
+    for cells in ([True, None, False], ["1"], [None], [2**70]):
+        with pytest.raises(DataError, match="A row is given by its number, not by"):
+            indices(np.array(cells, dtype=object), 3, "row")

@@ -27,6 +27,8 @@ def indices(given: Any, size: int, what: str) -> np.ndarray:
     if given is None:
         return np.arange(size)
     places = np.asarray(given).ravel()
+    if places.dtype == object and _are_bools(places):
+        places = places.astype(bool)
     if places.dtype == bool:
         if len(places) != size:
             raise DataError(
@@ -42,13 +44,20 @@ def indices(given: Any, size: int, what: str) -> np.ndarray:
     return found
 
 
+def _are_bools(places: np.ndarray) -> bool:
+    """Return whether objects are a mask, as of a frame of several types."""
+    return len(places) > 0 and all(
+        isinstance(place, bool | np.bool_) for place in places
+    )
+
+
 def _as_integers(places: np.ndarray, what: str) -> np.ndarray:
     try:
         if places.dtype.kind in "SU":  # NumPy would read "12"
             raise TypeError
         with np.errstate(invalid="ignore"):  # casting NaN warns
             found = places.astype(np.int64)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         raise DataError(
             f"A {what} is given by its number, not by {str(places[0])!r}."
         ) from None
