@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from nanosae.analysis.columns import (
@@ -10,6 +11,7 @@ from nanosae.analysis.columns import (
     column_to_compare,
     is_grouping,
     is_missing,
+    one_per_row,
 )
 from nanosae.cli import main
 from nanosae.codes import write_codes
@@ -125,3 +127,13 @@ def test_a_suggested_comparison_makes_sense_or_is_left_out(tmp_path, capsys):
         page = (run / "report.html").read_text("utf-8")
         assert "--by id" not in page
         assert "--classes id" not in page
+
+
+def test_whole_numbers_beside_missing_ones_are_classes_without_fractions(tmp_path):
+    columns = {"n": pa.array([2**60 + 1, None, 3]), "x": pa.array([0.5, None, 3.0])}
+    acts = np.eye(3, dtype=np.float32)
+    codes = write_codes(tmp_path / "c", acts, metadata=pa.table(columns))
+    names = {name: class_matrix(one_per_row(codes, name))[0] for name in columns}
+    assert names == {"n": [str(2**60 + 1), "3"], "x": ["0.5", "3.0"]}
+    numbers = as_numbers(one_per_row(codes, "n"))
+    np.testing.assert_array_equal(numbers, [2.0**60, np.nan, 3.0])

@@ -79,7 +79,7 @@ def one_per_row(codes: Codes, column: Any) -> np.ndarray:
         DataError: If there is no such column, or the number of values is not the number of rows.
     """
     if isinstance(column, str):
-        return codes.column(column)
+        return _read_column(codes, column)
     if isinstance(column, pd.DataFrame) and column.shape[1] == 1:
         column = column.iloc[:, 0]
     values = _as_cells(in_row_order(codes, column))
@@ -100,6 +100,15 @@ def one_per_row(codes: Codes, column: Any) -> np.ndarray:
         f"got {len(values)} values for the {codes.n_rows} rows of the corpus.",
         remedy="Give one value per row, or the name of a metadata column.",
     )
+
+
+def _read_column(codes: Codes, name: str) -> np.ndarray:
+    """Return a metadata column; whole numbers beside missing ones are objects, as classes "1"."""
+    values = codes.column(name)
+    if values.dtype.kind != "f":
+        return values
+    given = codes.series(name)
+    return given.to_numpy(object, na_value=None) if given.dtype.kind in "iu" else values
 
 
 def _as_cells(values: Any) -> np.ndarray:

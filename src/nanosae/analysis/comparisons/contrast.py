@@ -215,7 +215,8 @@ def _rows_with_value(codes: Codes, group: Any, by: Any) -> tuple[np.ndarray, str
 def _cells_with(values: np.ndarray, wanted: list[str], by: str) -> np.ndarray:
     """Return which cells are or contain one of the wanted values, bool (n,)."""
     kind = values.dtype.kind
-    if kind not in "iufM":
+    are_integers = pd.api.types.infer_dtype(values) == "integer"  # perhaps objects
+    if kind not in "fM" and not are_integers:
         has_value = [_has_label(cell, wanted) for cell in values.tolist()]
         return np.array(has_value, dtype=bool)
     equals, what, remedy = _is_number, "numbers", "Give a number."
