@@ -15,6 +15,7 @@ from language_models import model_of, texts_of, tokenizer_of
 from nanosae.cli import main
 from nanosae.codes import Codes
 from nanosae.text.embed import _load_embedder, embed
+from nanosae.text.embedding_files import EmbeddingFiles
 from needs import needs
 
 pytestmark = needs("sentence_transformers", extra="embed")
@@ -210,3 +211,28 @@ def test_a_demo_run_is_searched_by_meaning(tmp_path):
     )
     kinds = [lexnames[hit.row] for hit in found.hits]
     assert kinds.count("noun.animal") >= 10
+
+
+def test_files_that_were_half_overwritten_are_written_again(tmp_path, monkeypatch):
+    table = pa.table({"text": ["a", "b"]})
+
+    def files(embedder):
+        options = {"embedder": embedder, "text_column": "text", "force": True}
+        return EmbeddingFiles(tmp_path / "x.npy", tmp_path / "x.csv", table, **options)
+
+    files("one").write(np.zeros((2, 3)))
+    assert files("one").done
+    assert not files("two").done
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("nanosae.text.embedding_files.write_array", killed)
+        with pytest.raises(KeyboardInterrupt):
+            files("two").write(np.ones((2, 3)))
+    assert not files("one").done
+    assert not files("two").done
+    files("two").write(np.ones((2, 3)))
+    assert files("two").done
+    np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), np.ones((2, 3)))
