@@ -189,6 +189,13 @@ def test_results_of_another_model_are_not_shown(finished, monkeypatch):
     assert analysis.to_dict()["findings"] == analysis.to_dict()["topics"] == []
 
 
+def test_a_summary_says_that_the_model_has_been_replaced(finished, monkeypatch):
+    assert "replaced" not in "\n".join(nanosae.open(finished[1]).summary())
+    monkeypatch.setattr("nanosae.codes.reader.saved_checksum", lambda run: "another")
+    first, *_ = nanosae.open(finished[1]).summary()
+    assert "was encoded by a model that has since been replaced" in first
+
+
 def test_the_number_of_findings_is_one_wherever_it_is_said(finished):
     _, folder, analysis, lines = finished
     (line,) = [line for line in lines if line.startswith("compare")]

@@ -48,11 +48,8 @@ def shows_progress() -> bool:
 def open_codes(run: Path, name: str | None) -> Codes:
     """Open a corpus of a run; print a note if it has no texts or comes from an earlier model."""
     codes = nanosae.Codes.open(run, name)
-    if not codes.is_of_run_model:
-        say_beside_results(
-            f"note: {codes.path} was encoded by a model that has since been replaced; encode the "
-            "corpus again to analyse it with the current one."
-        )
+    if codes.note_on_model:
+        say_beside_results(f"note: {codes.note_on_model}")
     if not codes.has_texts:
         say_beside_results(
             f"note: {codes.path} has no texts; only describe, families, topics, search by row or "

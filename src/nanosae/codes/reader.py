@@ -140,6 +140,16 @@ class Codes:
         return self.model == saved_checksum(self.run)
 
     @property
+    def note_on_model(self) -> str:
+        """A sentence if another model than the run's made these codes, as far as is known."""
+        if self.is_of_run_model:
+            return ""
+        return (
+            f"{self.path} was encoded by a model that has since been replaced; encode the corpus "
+            "again to analyse it with the current one."
+        )
+
+    @property
     def has_model(self) -> bool:
         """Whether these codes are in a run with a model."""
         return self.run is not None and has_model(self.run)

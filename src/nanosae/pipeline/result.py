@@ -125,8 +125,9 @@ class Analysis:
         return [*self._stale_lines(), *topic_lines, *findings]
 
     def _stale_lines(self) -> list[str]:
-        """Return a line for each result that is omitted because it is stale."""
-        lines = []
+        """Return a line for each result that is stale: codes, which are shown, and tables."""
+        note = self.codes.note_on_model
+        lines = [f"  {note}"] if note else []
         for name in TABLES:
             found = load_result(self.run, f"{name}.parquet", self.codes)
             if found is not None and found.stale:
