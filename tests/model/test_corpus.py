@@ -434,3 +434,12 @@ def test_a_corpus_needs_a_folder_with_a_name(tmp_path, monkeypatch, force):
         with pytest.raises(WriteError, match=f"the folder {path} cannot be created"):
             model().encode_corpus(rows(), path, force=force)
     assert (tmp_path / "file").read_text() == "x"
+
+
+@pytest.mark.parametrize("other", ["append", "resume"])
+def test_rows_to_be_kept_are_not_deleted_by_force(path, other):
+    model().encode_corpus(rows(), path)
+    before = content(path)
+    with pytest.raises(ConfigError, match="force cannot be given together with append"):
+        model().encode_corpus(rows(40, 1), path, force=True, **{other: True})
+    assert content(path) == before

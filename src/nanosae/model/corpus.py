@@ -98,6 +98,12 @@ def encode_corpus(
             f"path={str(path)!r} does not name a folder.",
             remedy="Give its name, such as RUN/codes/default.",
         )
+    if options.force and (options.append or options.resume):
+        raise ConfigError(
+            "force cannot be given together with append or resume.",
+            remedy="force (--force) deletes the old rows, append (--append) and resume (--resume) "
+            "keep them.",
+        )
     model = _on_device(model, options.device)
     following = path.with_name(f".{path.name}.next")
     if options.force and (path.exists() or following.exists()):

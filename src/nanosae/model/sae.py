@@ -293,7 +293,8 @@ class SAEModel(nn.Module):
                 model itself stays where it is.
 
         Raises:
-            ConfigError: If there is no such device or part.
+            ConfigError: If there is no such device or part, or `force` is combined with `append` or
+                `resume`.
             DataError: If rows and texts differ in number, if rows cannot be encoded, or if the
                 call to resume had other data.
             ExistsError: If the folder holds a corpus of other data and `append` is not set.
