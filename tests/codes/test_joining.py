@@ -1,10 +1,12 @@
 """One corpus of several."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import scipy.sparse as sp
 
 from nanosae.codes import Codes, CodesWriter, join_codes, write_codes
+from nanosae.errors import DataError
 from written_codes import M, N
 
 
@@ -81,3 +83,15 @@ def test_shards_that_an_interrupted_call_moved_are_not_mixed_with_others(tmp_pat
     joined = join_codes([b], tmp_path / "joined")  # that call is completed
     joined.verify()
     assert np.array_equal(joined.take(range(3)).toarray(), 2 * np.eye(3))
+
+
+def test_parts_whose_values_have_no_common_type_stay(tmp_path):
+    for name, ids in (("a", pa.array([2**53 + 1, 1])), ("b", pa.array([0.5, None]))):
+        acts = sp.csr_array(np.eye(2))
+        write_codes(tmp_path / name, acts, metadata=pa.table({"id": ids}))
+    parts = [tmp_path / "a", tmp_path / "b"]
+    with pytest.raises(DataError, match="column 'id' is int64 in one shard and cannot"):
+        join_codes(parts, tmp_path / "joined")
+    assert Codes(parts[0]).series("id").tolist() == [2**53 + 1, 1]
+    Codes(parts[1]).verify()
+    assert not (tmp_path / "joined").exists()

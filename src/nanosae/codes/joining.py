@@ -30,7 +30,7 @@ def join_codes(parts: Sequence[str | Path], path: str | Path) -> Codes:
     Raises:
         BusyError: If another process is writing the corpus.
         DamagedFileError: If a shard of a part is missing.
-        DataError: If the parts do not fit together, or one is given twice.
+        DataError: If the parts, or values in them, do not fit together, or a part is given twice.
         ExistsError: If the folder already holds a corpus, or an interrupted call left shards of
             other parts.
     """
@@ -47,6 +47,8 @@ def join_codes(parts: Sequence[str | Path], path: str | Path) -> Codes:
         manifests = [_complete_manifest(folder) for folder in folders]
         joined = _joined(manifests)
         draft = path.with_name(f".{path.name}.joining")
+        if not draft.exists():
+            _check_values(folders, manifests, joined)
         old = _shard_folders(folders, manifests)
         new = [draft / shard["name"] for shard in joined["shards"]]
         remaining = _not_moved_yet(old, new)
@@ -85,6 +87,14 @@ def _check_that_they_differ(folders: list[Path]) -> None:
         same = [other for other in folders if other.resolve() == folder.resolve()]
         if len(same) > 1:
             raise DataError(f"{folder} is given twice.", file=folder)
+
+
+def _check_values(folders: list[Path], manifests: list[Facts], joined: Facts) -> None:
+    """Refuse parts with a value that does not fit the common type of its column."""
+    schema = files.schema_from_text(joined["schema"])
+    for folder, manifest in zip(folders, manifests, strict=True):
+        if schema is not None and manifest["n_rows"]:
+            Codes(folder, manifest).check_values(schema)
 
 
 def _not_moved_yet(old: list[Path], new: list[Path]) -> list[tuple[Path, Path]]:

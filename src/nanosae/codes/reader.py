@@ -25,6 +25,7 @@ from nanosae.codes.tokens import in_context
 from nanosae.errors import DataError, MissingError, StaleError, command_line, near_names
 from nanosae.model.files import checksum, has_model, saved_checksum
 from nanosae.model.weights import Weights
+from nanosae.schemas import cast_column
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -329,6 +330,17 @@ class Codes:
     def _schema(self) -> pa.Schema:
         """Names and types of texts and metadata, to which all shards are cast."""
         return files.schema_from_text(self.manifest["schema"])
+
+    def check_values(self, schema: pa.Schema) -> None:
+        """Refuse a schema that values of the corpus do not fit.
+
+        Raises:
+            DataError: If a value cannot be cast to the type of its column; the message names it.
+        """
+        for field in schema:
+            if self._schema.field(field.name).type != field.type:
+                column, _ = self._stored_column(field.name, None)
+                cast_column(column, field)
 
     def vectors(self, rows: Any = None) -> np.ndarray:
         """Return the embeddings of all or some rows, (n, input_size) float32.

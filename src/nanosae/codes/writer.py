@@ -31,7 +31,7 @@ from nanosae.codes.tables import (
 )
 from nanosae.errors import ConfigError, DataError, ExistsError, WriteError
 from nanosae.lock import Lock
-from nanosae.schemas import cast_column, conforming_columns
+from nanosae.schemas import conforming_columns
 
 SHARD_ROWS = 2**20
 SHARD_BYTES = 2**27  # a shard ends early at this size, which bounds memory
@@ -252,13 +252,8 @@ class CodesWriter:
             return
         for block in self._blocks:
             conforming_columns(block.table, extended)
-        if self.manifest["n_rows"] == 0:
-            return
-        corpus = Codes(self.path)
-        for field in extended:
-            if known.field(field.name).type != field.type:
-                values = pa.array(corpus.series(field.name), from_pandas=True)
-                cast_column(values, field)
+        if self.manifest["n_rows"]:
+            Codes(self.path).check_values(extended)
 
     def _check_first(self, columns: list[str], width: int | None) -> None:
         """Refuse rows with other columns or another width than those of the corpus."""
