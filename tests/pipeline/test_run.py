@@ -20,6 +20,7 @@ from nanosae.errors import (
     ConfigError,
     DataError,
     DataTypeError,
+    ExistsError,
     MissingError,
     StaleError,
 )
@@ -489,6 +490,24 @@ def test_given_vectors_need_no_embedder(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_training_or_codes_that_no_run_has_made_are_not_replaced(tmp_path):
+    (tmp_path / "model").mkdir()
+    weights = tmp_path / "model" / "cfg.json"
+    weights.write_text("{}")
+    with pytest.raises(
+        ExistsError, match="holds model, which `nanosae run` has not made"
+    ):
+        run(reviews(), tmp_path)
+    assert weights.exists()
+    weights.rename(tmp_path / "manifest.json")
+    codes = tmp_path / "codes" / "default"
+    codes.mkdir(parents=True)
+    (tmp_path / "manifest.json").rename(codes / "manifest.json")
+    with pytest.raises(ExistsError, match="holds codes/default, which"):
+        run(reviews(), tmp_path)
+    assert not (tmp_path / "embeddings").exists()
+
+
 def test_the_prompts_are_kept_with_the_model(tmp_path):
     analysis, _ = run(
         reviews(120), tmp_path / "run", prompt="passage: ", query_prompt="query: "

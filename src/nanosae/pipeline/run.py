@@ -31,13 +31,16 @@ from nanosae.analysis.groups.topics import distinct_topics, topics
 from nanosae.analysis.names.labels import label
 from nanosae.atomic import make_folder
 from nanosae.checked import table_checksum
-from nanosae.codes import Codes
+from nanosae.codes import Codes, corpus_path
+from nanosae.codes.format import MANIFEST
 from nanosae.config import TrainConfig
-from nanosae.errors import DataError, require_whole
+from nanosae.errors import DataError, ExistsError, require_whole
 from nanosae.pipeline.plan import MIN_ROWS, Plan, make_plan
 from nanosae.pipeline.progress import Progress
 from nanosae.pipeline.stages import Stage, run_stages
+from nanosae.runs.earlier import files_of_training
 from nanosae.runs.embeddings import Embeddings
+from nanosae.runs.folder import STAGES
 from nanosae.runs.results import contrast_name, load_result, needed_value, save_result
 from nanosae.runs.signals import Stopped
 from nanosae.runs.tables import save_features
@@ -105,6 +108,7 @@ def run(
     Raises:
         DataError: If the data cannot be used; the message says what to do.
         ConfigError: If a named column does not exist, or `n_topics` is less than 1.
+        ExistsError: If the folder holds a training or codes that no run has made.
     """
     plan = make_plan(
         data,
@@ -144,6 +148,7 @@ def run_plan(
         folder = Path(tempfile.mkdtemp(prefix="nanosae-"))
     else:
         folder = Path(output)
+        _check_that_it_may_be_written(folder)
         make_folder(folder)
     bar = Progress(say, progress)
     if config is None:
@@ -164,6 +169,22 @@ def run_plan(
     for line in analysis.summary():
         say(line)
     return analysis
+
+
+def _check_that_it_may_be_written(folder: Path) -> None:
+    """Refuse a folder with a training or codes that no run has made, which would be replaced."""
+    if (folder / STAGES).exists():
+        return
+    found = files_of_training(folder)
+    if (corpus_path(folder, CORPUS) / MANIFEST).exists():
+        found.append(f"codes/{CORPUS}")
+    if found:
+        raise ExistsError(
+            f"{folder} holds {', '.join(found)}, which `nanosae run` has not made and would "
+            "replace.",
+            file=folder,
+            remedy="Choose another folder.",
+        )
 
 
 @dataclass(frozen=True)

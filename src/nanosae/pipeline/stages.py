@@ -91,7 +91,7 @@ class Record:
         self.path = path
         self.stages: dict[str, dict[str, Any]] = {}
         if path.exists():
-            self.stages = read_json(path, "Delete it to repeat all stages.")
+            self.stages = read_json(path, "Write {} to it to repeat all stages.")
 
     def is_started(self, name: str, fingerprint: str) -> bool:
         """Return whether an attempt with the same fingerprint was started."""
