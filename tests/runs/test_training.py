@@ -271,3 +271,11 @@ def test_checkpoints_are_in_the_order_of_their_steps(tmp_path):
     (tmp_path / "checkpoints" / "step-copy").mkdir()
     found = [path.name for path in checkpoints(tmp_path)][-3:]
     assert found == ["step-00000012", "step-99999999", "step-100000000"]
+
+
+def test_a_training_to_resume_is_not_replaced_by_force(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    before = files(tmp_path)
+    with pytest.raises(ConfigError, match="resume and force cannot both be given"):
+        train(tmp_path, resume=True, force=True)
+    assert files(tmp_path) == before

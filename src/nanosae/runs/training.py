@@ -37,6 +37,7 @@ from nanosae.atomic import (
 from nanosae.checked import file_checksum, plain, write_sealed_json
 from nanosae.config import ResolvedConfig, TrainConfig
 from nanosae.errors import (
+    ConfigError,
     DamagedFileError,
     ExistsError,
 )
@@ -108,11 +109,18 @@ class TrainingRun:
 
         Raises:
             BusyError: If another process is training in the folder.
-            ConfigError: If the training to resume has other settings or started from another SAE.
+            ConfigError: If the training to resume has other settings or started from another SAE,
+                or both `resume` and `force` are set.
             ExistsError: If the folder holds a training, or files of these names that no training
                 has written.
             WriteError: If the folder cannot be written.
         """
+        if resume and force:
+            raise ConfigError(
+                "resume and force cannot both be given.",
+                remedy="resume (--resume) keeps the training in the folder, force (--force) "
+                "replaces it.",
+            )
         folder = Path(folder)
         if not is_main:
             return cls(folder, requested, init, None)
