@@ -1146,7 +1146,12 @@ add(
     "analysis/classification.py",
     "tests/analysis/test_classification.py",
     ("evaluate: F1 threshold", "2 * n_hits / (n_above", "n_hits / (n_above"),
-    ("evaluate: AUC of ties", "/ 2 + 1 - start", "+ 1 - start"),
+    ("evaluate: AUC of ties", "(larger + above) / 2", "above"),
+    (
+        "contrast: copies in Cliff's δ",
+        "np.cumsum(weight[entries.row])",
+        "np.cumsum(weight[entries.row] > 0)",
+    ),
 )
 add(
     "analysis/evaluation/measures.py",

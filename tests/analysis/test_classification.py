@@ -5,7 +5,12 @@ import pytest
 import scipy.sparse as sp
 from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
 
-from nanosae.analysis.classification import auc_scores, f1_scores, single_feature_scores
+from nanosae.analysis.classification import (
+    auc_scores,
+    f1_scores,
+    single_feature_auc,
+    single_feature_scores,
+)
 
 
 def test_single_feature_scores_agree_with_sklearn_ties_included():
@@ -28,6 +33,19 @@ def test_single_feature_scores_agree_with_sklearn_ties_included():
     on = x[:, 0] > 0  # the twin: ranks among active rows alone are another number
     assert abs(auc[0, 0] - roc_auc_score(y[on, 0], x[on, 0])) > 0.02
     assert np.isinf(threshold[5]).all()
+
+
+def test_rows_count_by_their_weight_in_the_auc():
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 4, (60, 5)) * (rng.random((60, 5)) < 0.4)
+    y = (rng.random((60, 2)) < 0.3).astype(float)
+    weight = rng.random(60)
+    auc = single_feature_auc(sp.csc_array(np.float32(x)), sp.csr_array(y), weight)
+    for j in range(5):
+        for k in range(2):
+            expected = roc_auc_score(y[:, k], x[:, j], sample_weight=weight)
+            assert auc[j, k] == pytest.approx(expected)
+    assert auc[0, 0] != pytest.approx(roc_auc_score(y[:, 0], x[:, 0]))
 
 
 @pytest.mark.slow

@@ -34,15 +34,15 @@ class SingleFeatureScores:
 class _SortedEntries:
     """Stored entries of a csc matrix, by column and in decreasing order within each.
 
-    `n_above` counts the entries of the column that are at least as large; `mid_rank` is the rank
-    from the top, starting at 1, averaged over ties.
+    `n_above` counts the entries of the column that are at least as large, and `n_larger` those that
+    are larger.
     """
 
     row: np.ndarray
     column: np.ndarray
     value: np.ndarray
     n_above: np.ndarray
-    mid_rank: np.ndarray
+    n_larger: np.ndarray
 
 
 def single_feature_scores(activations: Any, classes: Any) -> SingleFeatureScores:
@@ -60,14 +60,15 @@ def single_feature_scores(activations: Any, classes: Any) -> SingleFeatureScores
     """
     entries = _sort_entries(activations)
     f1, threshold = _best_f1(entries, classes, n_columns=activations.shape[1])
-    auc = _auc_of_columns(entries, activations, classes)
+    each_counts_once = np.ones(activations.shape[0])
+    auc = _auc_of_columns(entries, activations, classes, each_counts_once)
     return SingleFeatureScores(auc, f1, threshold)
 
 
-def single_feature_auc(activations: Any, labels: Any) -> np.ndarray:
-    """Return the AUC of `single_feature_scores` alone, (F, L)."""
+def single_feature_auc(activations: Any, labels: Any, weight: np.ndarray) -> np.ndarray:
+    """Return the AUC of `single_feature_scores`, (F, L), with a weight for each row, (n,)."""
     entries = _sort_entries(activations)
-    return _auc_of_columns(entries, activations, labels)
+    return _auc_of_columns(entries, activations, labels, weight)
 
 
 def _sort_entries(columns: Any) -> _SortedEntries:
@@ -92,28 +93,39 @@ def _sort_entries(columns: Any) -> _SortedEntries:
     last = last_of_tie[tie]
     start = columns.indptr[column]
     n_above = last + 1 - start
-    mid_rank = (first + last) / 2 + 1 - start
-    return _SortedEntries(row, column, value, n_above, mid_rank)
+    n_larger = first - start
+    return _SortedEntries(row, column, value, n_above, n_larger)
 
 
-def _auc_of_columns(entries: _SortedEntries, columns: Any, classes: Any) -> np.ndarray:
-    """Return the AUC, (F, C), from rank sums; all zeros are tied at the lowest rank."""
+def _auc_of_columns(
+    entries: _SortedEntries, columns: Any, classes: Any, weight: np.ndarray
+) -> np.ndarray:
+    """Return the AUC, (F, C), from sums of ranks; all zeros are tied at the lowest rank.
+
+    The rank of a row is the weight of the rows above it and half the weight of those tied with it,
+    itself included.
+    """
     n_rows, n_columns = columns.shape
-    n_positive = classes.sum(0)
-    n_active = np.diff(columns.indptr)
-    mid_rank_of_zeros = (n_active + 1 + n_rows) / 2
+    weighted_classes = classes.multiply(weight[:, None]).tocsr()
+    positive = weighted_classes.sum(0)
+    total = weight.sum()
+    weight_before = np.concatenate([[0], np.cumsum(weight[entries.row])])
+    start = columns.indptr[entries.column]
+    larger = weight_before[start + entries.n_larger] - weight_before[start]
+    above = weight_before[start + entries.n_above] - weight_before[start]
+    active = np.diff(weight_before[columns.indptr])
+    rank_of_zeros = (active + total) / 2
     # ranks relative to those of the zeros, so that only stored entries need to be summed
-    relative_rank = entries.mid_rank - mid_rank_of_zeros[entries.column]
+    relative_rank = (larger + above) / 2 - rank_of_zeros[entries.column]
     places = (entries.column, entries.row)
     by_column = sp.csr_array((relative_rank, places), shape=(n_columns, n_rows))
-    relative_sums: Any = by_column @ classes
-    sums_of_zeros = np.outer(mid_rank_of_zeros, n_positive)
+    relative_sums: Any = by_column @ weighted_classes
+    sums_of_zeros = np.outer(rank_of_zeros, positive)
     rank_sums = relative_sums.toarray() + sums_of_zeros
-    least_rank_sums = n_positive * (n_positive + 1) / 2
-    negatives_above = rank_sums - least_rank_sums
-    n_negative = n_rows - n_positive
+    # the positives alone have half the square of their weight
+    negatives_above = rank_sums - positive**2 / 2
     with np.errstate(invalid="ignore"):
-        return 1 - negatives_above / (n_positive * n_negative)
+        return 1 - negatives_above / (positive * (total - positive))
 
 
 def _best_f1(

@@ -80,8 +80,8 @@ def cliffs_delta(
 ) -> np.ndarray:
     """Compute Cliff's δ of activations: P(stronger in the group) − P(weaker).
 
-    It equals 2 AUC − 1 (Cliff, Psychol. Bull. 114 (1993) 494). NaN for candidates that are not
-    wanted.
+    It equals 2 AUC − 1 (Cliff, Psychol. Bull. 114 (1993) 494); rows count by their weights. NaN for
+    candidates that are not wanted.
     """
     delta = np.full(len(candidates.features), np.nan)
     for target in np.unique(candidates.targets[wanted]):
@@ -99,7 +99,7 @@ def _areas(sums: FeatureSums, columns: sp.csc_array, in_group: Any) -> np.ndarra
     """Return the area under the ROC curve of each feature's activations for a group."""
     of_corpus = columns.tocsr()
     activations = sp.csc_array(of_corpus[sums.rows])
-    return single_feature_auc(activations, in_group)[:, 0]
+    return single_feature_auc(activations, in_group, sums.weight)[:, 0]
 
 
 def _mean_differences(
