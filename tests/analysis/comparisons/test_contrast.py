@@ -206,6 +206,38 @@ def test_group_columns_agree_with_counts_by_hand(tmp_path):
     assert row["cliffs_delta"] == pytest.approx(pairs.mean())
 
 
+@pytest.mark.parametrize("n_copies", range(1, 20))
+def test_as_many_texts_as_needed_are_tested_however_often_one_is_copied(
+    tmp_path, n_copies
+):
+    source = np.r_[np.arange(60), np.full(n_copies - 1, 9)]
+    on = (np.arange(60) < 10)[source, None]
+    y = np.where(np.arange(60) % 2, "yes", "no")[source]
+    codes = active_with_target(tmp_path, on, y, source=source.astype(str))
+    for min_active, n_tested in ((10, 1), (11, 0)):
+        found = contrast(codes, "yes", by="y", groups="source", min_active=min_active)
+        assert found.about["n_tested"] == n_tested
+
+
+def test_copies_count_once_in_cliffs_delta(tmp_path):
+    rng = np.random.default_rng(4)
+    y = np.where(rng.random(600) < 0.5, "yes", "no")
+    on = rng.random((600, 3)) < 0.2
+    on[:, 0] |= (y == "yes") & (rng.random(600) < 0.2)
+    strengths = on * rng.integers(1, 4, on.shape)
+    source = np.arange(600)
+    first = np.flatnonzero(on[:, 0] & (y == "no"))[0]
+    copies = np.append(np.arange(600), np.full(400, first))
+    codes = active_with_target(
+        tmp_path, strengths[copies], y[copies], source=source[copies].astype(str)
+    )
+    table = contrast(codes, "yes", by="y", groups="source").table
+    row = table.set_index("feature").loc[0]
+    pairs = np.sign(strengths[y == "yes", 0][:, None] - strengths[y == "no", 0])
+    assert row["cliffs_delta"] == pytest.approx(pairs.mean())
+    assert row["cliffs_delta"] > 0.05
+
+
 def test_a_rare_perfect_feature_is_found_where_padded_top_rows_miss_it(tmp_path):
     """HypotheSAEs' separation takes the top 100 of `activation >= 0`: silent rows pad rare ones."""
     rng = np.random.default_rng(0)

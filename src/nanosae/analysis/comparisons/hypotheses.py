@@ -45,6 +45,7 @@ MAX_P = 0.05  # of a finding, whatever its weight
 TOPICS_SHARE = 0.2  # of the total weight of all tests
 HELD_OUT_SHARE = 0.5  # of the rows, for the score of the joint model
 MAX_MODEL_FEATURES = 10  # in the joint model
+COUNT_DIGITS = 6  # to which sums of weights are rounded
 NAMED = 10  # groups that a note names
 MAX_GROUPS = 1000  # sums are held in memory for each pair of feature and group
 MODEL_COLUMNS = ["target", "feature", "label", "coefficient", "stability"]
@@ -209,7 +210,8 @@ def _with_large_groups(
 
 def _tested(question: Question, sums: FeatureSums, options: Options) -> np.ndarray:
     """Return which pairs of feature and target are tested, bool (F, C)."""
-    n_active = sums.n_active.sum(1)
+    # the weights of a text's copies do not add up to exactly 1
+    n_active = sums.n_active.sum(1).round(COUNT_DIGITS)
     is_common = n_active >= options.min_active
     if question.kind == "numeric":  # a single text has no variance
         n_smaller_side = np.minimum(n_active, sums.n_independent - n_active)
