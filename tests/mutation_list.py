@@ -1049,6 +1049,16 @@ add(
     " tests/analysis/comparisons/test_over_time.py",
     ("contrast: AUC for Cliff's δ", "2 * auc - 1", "auc"),
     (
+        "explain: parts of a text determine themselves",
+        "leverage = largest_part * (",
+        "leverage = 1 * (",
+    ),
+    (
+        "explain: scores end where p-values underflow",
+        "np.where(p > TINY, exact, approximate)",
+        "exact",
+    ),
+    (
         "explain: HC0",
         "scale = x / np.maximum(1 - leverage, MIN_ONE_MINUS_LEVERAGE)",
         "scale = x",

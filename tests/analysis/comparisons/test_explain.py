@@ -73,6 +73,48 @@ def test_numbers_are_least_squares_with_errors_for_unequal_variance(tmp_path, n_
     assert robust.bse[0] > 1.5 * outside.bse[0]  # what equal variances would say
 
 
+def test_parts_of_a_text_in_a_stratum_of_their_own_hide_no_effect(tmp_path):
+    """Two near-duplicates of many are alone in a place: less than a text, and no leverage of 1."""
+    rng = np.random.default_rng(0)
+    on = rng.random((600, 3)) < 0.1
+    y = on[:, 0] + rng.uniform(-1, 1, 600)
+    place = np.full(600, "near")
+    source = np.arange(600)
+    source[:4] = 0
+    on[:4, 0] = [True, False, True, False]
+    alone = explain(
+        active_with_target(tmp_path / "a", on, y, place=place, source=source),
+        "y",
+        covariates=["place"],
+        groups="source",
+    )
+    place[:2] = "far"
+    parts = explain(
+        active_with_target(tmp_path / "b", on, y, place=place, source=source),
+        "y",
+        covariates=["place"],
+        groups="source",
+    )
+    expected, found = (result.table.set_index("feature") for result in (alone, parts))
+    assert expected.loc[0, "found"]
+    assert found.loc[0, "found"]
+    assert found.loc[0, "error"] == pytest.approx(expected.loc[0, "error"], rel=0.1)
+
+
+def test_the_interval_of_a_huge_effect_is_hardly_wider_than_its_error(tmp_path):
+    """At |z| > 38 p-values underflow, and scores must not end there."""
+    rng = np.random.default_rng(0)
+    on = rng.random((20_000, 2)) < 0.5
+    y = on[:, 0] + rng.uniform(-1.5, 1.5, 20_000)
+    row = explain(active_with_target(tmp_path, on, y), "y").table.iloc[0]
+    z = row["raw_effect"] / row["error"]
+    assert z > 70
+    width = row["high"] - row["low"]
+    assert 1 <= width / (2 * 1.96 * row["error"]) < 1.25
+    assert row["low"] < row["effect"] < row["high"]
+    assert row["effect"] == pytest.approx(row["raw_effect"])
+
+
 def test_few_rows_alike_by_chance_are_no_finding(tmp_path):
     """Welch's test alone is fooled by ten equal numbers; the score test is not."""
     rng = np.random.default_rng(0)

@@ -128,11 +128,22 @@ def _mean_differences(
     p = np.maximum(welch_p, score_p)
     student_quantile = stdtrit(degrees, 0.975)
     error = student_error * student_quantile / Z95
-    one_sided_p = np.maximum(p, TINY) / 2
-    size = -ndtri(one_sided_p)
+    size = np.minimum(_normal_size(t, degrees), np.abs(sums.z[features, 0]))
     z = np.sign(effect) * size
     correlation = sums.r[features, 0]
     return Effects(effect, error, p, z, correlation, {})
+
+
+def _normal_size(t: np.ndarray, degrees: np.ndarray) -> np.ndarray:
+    """Return the absolute normal scores with the same p-values as Student's t, (K,).
+
+    Where p underflows, by the approximation of Wallace (Ann. Math. Stat. 30 (1959) 1121).
+    """
+    p = 2 * stdtr(degrees, -t)
+    exact = -ndtri(np.maximum(p, TINY) / 2)
+    correction = (8 * degrees + 1) / (8 * degrees + 3)
+    approximate = correction * np.sqrt(degrees * np.log1p(t**2 / degrees))
+    return np.where(p > TINY, exact, approximate)
 
 
 def _welch_degrees(
@@ -164,12 +175,14 @@ def _error_squares(
     stratum_x_squares = sums.active_squares[features]
     x_squares = stratum_x_squares.sum(1)[:, None]
     slope = effect[:, None]
+    # near-duplicates may be in different strata: less than two texts are parts of several
+    largest_part = np.minimum(1, sums.n_rows / 2)
 
     def hc3_squares(x: Any, total: Any, squares: Any, n_rows: Any) -> np.ndarray:
         cross_products = 2 * slope * x * total
         fitted_squares = (slope * x) ** 2 * n_rows
         residual_squares = squares - cross_products + fitted_squares
-        leverage = 1 / sums.n_rows + x**2 / x_squares
+        leverage = largest_part * (1 / sums.n_rows + x**2 / x_squares)
         scale = x / np.maximum(1 - leverage, MIN_ONE_MINUS_LEVERAGE)
         by_stratum = scale**2 * np.maximum(residual_squares, 0)
         return by_stratum.sum(1)
