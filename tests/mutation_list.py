@@ -1054,6 +1054,11 @@ add(
         "leverage = 1 * (",
     ),
     (
+        "joint model: strata without training rows are 0",
+        "ridge[0] = CONSTANT_RIDGE",
+        "ridge[0] = 1e9",
+    ),
+    (
         "explain: scores end where p-values underflow",
         "np.where(p > TINY, exact, approximate)",
         "exact",

@@ -183,6 +183,56 @@ def test_its_first_feature_correlates_most_within_strata():
     assert model["column"].tolist() == [r.argmax()]
 
 
+@pytest.mark.parametrize("numeric", [True, False])
+def test_strata_without_training_rows_are_predicted_as_the_average(numeric):
+    """Not as 0 or as even odds, which for a large number or a rare class is far away."""
+    rng = np.random.default_rng(0)
+    stratum = np.where(HELD & (rng.random(N) < 0.5), 1, 0)
+    x = (rng.random((N, 3)) < 0.3).astype(float)
+    y = 10 + x[:, 0] + rng.uniform(-1, 1, N)
+    if not numeric:
+        y = (rng.random(N) < np.where(x[:, 0], 0.4, 0.05)).astype(float)
+    _, score = joint_model(sp.csr_array(x), rows(stratum=stratum), y, 3, numeric)
+    if numeric:
+        assert -0.1 < score["covariates"] < 0.1
+        assert score["features"] > 0.2
+    else:
+        expected = roc_auc_score(y[HELD], x[HELD, 0])
+        assert score["features"] == pytest.approx(expected, abs=0.05)
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1e9])
+def test_the_unit_of_a_number_decides_nothing(strengths, unit):
+    y = strengths[:, 0] + np.random.default_rng(1).normal(size=N)
+    model, score = joint_model(sp.csr_array(strengths), rows(), y, 3, True)
+    other, other_score = joint_model(sp.csr_array(strengths), rows(), unit * y, 3, True)
+    assert len(model) > 0
+    assert other["column"].tolist() == model["column"].tolist()
+    np.testing.assert_allclose(other["coefficient"], unit * model["coefficient"])
+    assert other_score == pytest.approx(score)
+
+
+@pytest.mark.parametrize("numeric", [True, False])
+def test_copies_count_once_in_its_score(strengths, numeric):
+    """Half of the held-out rows are copies of the first one."""
+    rng = np.random.default_rng(1)
+    y = strengths[:, 0] + rng.normal(size=N)
+    if not numeric:
+        y = (y > 1).astype(float)
+    held = np.flatnonzero(HELD)
+    copies = held[: len(held) // 2]
+    strengths[copies], y[copies] = strengths[copies[0]], y[copies[0]]
+    weight = np.ones(N)
+    weight[copies] = 1 / len(copies)
+    _, score = joint_model(sp.csr_array(strengths), rows(weight), y, 1, numeric)
+    once = np.r_[copies[0], held[len(copies) :]]
+    training = np.flatnonzero(~HELD)
+    fit = LinearRegression().fit(strengths[training, :1], y[training])
+    predicted = fit.predict(strengths[once, :1])
+    measure = r2_score if numeric else roc_auc_score
+    assert score["features"] == pytest.approx(measure(y[once], predicted), abs=1e-3)
+
+
 def test_features_that_define_a_group_are_not_in_its_model(tmp_path):
     rng = np.random.default_rng(0)
     active = rng.random((N, 6)) < 0.2

@@ -30,6 +30,8 @@ N_PAIRS = 5  # of complementary halves
 MAX_ROWS = 200_000  # for the models of all targets together
 MIN_ROWS = 10_000  # for each model, if there are as many
 MIN_NEW = 1e-3  # share of a column's variance that the selected columns must leave unexplained
+RIDGE = 1e-3  # penalty of the coefficients of strata and features
+CONSTANT_RIDGE = 1e-9  # keeps the constant finite where all rows are of one class
 TINY = 1e-12
 
 
@@ -145,7 +147,8 @@ def joint_model(
     scale = 1 / _deviations(strengths)
     scaled = strengths.copy()
     scaled.data *= scale[strengths.indices]
-    data = _Data(scaled, target, rows.weight, rows.strata, numeric)
+    unit = target.std() or 1.0 if numeric else 1.0
+    data = _Data(scaled, target / unit, rows.weight, rows.strata, numeric)
     candidates = _screen(data.balanced())
     of_candidates = data.of_columns(candidates)
     places = _choose(of_candidates, n_select)
@@ -153,7 +156,7 @@ def joint_model(
     n_strata = rows.strata.shape[1]
     columns = {
         "column": chosen,
-        "coefficient": _fit(data, chosen)[n_strata:],
+        "coefficient": unit * _fit(data, chosen)[1 + n_strata :],
         "stability": _stability(of_candidates, rows.duplicate_group, places, n_select),
     }
     score = _held_out_score(data, rows.held, n_select)
@@ -285,23 +288,28 @@ def _weighted(x: Any, weight: np.ndarray) -> Any:
 
 
 def _fit(data: _Data, chosen: np.ndarray) -> np.ndarray:
-    """Return the coefficients of the strata and of the chosen columns.
+    """Return the coefficients of the constant, of the strata and of the chosen columns.
 
-    Columns are centred for the fit, so that the penalty of the strata's coefficients does not
-    depend on where columns lie, and these coefficients are corrected for it.
+    The constant is hardly penalised, so it is what is predicted in strata without training rows.
+    Columns are centred for the fit, and the constant is corrected for it.
     """
     design = _design(data, chosen)
-    n_strata = data.strata.shape[1]
     centre = np.average(design, axis=0, weights=data.weight)
-    centre[:n_strata] = 0
-    beta, _ = regress(design - centre, data.target, data.weight, linear=data.numeric)
-    beta[:n_strata] -= centre @ beta
+    centre[0] = 0
+    ridge = np.full(design.shape[1], RIDGE)
+    ridge[0] = CONSTANT_RIDGE
+    beta, _ = regress(
+        design - centre, data.target, data.weight, linear=data.numeric, ridge=ridge
+    )
+    beta[0] -= centre @ beta
     return beta
 
 
 def _design(data: _Data, chosen: np.ndarray) -> np.ndarray:
-    """Return the dense design matrix: the strata, and the chosen columns."""
-    return sp.hstack([data.strata, data.strengths[:, chosen]]).toarray()
+    """Return the dense design matrix: a constant, the strata, and the chosen columns."""
+    constant = np.ones((len(data.target), 1))
+    columns = sp.hstack([data.strata, data.strengths[:, chosen]]).toarray()
+    return np.hstack([constant, columns])
 
 
 def _held_out_score(data: _Data, is_held: np.ndarray, n_select: int) -> dict[str, Any]:
@@ -322,9 +330,13 @@ def _held_out_score(data: _Data, is_held: np.ndarray, n_select: int) -> dict[str
     for name, columns in columns_of.items():
         predicted = _design(held, columns) @ _fit(training, columns)
         if data.numeric:
-            score[name] = float(r2_score(held.target, predicted))
+            score[name] = float(
+                r2_score(held.target, predicted, sample_weight=held.weight)
+            )
         elif np.ptp(held.target) == 0:
             score[name] = np.nan
         else:
-            score[name] = float(roc_auc_score(held.target, predicted))
+            score[name] = float(
+                roc_auc_score(held.target, predicted, sample_weight=held.weight)
+            )
     return score
