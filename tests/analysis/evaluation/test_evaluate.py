@@ -286,6 +286,15 @@ def test_a_label_needs_rows_with_and_without_it_in_both_parts(tmp_path):
     assert set(every) == {"usual", "other", "common", "rare"}
 
 
+def test_features_are_dead_if_no_row_of_the_corpus_activates_them(tmp_path):
+    activations = np.zeros((300, 5), np.float32)
+    activations[:, 0] = 1
+    activations[np.arange(4), np.arange(4)] = 1  # 1, 2 and 3 are on one row each
+    codes = write_codes(tmp_path, sp.csr_array(activations))
+    found = evaluate(codes, max_rows=50)
+    assert value(found, "dead") == 1 / 5
+
+
 def test_dead_features_count_neither_for_recovery_nor_for_stability(
     codes, planted, tmp_path
 ):

@@ -156,6 +156,14 @@ def test_best_features_are_those_of_loops():
     )
 
 
+def test_classes_without_a_feature_of_their_own_are_not_predicted():
+    y = np.eye(3)[np.arange(120) % 3]
+    rows = RowClasses(sp.csr_array(y), np.arange(120) >= 60, np.arange(120))
+    measures, _ = best_features(sp.csc_array(y[:, :2]), rows)
+    assert measures["one_to_one_f1"].value == pytest.approx(2 / 3)
+    assert measures["one_to_one_f1"].n == 3
+
+
 def dense_problem():
     rng = np.random.default_rng(0)
     x = rng.normal(3, 2, (900, 4))

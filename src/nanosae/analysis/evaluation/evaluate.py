@@ -124,7 +124,8 @@ def evaluate(
         baselines: Whether to measure the baselines as well; they need vectors.
         groups: A column whose equal values stay on one side of the split.
         min_rows: Minimum number of rows of a class, and of others, in either part.
-        max_rows: Maximum number of rows; more are sampled.
+        max_rows: Maximum number of rows; more are sampled. The share of dead features of the codes
+            is always that of the whole corpus.
         heldout_share: Share of the rows to hold out.
         seed: Seed of the split, the sampling and the baselines.
 
@@ -171,6 +172,7 @@ def evaluate(
                 measures[name] |= dense_probe(codes.vectors(rows), row_classes)
         measures[name] |= _other_measures(representation, spaces, rng)
         del representation  # frees a large one before the next is made
+    measures["codes"]["dead"] = _share_dead(codes)
     measures["codes"] |= _agreement_measures(codes, others, truth)
     about = plain(
         {
@@ -184,6 +186,12 @@ def evaluate(
         }
     )
     return Evaluation(_as_table(measures), _class_table(best, names), about)
+
+
+def _share_dead(codes: Codes) -> Estimate:
+    """Return the share of features that no row of the corpus activates, sampled or not."""
+    share = float((codes.counts == 0).mean())
+    return Estimate(share, np.nan, np.nan, codes.n_features)
 
 
 def _agreement_measures(

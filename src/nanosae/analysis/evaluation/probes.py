@@ -108,12 +108,16 @@ def best_features(
 def _one_to_one_f1(
     scores: SingleFeatureScores, held: Any, rows: RowClasses
 ) -> Estimate:
-    """Measure the assignment of classes to distinct features with the best training F1."""
+    """Measure the assignment of classes to distinct features with the best training F1.
+
+    If there are more classes than features, those that get none have an F1 of 0.
+    """
     assigned, class_ = linear_sum_assignment(-scores.f1)
     threshold = scores.threshold[assigned, class_]
     strength = held[:, assigned].toarray()
-    predicted = strength >= threshold
-    truth = rows.held_truth[:, class_]
+    truth = rows.held_truth
+    predicted = np.zeros_like(truth)
+    predicted[:, class_] = strength >= threshold
     _, mean_f1 = f1_scores(predicted, truth, rows.held_group)
     return mean_f1
 
