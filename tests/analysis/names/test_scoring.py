@@ -52,6 +52,15 @@ def test_a_perfect_ranking_of_few_texts_is_not_certain():
     assert 0.5 < low < 0.7
 
 
+@pytest.mark.parametrize("n_silent", [1, 1000])
+def test_a_single_text_says_little(n_silent):
+    silent = np.linspace(0, 1, n_silent)
+    for active, others in ((np.array([0.9]), silent), (silent, np.array([0.1]))):
+        auc, low, high = auc_interval(active, others)
+        assert (low, high) == pytest.approx(wilson_interval(auc, 1))
+        assert high - low > 0.7
+
+
 def test_the_interval_covers_the_truth_as_often_as_it_says():
     rng = np.random.default_rng(0)
     truth = 0.5 * (1 + math.erf(1.2 / 2))  # of two normals, 1.2 apart

@@ -109,7 +109,8 @@ def auc_interval(
     """Return the area under the ROC curve and its 95 % interval.
 
     The variance is DeLong's (1988). The interval is Wilson's for the number of trials that has this
-    variance, which is also valid if all texts are ranked correctly and the variance is 0.
+    variance, which is also valid if all texts are ranked correctly and the variance is 0. A single
+    text has no variance; it counts as one trial.
 
     Args:
         active: Scores of active texts, (n,).
@@ -125,13 +126,11 @@ def auc_interval(
     won_from = 1 - _shares_won(inactive, active)
 
     auc = float(won.mean())
-    squares_of_active = ((won - auc) ** 2).sum()
-    variance_of_active = squares_of_active / max(n_active - 1, 1)
-    squares_of_inactive = ((won_from - auc) ** 2).sum()
-    variance_of_inactive = squares_of_inactive / max(n_inactive - 1, 1)
-    variance = variance_of_active / n_active + variance_of_inactive / n_inactive
     n_rarer = min(n_active, n_inactive)
-    size = auc * (1 - auc) / variance if variance > 0 else n_rarer
+    size = n_rarer
+    if n_rarer > 1:
+        variance = won.var(ddof=1) / n_active + won_from.var(ddof=1) / n_inactive
+        size = auc * (1 - auc) / variance if variance > 0 else n_rarer
     low, high = wilson_interval(auc, size)
     return auc, low, high
 
