@@ -891,7 +891,16 @@ add(
     "analysis/comparisons/overview.py",
     "tests/analysis/comparisons/test_overview.py",
     ("overview: every text repeats", "(sizes - 1).sum()", "sizes.sum()"),
-    ("overview: the nearest instead of the sixth", "np.min(cosines", "np.max(cosines"),
+    (
+        "overview: the nearest instead of the sixth",
+        "ascending[0], ascending[1]",
+        "ascending[-2], ascending[-1]",
+    ),
+    (
+        "overview: a text is near itself",
+        "ascending[0], ascending[1]",
+        "ascending[1], ascending[1]",
+    ),
     (
         "overview: rows near enough in a part are furthest",
         "candidates = np.flatnonzero(at_least <= nth + ROUNDING)",
@@ -1038,6 +1047,11 @@ add(
         "residual = covariances(best)",
     ),
     (
+        "joint model: strata without training rows are 0",
+        "ridge[0] = CONSTANT_RIDGE",
+        "ridge[0] = 1e9",
+    ),
+    (
         "joint model: sides not balanced",
         "np.where(self.target > 0, of_class, of_rest)",
         "1.0",
@@ -1052,11 +1066,6 @@ add(
         "explain: parts of a text determine themselves",
         "leverage = largest_part * (",
         "leverage = 1 * (",
-    ),
-    (
-        "joint model: strata without training rows are 0",
-        "ridge[0] = CONSTANT_RIDGE",
-        "ridge[0] = 1e9",
     ),
     (
         "explain: scores end where p-values underflow",

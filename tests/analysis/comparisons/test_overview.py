@@ -156,9 +156,10 @@ def test_the_unusual_text_is_quoted_and_cut_at_a_word(codes):
 def test_closeness_is_the_cosine_of_the_sixth_nearest():
     rng = np.random.default_rng(1)
     vectors = rng.normal(size=(200, 5)) + 3
-    search = NearestNeighbors(n_neighbors=NEAREST, metric="cosine").fit(vectors)
+    search = NearestNeighbors(n_neighbors=NEAREST + 1, metric="cosine").fit(vectors)
     distance, _ = search.kneighbors(vectors)
-    found = closeness(unit(vectors), unit(vectors))
+    every_row = np.arange(len(vectors))
+    found = closeness(unit(vectors), every_row, every_row[::-1])
     np.testing.assert_allclose(found, 1 - distance[:, -1], atol=1e-9)
     assert np.abs(found - 1 + distance[:, -2]).max() > 1e-3  # the fifth
 
@@ -173,7 +174,7 @@ def test_rows_that_are_not_compared_with_all_are_not_furthest(
     rng = np.random.default_rng(seed)
     middles = rng.normal(size=(30, 4))
     vectors = middles[rng.integers(0, 30, n_rows)] + 0.3 * rng.normal(size=(n_rows, 4))
-    search = NearestNeighbors(n_neighbors=NEAREST, metric="cosine").fit(vectors)
+    search = NearestNeighbors(n_neighbors=NEAREST + 1, metric="cosine").fit(vectors)
     distance, _ = search.kneighbors(vectors)
     furthest = module.furthest_rows(vectors, 3)
     assert len(set(furthest)) == 3

@@ -37,7 +37,7 @@ MIN_TOGETHER = 20  # texts that both features of a pair share
 MIN_SHARE_TOGETHER = 0.2  # share of the rarer feature's texts that also have the other
 MIN_TIMES = 2  # ratio of that share to the share among the other texts
 UNUSUAL = 3  # texts that are quoted
-NEAREST = 6  # unusual texts are far from their sixth-nearest neighbour
+NEAREST = 6  # unusual texts are far from their sixth-nearest other text
 SAMPLE_ROWS = 2**17
 REFERENCE_ROWS = 2**13  # sample in which nearest neighbours are searched
 FIRST_ROWS = 2**10  # of these, with which all rows are compared first
@@ -308,29 +308,32 @@ def furthest_rows(vectors: np.ndarray, n: int) -> np.ndarray:
     """
     directions = unit(vectors)
     sample = np.random.default_rng(0).permutation(len(directions))[:REFERENCE_ROWS]
-    reference = directions[sample]
-    at_least = closeness(directions, reference[:FIRST_ROWS])
+    every_row = np.arange(len(directions))
+    at_least = closeness(directions, every_row, sample[:FIRST_ROWS])
     likely = np.argsort(at_least, kind="stable")[:LIKELY_ROWS]
-    nth = np.sort(closeness(directions[likely], reference))[:n].max(initial=-1)
+    nth = np.sort(closeness(directions, likely, sample))[:n].max(initial=-1)
     candidates = np.flatnonzero(at_least <= nth + ROUNDING)
-    found = closeness(directions[candidates], reference)
+    found = closeness(directions, candidates, sample)
     return candidates[np.argsort(found, kind="stable")[:n]]
 
 
-def closeness(directions: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Return the cosine of each row with its sixth-nearest row among others, (n,).
-
-    A row that is among the others counts as its own nearest.
+def closeness(
+    directions: np.ndarray, rows: np.ndarray, sample: np.ndarray
+) -> np.ndarray:
+    """Return the cosine of some rows with the sixth-nearest other row of a sample, (len(rows),).
 
     Args:
-        directions: Unit rows, (n, width).
-        reference: The unit rows to compare them with, (m, width).
+        directions: All unit rows, (n, width).
+        rows: The rows.
+        sample: The rows to compare them with, at least seven.
     """
-    nearest = nearest_rows(directions, reference, NEAREST)
-    cosines = [
-        np.einsum("ij,ij->i", directions, reference[places]) for places in nearest.T
-    ]
-    return np.min(cosines, axis=0)
+    own = directions[rows]
+    places = nearest_rows(own, directions[sample], NEAREST + 1)
+    nearest = sample[places]
+    cosines = [np.einsum("ij,ij->i", own, directions[others]) for others in nearest.T]
+    ascending = np.sort(cosines, axis=0)
+    has_itself = (nearest == rows[:, None]).any(axis=1)
+    return np.where(has_itself, ascending[0], ascending[1])
 
 
 def _quotes(codes: Codes, rows: np.ndarray) -> list[str]:
