@@ -118,7 +118,7 @@ class Compared:
             return np.full(len(features), -1)
         distinct, place = np.unique(features, return_inverse=True)
         topics = []
-        topic_sizes = self.membership.sum(axis=0)
+        topic_sizes = self.membership.sum(axis=0, dtype=np.float64)
         for block in feature_blocks(self.codes, distinct):
             is_active: Any = self.codes.features(block).astype(bool)
             n_shared = (is_active.astype(np.float64).T @ self.membership).toarray()
