@@ -206,7 +206,7 @@ def test_group_columns_agree_with_counts_by_hand(tmp_path):
     assert row["cliffs_delta"] == pytest.approx(pairs.mean())
 
 
-@pytest.mark.parametrize("n_copies", range(1, 20))
+@pytest.mark.parametrize("n_copies", [1, 5, 7, 19])
 def test_as_many_texts_as_needed_are_tested_however_often_one_is_copied(
     tmp_path, n_copies
 ):
