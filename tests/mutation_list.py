@@ -1183,8 +1183,13 @@ add(
     ("evaluate: FVU around zero", "((x - x.mean(0)) ** 2)", "(x**2)"),
     (
         "evaluate: intruder is nearest",
-        "similarity.argmin(1) == 4",
-        "similarity.argmax(1) == 4",
+        "similarity <= least + ROUNDING",
+        "similarity > least + ROUNDING",
+    ),
+    (
+        "evaluate: intruders lose ties",
+        "is_least[:, 4] / is_least.sum(axis=1)",
+        "similarity.argmin(axis=1) == 4",
     ),
     ("evaluate: a row is its own neighbour", "own[own != row]", "own"),
     (

@@ -76,6 +76,13 @@ def test_intruders_are_found_by_clusters_and_not_by_noise():
     assert intruder_detection(good, points, rng).n == 20
 
 
+def test_intruders_among_equal_texts_are_found_by_chance():
+    rng = np.random.default_rng(0)
+    points = np.tile(np.eye(1, 8, dtype=np.float32), (200, 1))
+    active = sp.csc_array((rng.random((200, 30)) < 0.2).astype(np.float32))
+    assert intruder_detection(active, points, rng).value == pytest.approx(0.2)
+
+
 def test_intruders_are_sought_among_the_strongest_texts():
     """The fifty strongest rows are alike, and the others that are active are not."""
     rng = np.random.default_rng(0)

@@ -16,6 +16,7 @@ MAX_QUERIES = 1000  # rows whose neighbours, or features whose intruders, are lo
 NEIGHBOURS = 10
 QUESTIONS = 5  # per feature
 STRONGEST = 50  # active rows of a feature that its questions are drawn from
+ROUNDING = 1e-5  # of a sum of five cosines
 WORD_AXES = 100  # dimensions of the latent semantic space
 
 
@@ -92,10 +93,15 @@ def _questions(activations: Any, feature: int, rng: np.random.Generator) -> np.n
 
 
 def _share_found(five: np.ndarray) -> float:
-    """Return how often the last of five points (n, 5, any) is the least similar to the others."""
+    """Return how often the last of five points (n, 5, any) is the least similar to the others.
+
+    Of several that are equally dissimilar, such as equal texts, one is named at random.
+    """
     similarity = np.einsum("tid,tjd->ti", five, five)
-    is_found = similarity.argmin(1) == 4
-    return is_found.mean()
+    least = similarity.min(axis=1, keepdims=True)
+    is_least = similarity <= least + ROUNDING
+    share_found = is_least[:, 4] / is_least.sum(axis=1)
+    return share_found.mean()
 
 
 def usage(representation: Representation) -> dict[str, Estimate]:
