@@ -2,8 +2,9 @@
 
 Every measure is computed for the codes and for four baselines (see `baselines`), on the same rows
 with the same split. Features, thresholds and probes are fitted on the training part and measured on
-the held-out part; duplicate groups and equal `groups` stay on one side. The 95 % intervals account
-for the choice of held-out rows; classes and fits are held fixed.
+the held-out part; duplicate groups and equal `groups` stay on one side. The 95 % intervals of F1,
+AUC and accuracy account for the choice of held-out rows, with classes and fits held fixed; those of
+other means account for the choice of the classes, features or rows that are averaged.
 
 Not included: measures that need a language model, and TPP and SCR, which do not rank SAEs
 (arXiv 2605.18229).
