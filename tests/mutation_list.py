@@ -622,6 +622,11 @@ add(
     SCORING,
     ("scores: interval", "z2 = Z95**2 / size", "z2 = Z95 / size"),
     (
+        "scores: copies are texts",
+        "deviations = np.bincount(group, values - values.mean())",
+        "deviations = values - values.mean()",
+    ),
+    (
         "scores: ties win",
         "(n_below + n_below_or_equal) / 2",
         "n_below_or_equal",

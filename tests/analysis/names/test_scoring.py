@@ -52,6 +52,34 @@ def test_a_perfect_ranking_of_few_texts_is_not_certain():
     assert 0.5 < low < 0.7
 
 
+def test_copies_make_an_interval_no_narrower():
+    rng = np.random.default_rng(0)
+    active, silent = rng.normal(1, 1, 12), rng.normal(0, 1, 40)
+    copied = np.repeat(np.arange(12), 9)
+    of_texts = auc_interval(active, silent)
+    of_copies = auc_interval(active[copied], silent, copied)
+    assert of_copies == pytest.approx(of_texts)
+    taken_for_texts = auc_interval(active[copied], silent)
+    assert taken_for_texts[1] > of_texts[1] + 0.05
+    # all ranked correctly
+    of_few = auc_interval(np.full(500, 2.0), np.zeros(100), np.arange(500) % 5)
+    assert of_few == pytest.approx(auc_interval(np.full(5, 2.0), np.zeros(100)))
+
+
+def test_the_interval_covers_the_truth_if_texts_of_a_group_are_alike():
+    rng = np.random.default_rng(0)
+    truth = 0.5 * (1 + math.erf(1.2 / 2))
+    inside = 0
+    active_group, silent_group = np.arange(60) // 3, np.arange(120) // 2
+    for _ in range(400):
+        x = rng.normal(1.2, 0.9**0.5, 20)[active_group]
+        y = rng.normal(0, 0.9**0.5, 60)[silent_group]
+        x, y = x + rng.normal(0, 0.1**0.5, 60), y + rng.normal(0, 0.1**0.5, 120)
+        _, low, high = auc_interval(x, y, active_group, silent_group)
+        inside += low < truth < high
+    assert 0.92 < inside / 400 < 0.985
+
+
 @pytest.mark.parametrize("n_silent", [1, 1000])
 def test_a_single_text_says_little(n_silent):
     silent = np.linspace(0, 1, n_silent)
@@ -122,9 +150,12 @@ def test_the_area_takes_any_numbers():
     rng = np.random.default_rng(0)
     scores, is_active = rng.normal(size=80), rng.random(80) < 0.3
     expected = roc_auc_score(is_active, scores)
-    with_interval = area_with_interval(scores, is_active)
+    each = np.arange(len(scores))
+    with_interval = area_with_interval(scores, is_active, each)
     assert with_interval[0] == area(scores, is_active) == pytest.approx(expected)
-    assert area_with_interval(scores - 7, is_active) == pytest.approx(with_interval)
+    assert area_with_interval(scores - 7, is_active, each) == pytest.approx(
+        with_interval
+    )
     for nobody in (np.zeros(80, bool), np.ones(80, bool)):
         assert np.isnan(area(scores, nobody))
-        assert np.isnan(area_with_interval(scores, nobody)).all()
+        assert np.isnan(area_with_interval(scores, nobody, each)).all()

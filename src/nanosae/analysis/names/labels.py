@@ -141,7 +141,7 @@ def label(
         names = _with_meaning_of_labels(names, labels, meaning, encode)
 
     held &= is_random  # rows sampled because they are active would bias the scores
-    scorer = _Scorer(codes, words, held, meaning, seed)
+    scorer = _Scorer(codes, words, held, duplicate_group, meaning, seed)
     records = _scored(scorer, features, found, names, strongest, texts, min_texts)
     frame = pd.DataFrame(records, columns=COLUMNS)
     frame["label"] = (
@@ -281,6 +281,7 @@ class _Scorer:
         codes: The corpus.
         words: Terms of all texts.
         held: Whether a row is held out, bool (n_rows,).
+        duplicate_group: Duplicate group of each row, (n_rows,).
         meaning: The space of the embeddings, if there are any.
         seed: Seed of the sample of held-out rows.
     """
@@ -290,6 +291,7 @@ class _Scorer:
         codes: Codes,
         words: Words,
         held: np.ndarray,
+        duplicate_group: np.ndarray,
         meaning: Meaning | None,
         seed: int,
     ) -> None:
@@ -302,6 +304,8 @@ class _Scorer:
         held_rows = np.flatnonzero(held)
         sample = np.random.default_rng(seed).permutation(held_rows)[:SCORED]
         self.sample = np.sort(sample)
+        group_of_sample = duplicate_group[self.sample]
+        self.group_of_sample = np.unique(group_of_sample, return_inverse=True)[1]
         self.place_in_sample = np.full(len(held), -1)
         self.place_in_sample[self.sample] = np.arange(len(self.sample))
         self.weights_of_sample = sp.csc_array(words.weight[self.sample])
@@ -326,7 +330,7 @@ class _Scorer:
         else:
             along = self.weights_of_sample[:, name.matching].sum(axis=1)
         is_active = self._active_in_sample(rows)
-        auc, low, high = area_with_interval(along, is_active)
+        auc, low, high = area_with_interval(along, is_active, self.group_of_sample)
         areas = {"label_auc": auc, "label_auc_low": low, "label_auc_high": high}
         by_words = word_scores(has_word, rows, self.held)
         doubtful = is_doubtful(

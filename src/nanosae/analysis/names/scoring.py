@@ -95,16 +95,24 @@ def area(scores: np.ndarray, is_active: np.ndarray) -> float:
 
 
 def area_with_interval(
-    scores: np.ndarray, is_active: np.ndarray
+    scores: np.ndarray, is_active: np.ndarray, duplicate_group: np.ndarray
 ) -> tuple[float, float, float]:
     """Return the area under the ROC curve and its interval, NaN if a group is empty."""
     if is_active.all() or not is_active.any():
         return np.nan, np.nan, np.nan
-    return auc_interval(scores[is_active], scores[~is_active])
+    return auc_interval(
+        scores[is_active],
+        scores[~is_active],
+        duplicate_group[is_active],
+        duplicate_group[~is_active],
+    )
 
 
 def auc_interval(
-    active: np.ndarray, inactive: np.ndarray
+    active: np.ndarray,
+    inactive: np.ndarray,
+    active_group: np.ndarray | None = None,
+    inactive_group: np.ndarray | None = None,
 ) -> tuple[float, float, float]:
     """Return the area under the ROC curve and its 95 % interval.
 
@@ -115,24 +123,42 @@ def auc_interval(
     Args:
         active: Scores of active texts, (n,).
         inactive: Scores of inactive texts, (m,).
+        active_group: Duplicate groups of active texts, whose texts count as one for the interval,
+            int (n,); None: there are no duplicates.
+        inactive_group: The same of inactive texts, (m,).
 
     Example:
         >>> [round(x, 2) for x in auc_interval(np.array([1.0, 3.0]), np.array([0.0, 2.0]))]
         [0.75, 0.16, 0.98]
     """
-    n_active = len(active)
-    n_inactive = len(inactive)
+    if active_group is None:
+        active_group = np.arange(len(active))
+    if inactive_group is None:
+        inactive_group = np.arange(len(inactive))
     won = _shares_won(active, inactive)
     won_from = 1 - _shares_won(inactive, active)
 
     auc = float(won.mean())
-    n_rarer = min(n_active, n_inactive)
+    n_rarer = min(_count_distinct(active_group), _count_distinct(inactive_group))
     size = n_rarer
     if n_rarer > 1:
-        variance = won.var(ddof=1) / n_active + won_from.var(ddof=1) / n_inactive
+        variance_of_active = _variance_of_mean(won, active_group)
+        variance = variance_of_active + _variance_of_mean(won_from, inactive_group)
         size = auc * (1 - auc) / variance if variance > 0 else n_rarer
     low, high = wilson_interval(auc, size)
     return auc, low, high
+
+
+def _count_distinct(group: np.ndarray) -> int:
+    return np.count_nonzero(np.bincount(group))
+
+
+def _variance_of_mean(values: np.ndarray, group: np.ndarray) -> float:
+    """Estimate the variance of the mean of values that depend on each other within groups."""
+    deviations = np.bincount(group, values - values.mean())
+    n_groups = _count_distinct(group)
+    square_sum = n_groups / (n_groups - 1) * (deviations**2).sum()
+    return square_sum / len(values) ** 2
 
 
 def _shares_won(scores: np.ndarray, others: np.ndarray) -> np.ndarray:
