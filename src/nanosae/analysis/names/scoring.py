@@ -150,7 +150,7 @@ def auc_interval(
 
 
 def _count_distinct(group: np.ndarray) -> int:
-    return np.count_nonzero(np.bincount(group))
+    return int(np.count_nonzero(np.bincount(group)))
 
 
 def _variance_of_mean(values: np.ndarray, group: np.ndarray) -> float:
