@@ -51,7 +51,7 @@ def test_counts_topics_and_findings_are_shown(run, dense):
     assert dict(map(tuple, found["counts"])) == {
         "texts": 900,
         "features": 48,
-        "features with a name": 48,
+        "features with a label": 48,
         "features per text": pytest.approx(np.count_nonzero(dense) / 900),
     }
     assert found["topics"] == [

@@ -36,7 +36,7 @@ def _counts(corpus: OpenCorpus) -> list[list]:
     return [
         ["texts" if codes.has_texts else "rows", codes.n_rows],
         ["features", int(np.count_nonzero(counts))],
-        ["features with a name", int(np.count_nonzero(counts[named]))],
+        ["features with a label", int(np.count_nonzero(counts[named]))],
         ["features per text", codes.nnz / max(codes.n_rows, 1)],
     ]
 

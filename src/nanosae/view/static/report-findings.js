@@ -55,7 +55,7 @@
     reveal("findings");
     const columns = [...new Set(findings.map(({ column }) => column).filter(Boolean))];
     const onColumns = columns.length ? ` on ${columns.join(", ")}` : "";
-    $("#findings-note").textContent = `${whatIsListed(findings.length, onColumns)}. Click on a name to see more of it.`;
+    $("#findings-note").textContent = `${whatIsListed(findings.length, onColumns)}. Click on a label to see more of it.`;
     const list = $("#finding-list");
     list.append(...findings.slice(0, FIRST).map(sentence));
     if (findings.length <= FIRST) return;
