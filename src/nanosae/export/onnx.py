@@ -50,7 +50,8 @@ def to_onnx(model: Weights, path: str | Path) -> None:
     n_bytes = sum(array.nbytes for array in tensors.values())
     if n_bytes >= LARGEST:
         raise DataError(
-            f"the tensors take {n_bytes / 1e9:.1f} GB, but an ONNX file holds at most 2 GB."
+            f"the tensors take {n_bytes / 1e9:.1f} GB, but an ONNX file holds at most 2 GB.",
+            remedy="Save the model as safetensors, with SAEModel.save, instead.",
         )
     for name, array in tensors.items():
         graph.constant(name, array)

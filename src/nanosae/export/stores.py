@@ -198,7 +198,8 @@ def _to_qdrant(codes: Codes, place: str, name: str) -> int:
             _fill_collection(client, codes, place, name)
     except errors.ApiException as error:
         raise ServerError(
-            f"{place} cannot be reached, or refused: {reason_of(error)}."
+            f"{place} cannot be reached, or refused: {reason_of(error)}.",
+            remedy="Start the server, or give a folder to write the collection to.",
         ) from error
     return codes.n_rows
 

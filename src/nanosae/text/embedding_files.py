@@ -96,9 +96,8 @@ class EmbeddingFiles:
     def write(self, rows: np.ndarray) -> None:
         """Write the texts, and then their rows."""
         if not self._keeps_table:
-            self.rows.unlink(
-                missing_ok=True
-            )  # with the new texts, it would look complete
+            # beside the new texts, the old rows would look complete
+            self.rows.unlink(missing_ok=True)
             origin: dict[Any, Any] = {ORIGIN: json.dumps(self._origin).encode()}
             metadata = (self._content.schema.metadata or {}) | origin
             table = self._content.replace_schema_metadata(metadata)
