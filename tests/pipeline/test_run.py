@@ -3,6 +3,7 @@
 import html
 import os
 import shlex
+import shutil
 import signal
 import zlib
 from dataclasses import replace
@@ -506,6 +507,41 @@ def test_a_training_or_codes_that_no_run_has_made_are_not_replaced(tmp_path):
     with pytest.raises(ExistsError, match="holds codes/default, which"):
         run(reviews(), tmp_path)
     assert not (tmp_path / "embeddings").exists()
+
+
+@pytest.mark.slow
+def test_a_model_or_codes_changed_by_another_command_are_not_replaced(
+    finished, tmp_path
+):
+    vectors = np.random.default_rng(0).normal(size=(64, 16)).astype(np.float32)
+    trained, appended = tmp_path / "trained", tmp_path / "appended"
+    for folder in (trained, appended):
+        shutil.copytree(finished[1], folder)
+    nanosae.SAETrainer(CONFIG, run=trained).train(vectors, force=True)
+    with pytest.raises(ExistsError, match="model has changed since `nanosae run` made"):
+        run(finished[0], trained)
+    model = nanosae.SAEModel.load(appended)
+    codes = Codes.open(appended)
+    columns = {name: codes.series(name)[:64] for name in ["text", *codes.columns]}
+    model.encode_corpus(vectors, codes.path, metadata=columns, append=True)
+    with pytest.raises(ExistsError, match="default has changed since `nanosae run`"):
+        run(finished[0], appended)
+
+
+@pytest.mark.slow
+def test_what_was_deleted_is_made_again(finished, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(finished[1], folder)
+    deleted = {"report.html": "report", "families.json": "families", "model": "train"}
+    stages = [stage for stage in STAGES if stage != "evaluate"]
+    for name, stage in deleted.items():
+        path = folder / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        analysis, lines = run(finished[0], folder)
+        assert path.exists()
+        needs_it = [] if stage == "families" else stages[stages.index(stage) :]
+        assert set(up_to_date(lines)) == set(stages) - {stage, "report", *needs_it}
+        assert analysis.findings.equals(finished[2].findings)
 
 
 def test_the_prompts_are_kept_with_the_model(tmp_path):

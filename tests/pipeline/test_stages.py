@@ -1,6 +1,7 @@
 """Stages are done once, and again only when what they depend on has changed."""
 
 import io
+import json
 import sys
 from functools import partial
 
@@ -10,10 +11,17 @@ from nanosae.pipeline.progress import Progress
 from nanosae.pipeline.stages import Stage, run_stages
 
 
-def run(folder, settings=None, fail=None):
-    """Run three stages; return which did their work, and whether they could resume."""
+def run(folder, settings=None, fail=None, changed=()):
+    """Run three stages; return which did their work, and whether they could resume.
+
+    The results of the stages in `changed` are not as these have left them, until they are repeated.
+    """
     settings = settings or {}
     done = []
+
+    def state_of(name):
+        repeated = any(name == stage for stage, _ in done)
+        return "changed" if name in changed and not repeated else "as it was left"
 
     def work(name, resumes):
         done.append((name, resumes))
@@ -33,7 +41,7 @@ def run(folder, settings=None, fail=None):
     stages = [stage("read"), stage("count", needs=("read",)), stage("other")]
     lines = []
     try:
-        run_stages(folder, stages, Progress(lines.append, show=False))
+        run_stages(folder, stages, Progress(lines.append, show=False), state_of)
     except RuntimeError:
         assert fail
     return done, lines
@@ -51,6 +59,23 @@ def test_a_change_redoes_what_depends_on_it(tmp_path):
     assert run(tmp_path, {"count": {"n": 2}})[0] == [("count", False)]
     done, _ = run(tmp_path, {"read": {"n": 2}, "count": {"n": 2}})
     assert done == [("read", False), ("count", False)]
+
+
+def test_a_changed_result_is_made_again_with_what_depends_on_it(tmp_path):
+    run(tmp_path)
+    assert run(tmp_path, changed=["count"])[0] == [("count", False)]
+    assert run(tmp_path, changed=["read"])[0] == [("read", False), ("count", False)]
+    assert run(tmp_path)[0] == []
+
+
+def test_results_of_unknown_state_are_up_to_date(tmp_path):
+    run(tmp_path)
+    record = tmp_path / "stages.json"
+    stages = json.loads(record.read_text())
+    for stage in stages.values():
+        del stage["state"]  # as earlier versions wrote them
+    record.write_text(json.dumps(stages))
+    assert run(tmp_path)[0] == []
 
 
 @pytest.mark.parametrize("fail", ["read", "count", "other"])

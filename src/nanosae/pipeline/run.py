@@ -31,16 +31,14 @@ from nanosae.analysis.groups.topics import distinct_topics, topics
 from nanosae.analysis.names.labels import label
 from nanosae.atomic import make_folder
 from nanosae.checked import table_checksum
-from nanosae.codes import Codes, corpus_path
-from nanosae.codes.format import MANIFEST
+from nanosae.codes import Codes
 from nanosae.config import TrainConfig
-from nanosae.errors import DataError, ExistsError, require_whole
+from nanosae.errors import DataError, require_whole
 from nanosae.pipeline.plan import MIN_ROWS, Plan, make_plan
 from nanosae.pipeline.progress import Progress
 from nanosae.pipeline.stages import Stage, run_stages
-from nanosae.runs.earlier import files_of_training
+from nanosae.pipeline.stored import CORPUS, check_that_it_may_be_written, state_of
 from nanosae.runs.embeddings import Embeddings
-from nanosae.runs.folder import STAGES
 from nanosae.runs.results import contrast_name, load_result, needed_value, save_result
 from nanosae.runs.signals import Stopped
 from nanosae.runs.tables import save_features
@@ -52,7 +50,6 @@ if TYPE_CHECKING:
 
 MANY_COPIES = 0.5  # share of distinct texts below which a note mentions copies
 DISTINCT = 0.9  # share of the rows: if fewer are distinct, one of each is trained on
-CORPUS = "default"
 
 
 def run(
@@ -148,7 +145,7 @@ def run_plan(
         folder = Path(tempfile.mkdtemp(prefix="nanosae-"))
     else:
         folder = Path(output)
-        _check_that_it_may_be_written(folder)
+        check_that_it_may_be_written(folder)
         make_folder(folder)
     bar = Progress(say, progress)
     if config is None:
@@ -156,7 +153,7 @@ def run_plan(
     pipeline = Pipeline(folder, plan, config, n_topics, bar)
     try:
         pipeline.check_embedder()
-        run_stages(folder, pipeline.stages(), bar)
+        run_stages(folder, pipeline.stages(), bar, partial(state_of, folder))
         analysis = Analysis(folder)
     except BaseException:
         if output is None:
@@ -169,22 +166,6 @@ def run_plan(
     for line in analysis.summary():
         say(line)
     return analysis
-
-
-def _check_that_it_may_be_written(folder: Path) -> None:
-    """Refuse a folder with a training or codes that no run has made, which would be replaced."""
-    if (folder / STAGES).exists():
-        return
-    found = files_of_training(folder)
-    if (corpus_path(folder, CORPUS) / MANIFEST).exists():
-        found.append(f"codes/{CORPUS}")
-    if found:
-        raise ExistsError(
-            f"{folder} holds {', '.join(found)}, which `nanosae run` has not made and would "
-            "replace.",
-            file=folder,
-            remedy="Choose another folder.",
-        )
 
 
 @dataclass(frozen=True)

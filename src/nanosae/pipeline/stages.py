@@ -1,7 +1,7 @@
 """Stages of a run: each is repeated only if something that it depends on has changed.
 
 `RUN/stages.json` records the fingerprint of every finished stage, which covers its settings and the
-fingerprints of the stages that it depends on.
+fingerprints of the stages that it depends on, and the state in which it left its result.
 """
 
 from __future__ import annotations
@@ -41,36 +41,45 @@ class Stage:
     resume: Callable[[], str] | None = None
 
 
-def run_stages(run: Path, stages: Sequence[Stage], progress: Progress) -> None:
+def run_stages(
+    run: Path,
+    stages: Sequence[Stage],
+    progress: Progress,
+    state_of: Callable[[str], str],
+) -> None:
     """Run the stages that are not up to date, in order, with a line for each stage.
+
+    A stage whose result is not as the stage left it is not up to date.
 
     Args:
         run: The run folder.
         stages: The stages, each after those that it needs.
         progress: Progress bar, which also prints the lines.
+        state_of: Returns the state of the stored result of a stage, such as a checksum.
     """
     record = Record(run / STAGES)
     fingerprints = _fingerprints(stages)
-    pending = [
-        stage
-        for stage in stages
-        if not record.is_finished(stage.name, fingerprints[stage.name])
-    ]
-    progress.plan([stage.seconds for stage in pending])
+    pending: dict[str, Stage] = {}
     for stage in stages:
-        if stage not in pending:
+        is_done = record.is_finished(stage.name, fingerprints[stage.name])
+        is_there = is_done and record.state(stage.name) in (None, state_of(stage.name))
+        if not is_there or any(name in pending for name in stage.needs):
+            pending[stage.name] = stage
+    progress.plan([stage.seconds for stage in pending.values()])
+    for stage in stages:
+        if stage.name not in pending:
             progress.say(f"{stage.name:10} {record.line(stage.name)} (up to date)")
             continue
         fingerprint = fingerprints[stage.name]
         work = stage.work
-        if stage.resume is not None and record.is_started(stage.name, fingerprint):
+        if stage.resume is not None and record.is_interrupted(stage.name, fingerprint):
             work = stage.resume
         record.start(stage.name, fingerprint)
         progress.begin(stage.name, stage.seconds)
         start = time.perf_counter()
         line = work()
         seconds = time.perf_counter() - start
-        record.finish(stage.name, line)
+        record.finish(stage.name, line, state_of(stage.name))
         progress.end()
         progress.say(f"{stage.name:10} {line} ({seconds:.0f} s)")
 
@@ -85,7 +94,10 @@ def _fingerprints(stages: Sequence[Stage]) -> dict[str, str]:
 
 
 class Record:
-    """The contents of `stages.json`: the fingerprint of each stage and, once finished, its line."""
+    """The contents of `stages.json`.
+
+    It has the fingerprint of each stage and, once finished, its line and the state of its result.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -93,13 +105,19 @@ class Record:
         if path.exists():
             self.stages = read_json(path, "Write {} to it to repeat all stages.")
 
-    def is_started(self, name: str, fingerprint: str) -> bool:
-        """Return whether an attempt with the same fingerprint was started."""
-        return self.stages.get(name, {}).get("fingerprint") == fingerprint
+    def is_interrupted(self, name: str, fingerprint: str) -> bool:
+        """Return whether an attempt with the same fingerprint was started, but not finished."""
+        stage = self.stages.get(name, {})
+        return stage.get("fingerprint") == fingerprint and "line" not in stage
 
     def is_finished(self, name: str, fingerprint: str) -> bool:
         """Return whether the stage is finished with the same fingerprint."""
-        return self.is_started(name, fingerprint) and "line" in self.stages[name]
+        stage = self.stages.get(name, {})
+        return stage.get("fingerprint") == fingerprint and "line" in stage
+
+    def state(self, name: str) -> str | None:
+        """Return the state in which a finished stage left its result; None if unknown."""
+        return self.stages.get(name, {}).get("state")
 
     def line(self, name: str) -> str:
         """Return the summary of a finished stage."""
@@ -110,9 +128,9 @@ class Record:
         self.stages[name] = {"fingerprint": fingerprint}
         write_json(self.path, self.stages)
 
-    def finish(self, name: str, line: str) -> None:
-        """Record that a stage has finished."""
-        self.stages[name]["line"] = line
+    def finish(self, name: str, line: str, state: str) -> None:
+        """Record that a stage has finished, and the state in which it left its result."""
+        self.stages[name] |= {"line": line, "state": state}
         write_json(self.path, self.stages)
 
 

@@ -1,0 +1,87 @@
+"""What the stages of a run have stored in its folder, and whether it may be replaced."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nanosae.codes import Codes, corpus_path
+from nanosae.codes.format import MANIFEST
+from nanosae.errors import ExistsError
+from nanosae.pipeline.stages import Record
+from nanosae.runs.earlier import files_of_training
+from nanosae.runs.folder import STAGES
+from nanosae.runs.results import fresh_value, run_model
+from nanosae.runs.tables import load_features
+
+CORPUS = "default"
+FILES = {"embed": "embeddings/rows.npy", "report": "report.html"}
+COLUMNS = {"describe": "density", "label": "label"}  # of the table of features
+RESULTS = {
+    "families": "families.json",
+    "topics": "topics.parquet",
+    "compare": "findings.parquet",
+    "evaluate": "evaluation.json",
+}
+
+
+def state_of(run: Path, stage: str) -> str:
+    """Return the state of the stored result of a stage.
+
+    It is the checksum of a model or of codes, or "fresh", or "" if the result is missing or was
+    made from another model or other codes.
+    """
+    if stage == "train":
+        return run_model(run)
+    if stage == "encode":
+        return _checksum_of_codes(run)
+    if stage in FILES:
+        is_fresh = (run / FILES[stage]).exists()
+    else:
+        is_fresh = bool(_checksum_of_codes(run)) and _is_fresh(run, stage)
+    return "fresh" if is_fresh else ""
+
+
+def _checksum_of_codes(run: Path) -> str:
+    path = corpus_path(run, CORPUS)
+    return Codes(path).checksum if (path / MANIFEST).exists() else ""
+
+
+def _is_fresh(run: Path, stage: str) -> bool:
+    codes = Codes.open(run, CORPUS)
+    if stage in RESULTS:
+        return fresh_value(run, RESULTS[stage], codes) is not None
+    column, table = COLUMNS[stage], load_features(run, codes)
+    return column in table and column not in table.attrs["stale"]
+
+
+def check_that_it_may_be_written(run: Path) -> None:
+    """Refuse a folder with a training or codes that no run has made, which would be replaced.
+
+    Raises:
+        ExistsError: If there are any.
+    """
+    if (run / STAGES).exists():
+        _check_that_results_are_its_own(run)
+        return
+    found = files_of_training(run)
+    if (corpus_path(run, CORPUS) / MANIFEST).exists():
+        found.append(f"codes/{CORPUS}")
+    if found:
+        raise ExistsError(
+            f"{run} holds {', '.join(found)}, which `nanosae run` has not made and would "
+            "replace.",
+            file=run,
+            remedy="Choose another folder.",
+        )
+
+
+def _check_that_results_are_its_own(run: Path) -> None:
+    record = Record(run / STAGES)
+    for stage, name in (("train", "model"), ("encode", f"codes/{CORPUS}")):
+        state = state_of(run, stage)
+        if state and record.state(stage) not in (None, state):
+            raise ExistsError(
+                f"{run / name} has changed since `nanosae run` made it, and would be replaced.",
+                file=run / name,
+                remedy="Choose another folder, or delete it to have it made again.",
+            )
