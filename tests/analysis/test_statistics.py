@@ -6,6 +6,7 @@ import statsmodels.api as sm
 from scipy.special import expit
 from scipy.stats import norm
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from statsmodels.stats.weightstats import DescrStatsW
 
 from nanosae.analysis.statistics import (
     clustered_mean,
@@ -73,16 +74,41 @@ def test_separated_classes_have_the_coefficients_that_the_penalty_allows():
     assert np.abs(slope_of_loss / deviations).max() < 1e-6
 
 
-def test_mean_has_the_usual_interval():
-    values = np.random.default_rng(0).normal(size=200)
+@pytest.mark.parametrize("n", [2, 5, 200])
+def test_mean_has_the_usual_interval(n):
+    values = np.random.default_rng(0).normal(size=n)
     summary = mean_estimate(values)
-    assert summary.high - summary.value == pytest.approx(
-        1.96 * values.std() / 200**0.5, rel=1e-3
-    )
+    expected = DescrStatsW(values).tconfint_mean()
+    assert (summary.low, summary.high) == pytest.approx(expected)
+
+
+def test_no_value_and_one_value_have_no_interval():
     assert np.isnan(mean_estimate([]).value)
     single = mean_estimate([3.0])
     assert single.value == 3
     assert np.isnan([single.low, single.high]).all()
+
+
+@pytest.mark.parametrize("n_clusters", [4, 60])
+def test_the_interval_of_clustered_rows_agrees_with_statsmodels(n_clusters):
+    rng = np.random.default_rng(0)
+    cluster = rng.integers(0, n_clusters, 300)
+    values = rng.normal(size=n_clusters)[cluster] + rng.normal(size=300)
+    influence = (values - values.mean())[:, None] / 300
+    ours = clustered_mean(np.array([values.mean()]), influence, cluster)
+    model = sm.OLS(values, np.ones(300))
+    outside = model.fit(cov_type="cluster", cov_kwds={"groups": cluster}, use_t=True)
+    assert (ours.low, ours.high) == pytest.approx(outside.conf_int()[0])
+
+
+def test_intervals_of_few_values_cover_the_mean():
+    rng = np.random.default_rng(0)
+    samples = rng.normal(size=(2000, 5))
+    estimates = [mean_estimate(sample) for sample in samples]
+    covered = np.mean([estimate.low <= 0 <= estimate.high for estimate in estimates])
+    assert 0.935 <= covered <= 0.965
+    normal = 1.96 * samples.std(1) / 5**0.5  # too narrow
+    assert np.mean(np.abs(samples.mean(1)) <= normal) < 0.85
 
 
 def test_p_is_two_sided():

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, ndtr
+from scipy.special import expit, ndtr, stdtrit
 
 from nanosae.analysis.columns import one_hot
 
+UPPER = 0.975  # level of the upper end of an interval
 Z95 = 1.959964  # 97.5 % quantile of the standard normal distribution
 MAX_NEWTON_STEPS = 100
 CONVERGED = 1e-12  # Newton steps stop when the log-likelihood can grow by no more
@@ -197,7 +198,7 @@ def _inverse(information: np.ndarray, ridge: float | np.ndarray) -> np.ndarray:
 
 
 def mean_estimate(values: Any) -> Estimate:
-    """Average independent values, with an interval from the normal approximation; NaN for none.
+    """Average independent values, with an interval from Student's distribution; NaN for none.
 
     Example:
         >>> mean_estimate([1, 1, 4]).value, mean_estimate([3]).high
@@ -220,7 +221,9 @@ def clustered_mean(
 
     The variance is that of the infinitesimal jackknife, the sum over clusters of the squared
     influence, to which the bootstrap over clusters converges (Efron, The Jackknife, the Bootstrap
-    and Other Resampling Plans, 1982, ch. 6). A single cluster has no interval.
+    and Other Resampling Plans, 1982, ch. 6). As n clusters may be few, it is multiplied by
+    n / (n − 1), and the interval has Student's distribution with n − 1 degrees of freedom (Cameron
+    and Miller, Journal of Human Resources 50 (2015) 317). A single cluster has no interval.
 
     Args:
         values: One statistic per column, (n_columns,).
@@ -230,10 +233,11 @@ def clustered_mean(
     """
     cluster = np.unique(cluster, return_inverse=True)[1]
     cluster_influence = one_hot(cluster).T @ influence.mean(1)
-    variance = (cluster_influence**2).sum()
-    standard_error = float(np.sqrt(variance))
-    has_spread = len(cluster_influence) > 1
-    margin = Z95 * standard_error if has_spread else np.nan
+    n_clusters = len(cluster_influence)
+    margin = np.nan
+    if n_clusters > 1:
+        variance = (cluster_influence**2).sum() * n_clusters / (n_clusters - 1)
+        margin = stdtrit(n_clusters - 1, UPPER) * float(np.sqrt(variance))
     value = float(values.mean())
     return Estimate(
         value=value,
