@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -58,7 +59,8 @@ def explain(
     Raises:
         ConfigError: If there is no such kind.
         DataError: If `target` does not have one value per row, has fewer than two distinct values,
-            or is not numeric although `kind` is "numeric", or has more than 50 different dates.
+            or is not numeric although `kind` is "numeric", or has more than 50 different dates, or
+            is one number in 98 % of the rows or more.
     """
     codes = as_codes(codes)
     options = Options(covariates, groups, min_active, labels, seed)
@@ -115,6 +117,8 @@ def _require_two(n_values: int, column: str | None) -> None:
 def _number(numbers: np.ndarray, values: np.ndarray, column: str | None) -> Question:
     """Make the question about a number, winsorised."""
     bounds = np.nanquantile(numbers, [WINSORISED, 1 - WINSORISED])
+    if bounds[0] == bounds[1]:
+        raise _too_equal(values, numbers == bounds[0], ~np.isnan(numbers), column)
     winsorised = np.clip(numbers, *bounds)
     # a constant becomes exactly 0, so rounding errors cannot look like an effect
     above_minimum = winsorised - bounds[0]
@@ -123,6 +127,22 @@ def _number(numbers: np.ndarray, values: np.ndarray, column: str | None) -> Ques
     name = column or "the target"
     notes = _infinite_note(values, name)
     return Question("numeric", target, rows, [name], {"column": column}, notes)
+
+
+def _too_equal(
+    values: np.ndarray, is_usual: np.ndarray, is_known: np.ndarray, column: str | None
+) -> DataError:
+    usual = values[is_usual.argmax()]
+    n_known = int(is_known.sum())
+    n_others = n_known - int(is_usual.sum())
+    needed = math.floor(WINSORISED * n_known) + 1
+    name = "The target" if column is None else f"Column {column!r}"
+    return DataError(
+        f"{name} is {usual} in all but {n_others:,} of {n_known:,} rows; at least {needed:,} must "
+        "be above it, or below.",
+        column=column,
+        remedy="Compare the rows where it differs with the others instead (contrast).",
+    )
 
 
 def _infinite_note(values: np.ndarray, name: str) -> list[str]:
