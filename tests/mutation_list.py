@@ -1467,6 +1467,11 @@ add(
     "tests/view/explorer/test_rows.py",
     ("export: header of each block", "header=start == 0", "header=True"),
     ("export: tags joined otherwise", '"|".join(tags)', '",".join(tags)'),
+    (
+        "export: days in some blocks",
+        "return _as_days if are_days",
+        "return _as_days if True",
+    ),
     ("rows: page without end", "rows[at : at + PAGE]", "rows[at:]"),
     ("rows: whole texts in lists", "texts[i][:MAX_TEXT]", "texts[i]"),
 )
@@ -1489,6 +1494,8 @@ add(
     "view/explorer/corpus.py",
     "tests/view/explorer/test_columns.py",
     ("days: the one before", "days + DAY_ERROR", "days - DAY_ERROR"),
+    ("days: of the next evening", "DAY_ERROR = 1e-6", "DAY_ERROR = 0.05"),
+    ("columns: infinity as a class", 'values.dtype.kind == "f"', "False"),
 )
 add(
     "view/plots/findings.py",

@@ -3,12 +3,14 @@
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
 
 from nanosae.codes import write_codes
 from nanosae.view.explorer.colors import color_points
 from nanosae.view.explorer.columns import columns
 from nanosae.view.explorer.corpus import OpenCorpus
 from nanosae.view.explorer.rows import show_row
+from nanosae.view.explorer.selections import select_rows
 
 N_ROWS = 900
 SECTIONS = np.resize(["perl", "doc", "doc", "libs", "doc", None], N_ROWS)
@@ -75,3 +77,68 @@ def test_what_is_missing_of_a_row_is_left_out(corpus):
         "rating": "0.5",
     }
     assert show_row(corpus, 0)["columns"]["tags"] == "c, gui"
+
+
+def opened(folder, metadata):
+    """A corpus with these columns."""
+    n_rows = len(next(iter(metadata.values())))
+    activations = sp.csr_array(np.ones((n_rows, 1), np.float32))
+    write_codes(folder / "codes" / "default", activations, metadata=metadata)
+    return OpenCorpus(folder)
+
+
+def legend_of(corpus, name):
+    rows = np.arange(corpus.codes.n_rows)
+    return color_points(corpus, "rows", f"column:{name}", rows)[0]
+
+
+def test_whole_numbers_stay_whole_beside_missing_ones(tmp_path):
+    stars = pd.array([5, 4, None, 5, 5, 4], dtype="Int64")
+    corpus = opened(tmp_path, {"stars": stars})
+    names = [entry["name"] for entry in legend_of(corpus, "stars")["entries"]]
+    assert names == ["5", "4"]
+    assert dict(columns(corpus)["columns"][0]["values"]) == {"5": 0.6, "4": 0.4}
+    assert show_row(corpus, 0)["columns"] == {"stars": "5"}
+    assert select_rows(corpus, {"value": ["stars", "4"]}).tolist() == [1, 5]
+
+
+def test_ends_of_a_scale_are_exact(tmp_path):
+    seconds = 1_700_000_001 + np.arange(30)  # float32 rounds to 128
+    evenings = pd.date_range("2021-05-03 23:30", periods=30, freq="D")
+    corpus = opened(tmp_path, {"seconds": seconds, "evening": evenings})
+    assert legend_of(corpus, "seconds")["ends"] == [1_700_000_001, 1_700_000_030]
+    assert legend_of(corpus, "evening")["ends"] == ["2021-05-03", "2021-06-01"]
+    ends = {line["name"]: line["ends"] for line in columns(corpus)["columns"]}
+    assert ends["seconds"] == [1_700_000_001, 1_700_000_030]
+    assert ends["evening"] == ["2021-05-03", "2021-06-01"]
+
+
+def test_a_column_without_values_has_no_scale(tmp_path):
+    nothing = {"empty": np.full(9, np.nan), "endless": np.full(9, np.inf)}
+    corpus = opened(tmp_path, nothing)
+    assert columns(corpus)["columns"] == []
+    for name in nothing:
+        legend = legend_of(corpus, name)
+        assert legend == {"kind": "none", "title": f"{name} (no values)"}
+
+
+def test_a_value_of_many_is_told_from_the_rest_of_the_values(tmp_path):
+    letters = np.resize(list("aabcdefghi") + ["others"] * 3, 130)
+    entries = legend_of(opened(tmp_path, {"x": letters.astype(object)}), "x")["entries"]
+    rest = [entry["name"] for entry in entries if entry.get("rest")]
+    assert entries[0]["name"] == "others"
+    assert rest == ["others"]
+    assert entries[-1].get("rest")
+
+
+def test_a_value_found_on_a_sample_filters_all_rows(tmp_path, monkeypatch):
+    number = np.resize([1, 2], 400)
+    number[:10] = np.arange(100, 110)  # rare, so that the column is one of numbers
+    corpus = opened(tmp_path, {"number": number})
+    monkeypatch.setattr("nanosae.view.explorer.columns.SAMPLE", 40)
+    (line,) = columns(corpus)["columns"]
+    shown = [value for value, _ in line["values"]]
+    assert set(shown) >= {"1", "2"}
+    for value in shown:
+        found = select_rows(corpus, {"value": ["number", value]})
+        assert found.tolist() == np.flatnonzero(number == int(value)).tolist()

@@ -156,6 +156,29 @@ def test_the_first_screen_has_lists_map_and_legend(page, explorer):
     page.wait(lambda: page.ink()[0] > 200)
 
 
+def test_points_have_the_colours_of_the_legend(page):
+    page.open()
+    entries = [
+        {"name": "others", "color": "#0077bb"},  # a value that is called so
+        {"name": "b", "color": "#dd6600"},
+        {"name": "others", "color": "#808590", "rest": True},
+    ]
+    points = {
+        "legend": {"kind": "groups", "entries": entries},
+        "values": [0, 1, 2, -1],
+        "marks": [0] * 4,
+    }
+    packed, order = page.js(
+        "const { packed, order } = nano.paint.colours(arguments[0], false);"
+        "return [[...packed], [...order]]",
+        points,
+    )
+    shades = [f"#{c & 255:02x}{c >> 8 & 255:02x}{c >> 16 & 255:02x}" for c in packed]
+    assert shades[:3] == ["#0077bb", "#dd6600", "#808590"]
+    assert shades[3] not in shades[:3]  # no value
+    assert order[:2] == [3, 2]  # drawn below the groups that have colours
+
+
 def test_a_search_looks_in_texts_and_labels(page, explorer):
     page.open()
     word = explorer.names[5].split()[0]

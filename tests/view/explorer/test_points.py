@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
+from starlette.testclient import TestClient
 
 from explored import get, points
 from nanosae.codes import write_codes
 from nanosae.view.explorer.corpus import OpenCorpus
+from nanosae.view.explorer.server import make_app
 
 
 def test_a_map_holds_each_point_where_it_is(client, corpus, dense):
@@ -107,3 +110,26 @@ def test_a_date_that_stands_for_no_end_has_a_place_in_time(planted, tmp_path, un
         assert is_date
         assert values[:2] == pytest.approx([2024.5, 9999.997], abs=0.01)
         assert np.isnan(values[2])
+
+
+@pytest.mark.parametrize(
+    "activations",
+    [
+        np.full((1, 3), 1.3),  # a single point
+        np.full((5, 3), 1.3),  # several at the same place
+        np.zeros((5, 3)),  # no living feature
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_a_map_of_a_single_place_is_drawn(tmp_path, activations):
+    codes = sp.csr_array(activations.astype(np.float32))
+    write_codes(tmp_path / "codes" / "default", codes)
+    corpus = OpenCorpus(tmp_path)
+    with TestClient(make_app(corpus), base_url="http://127.0.0.1:8765") as client:
+        for kind, n in (("rows", len(activations)), ("features", codes.nnz and 3)):
+            found = points(client, kind)
+            x0, y0, x1, y1 = found["whole"]
+            assert len(found["xy"]) == n
+            assert x0 < x1
+            assert y0 < y1
+            assert found["density"].max() == (255 if n else 0)

@@ -72,6 +72,36 @@ def test_an_export_of_many_blocks_has_one_header(client, monkeypatch):
     assert whole.count("row,text,") == 1
 
 
+def test_blocks_of_an_export_write_cells_alike(tmp_path, monkeypatch):
+    midnights = ["2021-05-01", "2021-05-02", None, "2021-05-04"]
+    times = [*midnights[:3], "2021-05-04 10:30"]
+    metadata = {
+        "day": pd.to_datetime(midnights),
+        "time": pd.to_datetime(times, format="mixed"),
+        "zoned": pd.to_datetime(midnights).tz_localize("Asia/Tokyo"),
+        "exact": pd.to_datetime(
+            [*midnights[:3], "2021-05-04 10:30:00.25"], format="mixed"
+        ),
+        "stars": pd.array([1, 2, None, 4], dtype="Int64"),
+        "row": list("abcd"),
+    }
+    activations = sp.csr_array(np.ones((4, 1), np.float32))
+    write_codes(tmp_path / "codes" / "default", activations, metadata=metadata)
+    whole = "".join(export_rows(OpenCorpus(tmp_path)))
+    monkeypatch.setattr("nanosae.view.explorer.rows.EXPORT_BLOCK", 1)
+    assert "".join(export_rows(OpenCorpus(tmp_path))) == whole
+    lines = list(csv.reader(io.StringIO(whole)))
+    assert lines[0] == ["row", "day", "time", "zoned", "exact", "stars", "row_", "tags"]
+    assert lines[1][1:4] == [
+        "2021-05-01",
+        "2021-05-01 00:00:00",
+        "2021-05-01 00:00:00+09:00",
+    ]
+    assert lines[3][1:6] == ["", "", "", "", ""]
+    assert lines[4][4] == "2021-05-04 10:30:00.250000"
+    assert [line[5] for line in lines[1:]] == ["1", "2", "", "4"]
+
+
 def test_pages_and_texts_have_an_end(client, corpus, monkeypatch):
     monkeypatch.setattr("nanosae.view.explorer.rows.MAX_TEXT", 5)
     page = get(client, "/api/texts")

@@ -118,22 +118,24 @@ def _legend(
 ) -> tuple[Answer, np.ndarray]:
     """Return a legend of named groups, the largest of which have colours, or else of a scale."""
     if names:
-        entries = [
+        entries: list[Answer] = [
             {"name": name, "color": color}
             for name, color in zip(names, COLORS, strict=False)
         ]
         if len(names) > len(COLORS):
-            entries.append({"name": "others", "color": MUTED})
+            entries.append({"name": "others", "color": MUTED, "rest": True})
         legend = {"kind": "groups", "title": title, "entries": entries}
         return legend, np.minimum(values, len(COLORS))
     known = values[np.isfinite(values)]
-    low, high = (known.min(), known.max()) if len(known) else (0.0, 1.0)
+    if not len(known):
+        return {"kind": "none", "title": f"{title} (no values)"}, values
+    low, high = known.min(), known.max()
     return {
         "kind": "scale",
         "title": title,
         "low": low,
         "high": high,
-        "ends": [day(low), day(high)] if is_date and len(known) else [low, high],
+        "ends": [day(low), day(high)] if is_date else [low, high],
         "light": SEQUENTIAL[False][1:],
         "dark": SEQUENTIAL[True][1:],
     }, values

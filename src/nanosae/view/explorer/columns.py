@@ -24,7 +24,7 @@ def columns(corpus: OpenCorpus) -> Answer:
     rows = np.sort(corpus.row_order[:SAMPLE]).astype(np.int64)
     found = []
     for name in corpus.codes.columns[:MAX_COLUMNS]:
-        column = read_column(corpus.codes.column(name, rows))
+        column = read_column(corpus.codes.series(name, rows))
         summary = _most_frequent(column) if column.names else _histogram(column)
         if summary is not None:
             found.append({"name": name} | summary)
@@ -42,7 +42,7 @@ def _most_frequent(column: Column) -> Answer | None:
 
 
 def _histogram(column: Column) -> Answer | None:
-    known = column.values[np.isfinite(column.values)].astype(np.float64)
+    known = column.values[np.isfinite(column.values)]
     if not len(known):
         return None
     low, high = known.min(), known.max()

@@ -32,7 +32,7 @@ from nanosae.view.maps import largest_first
 from nanosae.view.style import COLORS
 
 SECONDS_PER_DAY = 86_400
-DAY_ERROR = 0.05  # days; rounding error of a year in float32
+DAY_ERROR = 1e-6  # days; rounding error of a year in float64
 DATES_TRIED = 200  # values of a column that are tried as dates
 
 STALE_COLUMNS = {"n_active": "descriptions", "label": "labels", "llm_label": "labels"}
@@ -193,32 +193,30 @@ class OpenCorpus:
 
 @lru_cache(8)
 def _column(codes: Codes, name: str) -> Column:
-    return read_column(codes.column(name))
+    return read_column(codes.series(name))
 
 
-def read_column(given: np.ndarray) -> Column:
+def read_column(given: pd.Series) -> Column:
     """Return values of a metadata column as numbers, times or groups."""
-    values = pd.Series(given)
-    if pd.api.types.is_object_dtype(values):
-        values = values.map(as_text)
+    values = given.map(as_text) if pd.api.types.is_object_dtype(given) else given
     is_datetime = pd.api.types.is_datetime64_any_dtype(values)
     if is_datetime or _holds_dates(values):
         return Column(_years(as_moments(values)), [], is_date=True)
     if pd.api.types.is_numeric_dtype(values) and values.nunique() > len(COLORS):
-        return Column(values.to_numpy(np.float32), [])
+        return Column(values.to_numpy(np.float64, na_value=np.nan), [])
     codes_by_value, names = pd.factorize(values.where(_is_known(values)))
     if not len(names):
-        return Column(np.full(len(values), np.nan, np.float32), [])
+        return Column(np.full(len(values), np.nan), [])
     order, place = largest_first(codes_by_value)
     group_names = [str(names[i]) for i in order]
     return Column(place[codes_by_value].astype(np.int32), group_names)
 
 
 def _years(moments: np.ndarray) -> np.ndarray:
-    """Return dates as years, float32; NaN for missing ones."""
+    """Return dates as years; NaN for missing ones."""
     days = moments.astype(np.float64) / SECONDS_PER_DAY
     years = 1970 + days / DAYS_PER_YEAR
-    return np.where(np.isnat(moments), np.nan, years).astype(np.float32)
+    return np.where(np.isnat(moments), np.nan, years)
 
 
 def day(year: float) -> str:
@@ -241,6 +239,8 @@ def as_text(value: Any) -> Any:
 
 
 def _is_known(values: pd.Series) -> pd.Series:
+    if values.dtype.kind == "f":
+        return pd.Series(np.isfinite(values))
     return values.notna() & (values != "")
 
 

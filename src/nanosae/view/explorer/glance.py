@@ -32,12 +32,13 @@ def glance(corpus: OpenCorpus) -> Answer:
 def _counts(corpus: OpenCorpus) -> list[list]:
     codes = corpus.codes
     counts = codes.counts
-    named = np.array(list(corpus.names), np.int64)
+    labelled = np.array(list(corpus.names), np.int64)
+    noun = "text" if codes.has_texts else "row"
     return [
-        ["texts" if codes.has_texts else "rows", codes.n_rows],
+        [f"{noun}s", codes.n_rows],
         ["features", int(np.count_nonzero(counts))],
-        ["features with a label", int(np.count_nonzero(counts[named]))],
-        ["features per text", codes.nnz / max(codes.n_rows, 1)],
+        ["features with a label", int(np.count_nonzero(counts[labelled]))],
+        [f"features per {noun}", codes.nnz / max(codes.n_rows, 1)],
     ]
 
 

@@ -128,13 +128,15 @@ def _marked_rows(corpus: OpenCorpus, color: str, where: Selection | None) -> np.
 
 
 def _whole_box(x: np.ndarray, y: np.ndarray) -> Box:
-    """Return the bounding box of all points, with a margin."""
-    low = high = [0, 0]
+    """Return the bounding box of all points, with a margin; it is never empty."""
+    low = high = np.zeros(2)
     if len(x):
-        low = [x.min(), y.min()]
-        high = [x.max(), y.max()]
-    margin = MARGIN * np.subtract(high, low) + 1e-9
-    return [*(low - margin), *(high + margin)]
+        low = np.array([x.min(), y.min()], np.float64)
+        high = np.array([x.max(), y.max()], np.float64)
+    sides = high - low
+    largest_side = sides.max() or 1.0
+    margin = MARGIN * np.where(sides > 0, sides, largest_side)
+    return [*(low - margin).tolist(), *(high + margin).tolist()]
 
 
 def _density(x: np.ndarray, y: np.ndarray, box: Box) -> np.ndarray:

@@ -240,7 +240,9 @@ def first_map(codes: Codes) -> dict[str, np.ndarray]:
 
 
 def _principal_axes(x: np.ndarray) -> np.ndarray:
-    """Return the first two principal components of rows, (width, 2)."""
+    """Return the first two principal components of rows, (width, 2); zeros without rows."""
+    if not len(x):
+        return np.zeros((x.shape[1], 2))
     centred = x - x.mean(axis=0)
     _, ascending_axes = np.linalg.eigh(centred.T @ centred)
     axes = ascending_axes[:, ::-1][:, :2]

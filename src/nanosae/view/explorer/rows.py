@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from nanosae.analysis.groups.topic_rows import load_row_topics
+from nanosae.codes import Codes
 from nanosae.errors import DataError
 from nanosae.runs import annotations
 from nanosae.runs.export import for_csv, free_name
@@ -136,19 +137,47 @@ def export_rows(corpus: OpenCorpus, where: Selection | None = None) -> Iterator[
     """
     rows = select_rows(corpus, where)
     features = (where or {}).get("features", [])
-    run, name, data = corpus.run, corpus.codes.name, corpus.codes.data
+    codes = corpus.codes
+    run, name, data = corpus.run, codes.name, codes.data
     tags = annotations.tags(run, name, data)
     tagged = {tag: annotations.tagged(run, name, tag, data) for tag in tags}
+    writers = [_time_writer(codes, name, rows) for name in codes.columns]
+    first_column = 1 + codes.has_texts  # after the row and its text
 
     def write_block(start: int) -> str:
         table = feature_columns(
-            corpus.codes, features, rows=rows[start : start + EXPORT_BLOCK]
+            codes, features, rows=rows[start : start + EXPORT_BLOCK]
         )
+        for place, write_times in enumerate(writers, first_column):
+            if write_times is not None:
+                table.isetitem(place, write_times(table.iloc[:, place]))
         table[free_name("tags", table)] = _tags_of_rows(table["row"], tagged)
         return for_csv(table).to_csv(index=False, header=start == 0)
 
     n_lines = max(len(rows), 1)  # an empty selection has a header
     return map(write_block, range(0, n_lines, EXPORT_BLOCK))
+
+
+def _time_writer(
+    codes: Codes, name: str, rows: np.ndarray
+) -> Callable[[pd.Series], pd.Series] | None:
+    """Return a function that writes times of a column as text; None if it has none.
+
+    Times are written as days only if all of them are midnights, in whichever block.
+    """
+    if codes.series(name, rows[:1]).dtype.kind != "M":
+        return None
+    known = codes.series(name, rows).dropna()
+    are_days = known.dt.tz is None and (known == known.dt.normalize()).all()
+    return _as_days if are_days else _as_times
+
+
+def _as_days(times: pd.Series) -> pd.Series:
+    return times.dt.strftime("%Y-%m-%d")
+
+
+def _as_times(times: pd.Series) -> pd.Series:
+    return times.astype(object).map(str, na_action="ignore")
 
 
 def _tags_of_rows(rows: Any, tagged: dict[str, np.ndarray]) -> list[str]:

@@ -21,7 +21,7 @@ from nanosae.analysis.groups.topic_rows import ROWS, load_row_topics
 from nanosae.analysis.search.text_index import find_texts, rows_with
 from nanosae.errors import DataError
 from nanosae.runs import annotations
-from nanosae.view.explorer.corpus import OpenCorpus
+from nanosae.view.explorer.corpus import OpenCorpus, as_text
 from nanosae.view.files import modified_at
 
 RANKED = 1_000  # texts in the order of BM25; the others follow in row order
@@ -90,10 +90,7 @@ def _rows_that_meet(corpus: OpenCorpus, kind: str, value: Any) -> np.ndarray:
             corpus.run, corpus.codes.name, value, corpus.codes.data
         )
     if kind == "value":
-        name, group = value
-        column = corpus.column(name)
-        place = column.names.index(group) if group in column.names else MISSING
-        return np.flatnonzero(column.values == place)
+        return _rows_with_value(corpus, *value)
     if kind == "lasso":
         return np.flatnonzero(inside_polygon(corpus.map["rows"], value))
     if kind == "led":
@@ -104,6 +101,17 @@ def _rows_that_meet(corpus: OpenCorpus, kind: str, value: Any) -> np.ndarray:
     if kind == "topic":
         return _rows_of_topic(corpus, value)
     raise DataError(f"unknown condition {kind!r}.")
+
+
+def _rows_with_value(corpus: OpenCorpus, name: str, value: str) -> np.ndarray:
+    """Return the rows with a value, given as text, in a metadata column, ascending."""
+    column = corpus.column(name)
+    if column.names:
+        place = column.names.index(value) if value in column.names else MISSING
+        return np.flatnonzero(column.values == place)
+    # numbers or times, though a sample of the rows may have few values
+    texts = corpus.codes.series(name).map(as_text).astype(str)
+    return np.flatnonzero(texts == value)
 
 
 def _rows_of_topic(corpus: OpenCorpus, topic: int) -> np.ndarray:

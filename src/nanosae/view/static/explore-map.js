@@ -96,14 +96,13 @@ const scaleOf = (legend) => {
 };
 
 /** A group's colour and name: a button that opens a topic, or selects a column's value. */
-const keyOf = (column, { name, number, color: shade }) => {
+const keyOf = (column, { name, number, color: shade, rest = false }) => {
   const parts = [el("i", { style: { background: shade } }), el("span", {}, name)];
-  const isOthers = name === "others" && number === undefined;
-  if (color() === "topic" && !isOthers) {
+  if (color() === "topic" && !rest) {
     const onclick = () => openTopic(number);
     return el("button", { className: "key", title: `Open the topic ${name}`, onclick }, ...parts);
   }
-  if (!column || !showsRows() || isOthers) {
+  if (!column || !showsRows() || rest) {
     return el("span", { className: "key", title: name }, ...parts);
   }
   const onclick = () => go({ value: [column, name] });

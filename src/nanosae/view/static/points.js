@@ -25,6 +25,7 @@ nano.points = (x, y, more = {}) => {
 nano.paint = (() => {
   const STEPS = 64; // colours of a scale
   const KNOWN = 255; // opacity of a point that the legend has a colour for
+  const REST = 200; // of one of the many groups that share a colour
   const UNKNOWN = 150; // of another one
   const SOLID = 0.86; // share of its opacity that a point is drawn with
   const DIMMED = 0.13; // of points that are not marked, where the marked ones stand out
@@ -42,34 +43,33 @@ nano.paint = (() => {
     return from.map((value, c) => Math.round(value + (to[c] - value) * (at - i)));
   };
 
-  /** The colours of a legend, [r, g, b], and what finds the place of a value among them. */
+  /** The colours of a legend, [r, g, b, opacity], and what finds the place of a value among them. */
   const colourTable = (legend, dark) => {
     if (legend.kind === "groups") {
-      const groups = legend.entries.filter((entry) => entry.name !== "others");
-      return { table: groups.map((entry) => rgb(entry.color)), placeOf: (value) => value };
+      const table = legend.entries.map(({ color, rest }) => [...rgb(color), rest ? REST : KNOWN]);
+      return { table, placeOf: (value) => value };
     }
     if (legend.kind === "scale") {
       const stops = dark ? legend.dark : legend.light;
       const last = STEPS - 1;
       const span = Math.max(legend.high - legend.low, 1e-12);
-      const table = Array.from({ length: STEPS }, (_, i) => ramp(stops, i / last));
+      const table = Array.from({ length: STEPS }, (_, i) => [...ramp(stops, i / last), KNOWN]);
       const placeOf = (value) => clamp(Math.round(((value - legend.low) / span) * last), 0, last);
       return { table, placeOf };
     }
-    return { table: [rgb(dark ? "#6fb3ee" : "#0b62a8")], placeOf: (value) => value };
+    return { table: [[...rgb(dark ? "#6fb3ee" : "#0b62a8"), KNOWN]], placeOf: (value) => value };
   };
 
   /** One colour per point, packed as an image has it, and the order in which they cover each other:
-      marked points last, those without a colour first. */
+      marked points last, those without a colour first, and then those that share one. */
   const colours = ({ legend, values, marks }, dark) => {
-    const quiet = rgb(dark ? "#5b6470" : "#a9b1bb");
+    const quiet = [...rgb(dark ? "#5b6470" : "#a9b1bb"), UNKNOWN];
     const { table, placeOf } = colourTable(legend, dark);
     const packed = Uint32Array.from(values, (value) => {
-      const known = table[placeOf(value)];
-      const [r, g, b] = known || quiet;
-      return ((known ? KNOWN : UNKNOWN) << 24) | (b << 16) | (g << 8) | r;
+      const [r, g, b, opacity] = table[placeOf(value)] || quiet;
+      return (opacity << 24) | (b << 16) | (g << 8) | r;
     });
-    const height = (i) => 2 * marks[i] + (packed[i] >>> 24 === KNOWN);
+    const height = (i) => 256 * marks[i] + (packed[i] >>> 24);
     const order = Uint32Array.from(packed.keys()).sort((i, j) => height(i) - height(j) || i - j);
     return { packed, order };
   };
