@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nanosae.text.tokens import characters, edits, fold, split_words
+from nanosae.text.tokens import characters, edits, fold, split_words, words_of_letters
 
 SAME = [
     ("Straße", "STRASSE"),
@@ -73,3 +73,15 @@ def test_edits_against_all_words_one_edit_away(word):
 def test_one_edit_is_found_by_making_it(word, other):
     assert (edits(word, other, 3) == 1) == (other in one_edit_away(word))
     assert edits(word, other, 3) == edits(other, word, 3)
+
+
+def test_invisible_letters_do_not_divide_words():
+    hidden = "Daten\u00adbank und \u092a\u094d\u200d\u092f\u093e\u0930"
+    visible = hidden.replace("\u00ad", "").replace("\u200d", "")
+    assert split_words(hidden) == split_words(visible)
+    assert len(split_words(hidden)) == 3
+    assert words_of_letters(hidden) == words_of_letters(visible)
+
+
+def test_a_repeated_character_of_japanese_belongs_to_its_run():
+    assert split_words("佐々木さんと人々") == ["佐々木さんと人々"]

@@ -207,3 +207,24 @@ def test_which_texts_have_which_terms(terms):
     for row, of_row in zip(rows, have, strict=True):
         expected = [f" {words.terms[term]} " in f" {texts[row]} " for term in terms]
         assert of_row.tolist() == expected
+
+
+def test_terms_are_as_if_invisible_letters_were_not_there():
+    hidden = np.array(["die Daten\u00adbank läuft", "Daten\u00adbank, groß"])
+    words = Words(hidden, np.ones(2, bool))
+    assert "datenbank" in words.terms
+    assert not {"daten", "bank"} & set(words.terms)
+
+
+def test_repeated_characters_of_japanese_are_written_without_a_space():
+    texts = np.array(["人々が歩く。", "人々は話す。", "人々と犬。"])
+    terms = Words(texts, np.ones(3, bool)).terms.tolist()
+    assert "人々" in terms
+    assert not [term for term in terms if " " in term]
+
+
+@pytest.mark.parametrize("sign", ["،", "؟", "؛", "।", "」「", "）"])
+def test_phrases_do_not_cross_the_punctuation_of_any_script(sign):
+    texts = np.array([f"été red{sign} car"] * 3)
+    terms = Words(texts, np.ones(3, bool)).terms.tolist()
+    assert sorted(terms) == ["car", "red", "été", "été red"]

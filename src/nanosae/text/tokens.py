@@ -12,14 +12,18 @@ import re
 import unicodedata
 from functools import cache
 
-# Thai and Lao, Burmese, Khmer, Kana, Han
-UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
+# Thai and Lao, Burmese, Khmer, iteration mark (々) and similar, Kana, Han
+UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u9fff"
+)
 UNSPACED += "\uf900-\ufaff\U00020000-\U0003ffff"
 UNSPACED_START = re.compile(f"[{UNSPACED}]")
 # pictures, each of which is a word; stars of ratings and check marks are none
 EMOJI = "\u231a-\u23ff\u26a1\u2728\u2764\U0001f300-\U0001faff"
 SUFFIXES = ("ing", "ed", "es", "s", "'s", "’s")  # of inflected English words
 MIN_STEM = 4  # letters of a word without its suffix
+# soft hyphens and joiners, which belong to the word that they are in
+INVISIBLE = re.compile("[\u00ad\u200d\u2060]")
 ACCENTS = re.compile("(?<=[a-z\u0370-\u03ff])[\u0300-\u036f]+")
 
 
@@ -32,7 +36,8 @@ def fold(text: str) -> str:
     """
     if text.isascii():
         return text.lower()
-    folded = unicodedata.normalize("NFKC", text).casefold().replace("ı", "i")
+    visible = INVISIBLE.sub("", text)
+    folded = unicodedata.normalize("NFKC", visible).casefold().replace("ı", "i")
     without_accents = ACCENTS.sub("", unicodedata.normalize("NFD", folded))
     return unicodedata.normalize("NFC", without_accents)
 
@@ -64,7 +69,7 @@ def words_of_letters(text: str) -> list[str]:
         >>> words_of_letters("Room 12b: हिन्दी ❤️")
         ['Room', 'b', 'हिन्दी']
     """
-    return _run_pattern(r"[^\W\d_]").findall(text)
+    return _run_pattern(r"[^\W\d_]").findall(INVISIBLE.sub("", text))
 
 
 def characters(run: str) -> list[str]:

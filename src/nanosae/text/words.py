@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from nanosae.text.stop_words import is_stop_word, stop_words_of
-from nanosae.text.tokens import EMOJI, UNSPACED, is_unspaced, marks
+from nanosae.text.tokens import EMOJI, INVISIBLE, UNSPACED, is_unspaced, marks
 from nanosae.text.unspaced import unspaced_tokens
 
 LONGEST_PHRASE = 6  # characters, in scripts without spaces
@@ -143,7 +143,8 @@ def _tokenise(texts: np.ndarray) -> _Tokens:
             tokens = ASCII_TOKEN.findall(without_links)
             are_beginnings = [True] * len(tokens)
         else:
-            runs = _token_pattern().findall(without_links)
+            visible = INVISIBLE.sub("", without_links)
+            runs = _token_pattern().findall(visible)
             tokens, are_beginnings = _with_unspaced_divided(runs, text)
         numbers.extend(map(number_of.__getitem__, tokens))
         begins.extend(are_beginnings)
@@ -179,7 +180,9 @@ def _token_pattern() -> re.Pattern[str]:
     unspaced_run = rf"(?:[{UNSPACED}][{marks()}]*)+"
     letter = rf"[^\W{UNSPACED}]"
     spaced_word = rf"{letter}(?:{letter}|[{marks()}]|['’](?=\w))*"
-    punctuation = r"[.,:](?=\s|$)|[;!?()\[\]{}\"“”«»…。，、；：！？\n]"
+    punctuation = (
+        r"[.,:](?=\s|$)|[;!?()\[\]{}\"“”«»…¿¡،؛؟।॥。，、；：！？（）「」『』【】《》\n]"
+    )
     return re.compile(rf"({unspaced_run}|{spaced_word}|[{EMOJI}])|{punctuation}")
 
 
