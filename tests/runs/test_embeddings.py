@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from nanosae.errors import BusyError, DamagedFileError, DataError
+from nanosae.lock import Lock
 from nanosae.runs import embeddings as module
 from nanosae.runs.embeddings import Embeddings
 
@@ -130,3 +131,36 @@ def test_two_commands_do_not_mix_their_rows(tmp_path):
 
     store = embed(tmp_path / "e", TEXTS, encode)
     np.testing.assert_array_equal(store.rows(TEXTS), expected(TEXTS))
+
+
+def test_rows_are_read_under_the_lock(tmp_path):
+    """A reader between two files of a writer would give texts the rows of others."""
+    embed(tmp_path / "e", TEXTS, Embedder()).write_rows(TEXTS)
+    with (
+        Lock(tmp_path / "e" / module.LOCK),
+        pytest.raises(BusyError, match="is being written by process"),
+    ):
+        Embeddings(tmp_path / "e", "model")
+    assert Embeddings(tmp_path / "e", "model").missing(TEXTS) == []
+
+
+def test_what_another_command_changed_since_is_embedded_again(tmp_path):
+    folder = tmp_path / "e"
+    embed(folder, TEXTS, Embedder()).write_rows(TEXTS)
+    store = Embeddings(folder, "model")
+    embed(folder, ["other"], lambda texts: np.ones((len(texts), 5)), name="another")
+    more = [*TEXTS, "new"]
+    store.add(more, Embedder(), advance=lambda share: None)
+    np.testing.assert_array_equal(store.rows(more), expected(more))
+    store.write_rows(more)
+    assert Embeddings(folder, "model").missing(more) == []
+
+
+def test_rows_are_never_written_under_the_name_of_another_embedder(tmp_path):
+    folder = tmp_path / "e"
+    store = embed(folder, TEXTS, Embedder())
+    embed(folder, ["other"], lambda texts: np.ones((len(texts), 5)), name="another")
+    store.write_rows(TEXTS)
+    assert Embeddings(folder, "another").missing(TEXTS) == TEXTS
+    read = Embeddings(folder, "model")
+    np.testing.assert_array_equal(read.rows(TEXTS), expected(TEXTS))

@@ -249,7 +249,7 @@ class Pipeline:
         texts = self.plan.table["text"].to_pylist()
         store = Embeddings(self.folder / "embeddings", embedder.identity)
         new = store.missing(texts)
-        store.add(new, embedder.encode, self.progress.advance)
+        store.add(texts, embedder.encode, self.progress.advance)
         rows = store.rows(texts)
         store.write_rows(texts)
         if embedder.count_cut is not None:

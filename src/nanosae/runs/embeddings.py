@@ -41,7 +41,10 @@ class Embeddings:
     def __init__(self, folder: Path, embedder: str) -> None:
         self.folder = folder
         self._embedder = embedder
-        self._rows, self._places = self._load()
+        self._rows, self._places = np.empty((0, 0), np.float16), {}
+        if folder.exists():
+            with Lock(folder / LOCK):
+                self._load()
 
     def missing(self, texts: Sequence[str]) -> list[str]:
         """Return the distinct texts that are not embedded yet."""
@@ -96,14 +99,15 @@ class Embeddings:
             DataError: If the embedder returns a value that is not finite or too large for float16,
                 or rows of another width than before.
         """
-        new = self.missing(texts)
-        if not new:
+        if not self.missing(texts):
             return 0
         make_folder(self.folder)
         with Lock(self.folder / LOCK):
             self._prepare_folder()
+            self._load()  # another process may have changed the rows
+            new = self.missing(texts)
             self._add(new, encode, advance)
-        self._rows, self._places = self._load()
+            self._load()
         return len(new)
 
     def _prepare_folder(self) -> None:
@@ -142,9 +146,10 @@ class Embeddings:
     def write_rows(self, texts: Sequence[str]) -> Path:
         """Write `rows.npy` for these texts and delete the blocks; return its path."""
         rows, keys = self.rows(texts), _keys(texts)
-        blocks = [*self.folder.glob("*.keys.npy"), *self.folder.glob("*.rows.npy")]
         keys_file, rows_file = self.folder / "keys.npy", self.folder / "rows.npy"
         with Lock(self.folder / LOCK):
+            self._prepare_folder()
+            blocks = [*self.folder.glob("*.keys.npy"), *self.folder.glob("*.rows.npy")]
             self._delete([keys_file])
             write_array(rows_file, rows)
             write_array(keys_file, keys)
@@ -169,15 +174,16 @@ class Embeddings:
         write_array(self.folder / f"{number:05d}.rows.npy", rows)
         write_array(self.folder / f"{number:05d}.keys.npy", _keys(texts))
 
-    def _load(self) -> tuple[np.ndarray, dict[bytes, int]]:
-        """Read all complete rows, and the place of each text among them."""
+    def _load(self) -> None:
+        """Read all complete rows, and the place of each text among them, under the lock."""
         keys_files = sorted(self.folder.glob("*keys.npy")) if self._is_ours() else []
         parts = [_load_pair(keys_file) for keys_file in keys_files]
         if not parts:
-            return np.empty((0, 0), np.float16), {}
-        rows = np.concatenate([part for part, _ in parts])
+            self._rows, self._places = np.empty((0, 0), np.float16), {}
+            return
+        self._rows = np.concatenate([part for part, _ in parts])
         keys = np.concatenate([part for _, part in parts])
-        return rows, {key.tobytes(): place for place, key in enumerate(keys)}
+        self._places = {key.tobytes(): place for place, key in enumerate(keys)}
 
     @staticmethod
     def _delete(paths) -> None:
