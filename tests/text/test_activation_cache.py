@@ -24,7 +24,8 @@ from language_models import (
 )
 from nanosae.cli import main
 from nanosae.codes import Codes
-from nanosae.errors import ConfigError, DamagedFileError, DataError
+from nanosae.errors import BusyError, ConfigError, DamagedFileError, DataError
+from nanosae.lock import Lock
 from nanosae.sources import open_rows
 from nanosae.text import activation_cache as module
 from nanosae.text.activation_cache import cache_activations
@@ -400,3 +401,16 @@ def test_other_types_of_rows_are_refused_before_the_model_runs(llama, tmp_path, 
             llama[0], "layers.1", ["a"], tmp_path, tokenizer=llama[1], dtype=dtype
         )
     assert not any(tmp_path.iterdir())
+
+
+def test_two_calls_do_not_write_one_cache_at_once(llama, tmp_path):
+    given = (llama[0], "layers.1", texts_of(9), tmp_path)
+    tmp_path.mkdir(exist_ok=True)
+    with (
+        Lock(tmp_path / module.LOCK),
+        pytest.raises(BusyError, match="is being written by process"),
+    ):
+        cache_activations(*given, tokenizer=llama[1])
+    assert not list(tmp_path.iterdir())
+    assert cache_activations(*given, tokenizer=llama[1]) > 0
+    assert not (tmp_path / module.LOCK).exists()

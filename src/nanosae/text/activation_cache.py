@@ -19,6 +19,7 @@ from nanosae.atomic import make_folder, write_array, write_file, write_text
 from nanosae.checked import naming
 from nanosae.errors import ConfigError, DataError, require_choice, require_whole
 from nanosae.fields import as_list
+from nanosae.lock import Lock
 from nanosae.progress import tracked
 from nanosae.text.activations import Block, Pooling, activations, layer_names
 from nanosae.text.chats import as_text
@@ -28,6 +29,7 @@ from nanosae.text.windows import TEXTS, as_texts, check_strings
 
 SHARD_BLOCKS = 4  # blocks per shard
 PROVENANCE = "provenance.json"  # the name that `sources` looks for
+LOCK = ".lock"
 
 
 def cache_activations(
@@ -73,6 +75,7 @@ def cache_activations(
         The number of rows in the folder.
 
     Raises:
+        BusyError: If another process is writing in the folder.
         ConfigError: If the folder holds shards of other settings or texts, or as in `activations`;
             it is a ValueError.
         DataError: If a text is not a string, no token has a row, or a value is too large for
@@ -92,28 +95,34 @@ def cache_activations(
     settings = {"model": str(getattr(model, "name_or_path", model)), "layers": names}
     settings |= {"dtype": dtype} | options
     settings = json.loads(json.dumps(settings, default=float))  # no NumPy numbers
-    shards = sorted((folder / "tokens").glob("*.parquet"))
-    known_texts = _KnownTexts(texts)
-    first_text = _next_text(shards[-1], settings, known_texts) if shards else 0
-    if first_text < len(texts):
-        remaining = tracked(texts[first_text:], "activations", len(texts) - first_text)
-        blocks = activations(model, names, remaining, tokenizer=tokenizer, **options)
-        if concat:
-            names = [SIDE_BY_SIDE.join(names)]
-        for name in names:
-            make_folder(folder / name)
-            known = json.dumps(blocks.provenance[name], indent=1)
-            write_text(folder / name / PROVENANCE, known)
-        with_rows = (block for block in blocks if len(block.table))
-        while shard := list(islice(with_rows, SHARD_BLOCKS)):
-            number = f"{len(shards):05d}"
+    make_folder(folder)
+    with Lock(folder / LOCK):
+        shards = sorted((folder / "tokens").glob("*.parquet"))
+        known_texts = _KnownTexts(texts)
+        first_text = _next_text(shards[-1], settings, known_texts) if shards else 0
+        if first_text < len(texts):
+            remaining = tracked(
+                texts[first_text:], "activations", len(texts) - first_text
+            )
+            blocks = activations(
+                model, names, remaining, tokenizer=tokenizer, **options
+            )
+            if concat:
+                names = [SIDE_BY_SIDE.join(names)]
             for name in names:
-                _write_rows(folder / name / f"{number}.npy", shard, name, dtype)
-            shards.append(folder / "tokens" / f"{number}.parquet")
-            table = _tokens_of(shard, first_text)
-            digest = known_texts.digest(_end_of_batch(table))
-            metadata = {"nanosae": json.dumps(settings), "texts": digest}
-            _write_tokens(shards[-1], table.replace_schema_metadata(metadata))
+                make_folder(folder / name)
+                known = json.dumps(blocks.provenance[name], indent=1)
+                write_text(folder / name / PROVENANCE, known)
+            with_rows = (block for block in blocks if len(block.table))
+            while shard := list(islice(with_rows, SHARD_BLOCKS)):
+                number = f"{len(shards):05d}"
+                for name in names:
+                    _write_rows(folder / name / f"{number}.npy", shard, name, dtype)
+                shards.append(folder / "tokens" / f"{number}.parquet")
+                table = _tokens_of(shard, first_text)
+                digest = known_texts.digest(_end_of_batch(table))
+                metadata = {"nanosae": json.dumps(settings), "texts": digest}
+                _write_tokens(shards[-1], table.replace_schema_metadata(metadata))
     if not shards:
         raise DataError(
             "No token of these texts has a row.",
