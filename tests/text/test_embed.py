@@ -1,9 +1,11 @@
 """Texts to rows: a tiny sentence model built here, and the real one that made the demo corpus."""
 
+import errno
 import json
 import subprocess
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +16,7 @@ import torch
 from language_models import model_of, texts_of, tokenizer_of
 from nanosae.cli import main
 from nanosae.codes import Codes
+from nanosae.errors import WriteError
 from nanosae.text.embed import _load_embedder, embed
 from nanosae.text.embedding_files import EmbeddingFiles
 from needs import needs
@@ -224,11 +227,25 @@ def test_files_that_were_half_overwritten_are_written_again(tmp_path, monkeypatc
     assert files("one").done
     assert not files("two").done
 
-    def killed(*_):
-        raise KeyboardInterrupt
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("nanosae.text.embedding_files.write_array", killed)
+        patched.setattr("pyarrow.parquet.write_table", full)
+        with pytest.raises(WriteError, match="No space left"):
+            files("two").write(np.ones((2, 3)))
+    assert files("one").done  # nothing is lost
+    np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), np.zeros((2, 3)))
+
+    replace = Path.replace
+
+    def killed(self, target):
+        if target.suffix == ".npy":
+            raise KeyboardInterrupt
+        return replace(self, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", killed)
         with pytest.raises(KeyboardInterrupt):
             files("two").write(np.ones((2, 3)))
     assert not files("one").done

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from nanosae.atomic import write_array, write_file
+from nanosae.atomic import write_path
 from nanosae.checked import table_checksum
 from nanosae.errors import ConfigError, ExistsError
 
@@ -94,15 +94,20 @@ class EmbeddingFiles:
         return json.loads(metadata.get(ORIGIN, b"{}")) == self._origin
 
     def write(self, rows: np.ndarray) -> None:
-        """Write the texts, and then their rows."""
-        if not self._keeps_table:
-            # beside the new texts, the old rows would look complete
-            self.rows.unlink(missing_ok=True)
-            origin: dict[Any, Any] = {ORIGIN: json.dumps(self._origin).encode()}
-            metadata = (self._content.schema.metadata or {}) | origin
-            table = self._content.replace_schema_metadata(metadata)
-            write_file(
-                self.table,
-                lambda stream: parquet.write_table(table, stream, compression="zstd"),
-            )
-        write_array(self.rows, rows)
+        """Write the texts and their rows; old files are replaced once both drafts are complete."""
+
+        def write_both(draft: Path) -> None:
+            with draft.open("xb") as stream:
+                np.save(stream, rows)
+            if not self._keeps_table:
+                write_path(self.table, self._write_table)
+
+        write_path(self.rows, write_both)
+
+    def _write_table(self, draft: Path) -> None:
+        origin: dict[Any, Any] = {ORIGIN: json.dumps(self._origin).encode()}
+        metadata = (self._content.schema.metadata or {}) | origin
+        table = self._content.replace_schema_metadata(metadata)
+        parquet.write_table(table, draft, compression="zstd")
+        # beside the new texts, the old rows would look complete
+        self.rows.unlink(missing_ok=True)
