@@ -6,6 +6,7 @@ import sys
 import threading
 import types
 from email.message import Message
+from http.client import HTTPResponse, IncompleteRead
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from urllib.error import HTTPError
@@ -13,7 +14,13 @@ from urllib.error import HTTPError
 import numpy as np
 import pytest
 
-from nanosae.errors import ConfigError, DataTypeError, MissingError, ServerError
+from nanosae.errors import (
+    ConfigError,
+    DataError,
+    DataTypeError,
+    MissingError,
+    ServerError,
+)
 from nanosae.text import hub
 from nanosae.text.embed import _load_embedder, count_cut
 from nanosae.text.embedders import find_embedder, received_embedder
@@ -260,3 +267,26 @@ def test_texts_that_are_longer_than_read_are_counted():
     texts = ["short", "word " * 300, "word " * 250, "word " * 255]
     n_cut, n_tokens = count_cut(texts)
     assert (n_cut, n_tokens) == (2, 256)  # [CLS] and [SEP] count: 254 words fit
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (2,), (2, 2, 2), ()])
+def test_an_object_that_does_not_return_a_vector_per_text_is_refused(shape):
+    embedder = find_embedder(lambda texts: np.ones(shape))
+    with pytest.raises(DataError, match=r"for 2 texts; needed is one vector for each"):
+        embedder.encode(["a", "b"])
+
+
+def test_an_answer_that_breaks_off_is_asked_for_again(server, monkeypatch):
+    read = HTTPResponse.read
+    n_reads = []
+
+    def breaks_off(self, *args):
+        n_reads.append(1)
+        if len(n_reads) == 1:
+            raise IncompleteRead(b"{", 99)
+        return read(self, *args)
+
+    monkeypatch.setattr(HTTPResponse, "read", breaks_off)
+    endpoint = Endpoint(server.url, "m", first_pause=0)
+    assert endpoint.encode(["abc"]).tolist() == [[3.0, 97.0]]
+    assert len(server.requests) == 2

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from nanosae.addresses import split_credentials
-from nanosae.errors import ConfigError, DataTypeError, MissingError
+from nanosae.errors import ConfigError, DataError, DataTypeError, MissingError
 from nanosae.extras import extra, require_extra
 from nanosae.text import static
 from nanosae.text.embed import MODEL, count_cut, embed, has_packaged_model, installed
@@ -210,6 +210,12 @@ def _model2vec(name: str) -> Any:
 
 def _encode_with(function: Callable[[list[str]], Any]) -> Encode:
     def encode(texts: Sequence[str]) -> np.ndarray:
-        return np.asarray(function(list(texts)), np.float32)
+        rows = np.asarray(function(list(texts)), np.float32)
+        if rows.ndim != 2 or len(rows) != len(texts):
+            raise DataError(
+                f"The embedder returned an array of the shape {rows.shape} for {len(texts)} texts; "
+                "needed is one vector for each, (n, width)."
+            )
+        return rows
 
     return encode

@@ -9,11 +9,12 @@ import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from typing import Any
 
 import numpy as np
 
-from nanosae.errors import ServerError
+from nanosae.errors import ServerError, reason_of
 
 BATCH = 128  # texts per request
 ATTEMPTS = 5
@@ -91,8 +92,8 @@ class Endpoint:
                 if error.code not in TEMPORARY:
                     raise self._refused(error.code, problem) from error
                 pause = _retry_after(error) or pause
-            except (OSError, ValueError) as error:
-                problem = str(error)
+            except (OSError, ValueError, HTTPException) as error:
+                problem = reason_of(error)
             max_attempts = ATTEMPTS if self._has_replied else FIRST_ATTEMPTS
             if attempt >= max_attempts:
                 raise ServerError(
