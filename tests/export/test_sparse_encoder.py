@@ -87,3 +87,20 @@ def test_the_library_saves_and_loads_features_and_their_names(kind, tmp_path):
     assert modules[-1]["type"] == "nanosae.export.sparse_encoder.SAEFeatures"
     assert plain.get_embedding_dimension() == wanted.shape[1]
     assert torch.is_tensor(plain.encode(["dog"]))
+
+
+def test_an_embedder_of_another_width_is_refused_at_once(tmp_path):
+    from sentence_transformers import SentenceTransformer
+
+    from nanosae.export.sparse_encoder import sparse_encoder
+
+    p, dense = formulas.parameters(), dense_embedder()
+    cfg = {"architecture": "jumprelu"}
+    written.sae_lens(tmp_path / "sae", cfg, written.sae_lens_tensors(p, "jumprelu"))
+    sparse_encoder(tmp_path / "sae", dense)
+    module = dense[0]
+    vectors = np.ones((5, D + 1), np.float32)
+    wider = type(module)(module.tokenizer, embedding_weights=vectors)
+    other = SentenceTransformer(modules=[wider], device="cpu")
+    with pytest.raises(ValueError, match=rf"width {D + 1}; the SAE .* on width {D}"):
+        sparse_encoder(tmp_path / "sae", other)

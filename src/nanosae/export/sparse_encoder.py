@@ -15,6 +15,7 @@ import torch
 
 from nanosae.atomic import write_text
 from nanosae.codes import Codes, has_corpus
+from nanosae.errors import DataError
 from nanosae.extras import extra
 from nanosae.model.sae import SAEModel
 from nanosae.runs.tables import known_labels
@@ -90,12 +91,16 @@ def sparse_encoder(run: str | Path, embedder: Any) -> FeatureEncoder:
         run: The run folder.
         embedder: The sentence-transformers model whose embeddings the SAE was trained on, or its
             name or folder.
+
+    Raises:
+        DataError: If its embeddings have another width; it is a ValueError.
     """
     if isinstance(embedder, str | Path):
         library = extra("embed", "sentence_transformers", "SparseEncoder")
         embedder = library.SentenceTransformer(str(embedder))
     names = known_labels(Codes.open(run)) if has_corpus(run) else {}
     sae = SAEModel.load(run)
+    _check_width(sae, embedder)
     prompts, default = dict(embedder.prompts), embedder.default_prompt_name
     if sae.config.get("prompt") or sae.config.get("query_prompt"):
         prompts["document"] = sae.config.get("prompt") or ""
@@ -107,6 +112,16 @@ def sparse_encoder(run: str | Path, embedder: Any) -> FeatureEncoder:
         default_prompt_name=default,
         similarity_fn_name="cosine",
     )
+
+
+def _check_width(sae: SAEModel, embedder: Any) -> None:
+    """Raise a DataError if an embedder's rows have another width than those of the training."""
+    width, needed = embedder.get_embedding_dimension(), sae.cfg["d_in"]
+    if width is not None and width != needed:
+        raise DataError(
+            f"The embedder's vectors have width {width}; the SAE was trained on width {needed}.",
+            remedy="Give the embedder whose vectors it was trained on.",
+        )
 
 
 def _read_names(file: Path) -> dict[int, str]:
