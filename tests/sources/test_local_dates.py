@@ -131,3 +131,30 @@ def test_dates_of_one_format_and_with_an_exception(form):
     assert other.dt.tz_localize(None)[:90].tolist() == expected
     assert str(other[90].date()) == "2024-05-02"
     assert other[91:].isna().all()
+
+
+def test_the_first_days_of_months_between_dots_are_months():
+    for form in ("%d.%m.%Y", "%d.%m.%y", "%d.%m.%Y %H:%M"):
+        days = [datetime(2024, month, 1) for month in range(1, 13)]
+        read = parse_dates(pd.Series([day.strftime(form) for day in days]))
+        assert read.dt.tz_localize(None).tolist() == days
+    read = parse_dates(pd.Series(["01.02.2024", "01.31.2024"]))  # as in the US
+    assert read.dt.month.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("written", "hour", "minute"),
+    [
+        ("Mon Apr 06 2009 22:19:45 GMT+0200 (Central European Summer Time)", 20, 19),
+        ("Mon Apr 06 2009 22:19:45 GMT-0130 (X)", 23, 49),
+        ("06 Apr 2009 22:19:45 UTC+2", 20, 19),
+        ("06 Apr 2009 22:19:45 GMT+05:30", 16, 49),
+        ("Mon Apr 06 22:19:45 +0200 2009", 20, 19),
+        ("Mon Apr 06 22:19:45 +0000 2009", 22, 19),
+        ("Mon, 06 Apr 2009 22:19:45 +0200", 20, 19),
+        ("2009-04-06T22:19:45+02:00", 20, 19),
+    ],
+)
+def test_times_with_an_offset_are_in_utc(written, hour, minute):
+    expected = pd.Timestamp(2009, 4, 6, hour, minute, 45, tz="UTC")
+    assert parse_dates(pd.Series([written] * 3)).tolist() == [expected] * 3

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 from pandas.tseries.api import guess_datetime_format
@@ -19,8 +19,13 @@ DATE_SHAPE = (
     r"|^(19|20)\d\d$"
 )
 WEEKDAY = r"^(Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,?\s+"
-ZONE = r"\s(?:[A-Z]{3,4}|[+-]\d{4})\s(\d{4})$"  # as in "Apr 06 22:19:45 PDT 2009"
-DAY_OR_MONTH = r"^\s*(\d{1,2})[/.-]\d{1,2}[/.-]\d"
+ZONE = r"\s[A-Z]{3,4}\s(\d{4})$"  # as in "Apr 06 22:19:45 PDT 2009"
+# as in "22:19 GMT+2" and browsers' "22:19:45 GMT+0200 (CEST)", which pandas reads as −0200
+FROM_GREENWICH = re.compile(
+    r"(?<=\d)\s*(?:GMT|UTC)\s?([+-]\d{1,2})(?::?(\d{2}))?(?:\s*\([^()]*\))?$"
+)
+OFFSET = r"\s([+-]\d{4})\s(\d{4})$"  # as in "Apr 06 22:19:45 +0200 2009"
+DAY_AND_MONTH = r"^\s*(?P<first>\d{1,2})(?P<sign>[/.-])(?P<second>\d{1,2})[/.-]\d"
 FIRST_YEAR, LAST_YEAR = 1800, 2100  # integers in between may be years
 COUNT = r"^\s*\d{9,13}(\.\d+)?\s*$"  # since 1970, as text
 SINCE_1970 = (10**8, 5 * 10**12)  # seconds since 1973, milliseconds until 2128
@@ -125,19 +130,19 @@ def _as_numbers(values: pa.Array | pa.ChunkedArray) -> Any:
 def parse_dates(values: pd.Series) -> pd.Series:
     """Read strings as dates in UTC: as ISO 8601, otherwise in common formats.
 
-    The day comes before the month if the first number of some value exceeds 12. Other strings
-    become NaT.
+    The day comes before the month if the first number of some value exceeds 12, or if they are
+    separated by dots and no second number does. Other strings become NaT.
     """
     parsed = pd.to_datetime(values, errors="coerce", utc=True, format="ISO8601")
     if parsed.notna().mean() >= PARSED_SHARE:
         return parsed
+    values = values.str.replace(FROM_GREENWICH, _plain_offset, regex=True)
     as_strings = pa.array(values, pa.string(), from_pandas=True)
     values = plain_dates(as_strings).to_pandas().set_axis(values.index)
     values = values.str.replace(WEEKDAY, "", regex=True)
     values = values.str.replace(ZONE, r" \1", regex=True)
-    first_numbers = values.astype(str).str.extract(DAY_OR_MONTH, expand=False)
-    days_or_months = np.asarray(first_numbers.astype(float))
-    day_first = bool(np.nanmax(days_or_months, initial=0) > 12)
+    values = values.str.replace(OFFSET, r" \2 \1", regex=True)
+    day_first = _has_day_first(values)
     parsed = _in_one_format(values, day_first)
     if parsed is not None:
         return parsed
@@ -145,6 +150,20 @@ def parse_dates(values: pd.Series) -> pd.Series:
         values, errors="coerce", utc=True, dayfirst=day_first, format="mixed"
     )
     return parsed.where(parsed.dt.year >= NO_YEAR)
+
+
+def _plain_offset(offset: re.Match[str]) -> str:
+    hours, minutes = offset.groups()
+    return f" {int(hours):+03}:{minutes or '00'}"
+
+
+def _has_day_first(values: pd.Series) -> bool:
+    """Return whether the day comes before the month in dates of three numbers."""
+    parts = values.astype(str).str.extract(DAY_AND_MONTH)
+    first, second = (parts[name].astype(float) for name in ("first", "second"))
+    if first.max() > 12 or second.max() > 12:
+        return bool(first.max() > 12)
+    return bool((parts["sign"] == ".").any())
 
 
 def _in_one_format(values: pd.Series, day_first: bool) -> pd.Series | None:
