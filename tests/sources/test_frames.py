@@ -283,6 +283,8 @@ def test_classes_of_a_dataset_have_their_names():
     )
     assert table_of_texts(data)["label"].to_pylist() == ["good", "bad", None]
     assert table_of_texts(data.select([1]))["label"].to_pylist() == ["bad"]
+    unknown = datasets.Dataset.from_dict({"text": ["a"], "label": [-1]}, features)
+    assert table_of_texts(unknown)["label"].to_pylist() == [None]
     with pytest.raises(DataTypeError, match="one of its splits"):
         table_of_texts(datasets.DatasetDict({"train": data}))
     assert table_of_texts(data.to_iterable_dataset())["text"].to_pylist() == [

@@ -241,10 +241,15 @@ def _table_of_dataset(data: Any) -> pa.Table:
     table = data.with_format("arrow")[:] if is_stored else _table_of_list(data)
     for name, names in classes.items():
         numbers = table[name].to_pylist()
-        cells = [names[number] if number is not None else None for number in numbers]
+        cells = [_class_name(number, names) for number in numbers]
         place = table.column_names.index(name)
         table = table.set_column(place, name, pa.array(cells, pa.string()))
     return with_plain_types(table)
+
+
+def _class_name(number: int | None, names: list[str]) -> str | None:
+    """Return the name of a class; None for −1, which stands for an unknown one."""
+    return names[number] if number is not None and number >= 0 else None
 
 
 def _with_index_and_times(frame: Any) -> Any:
