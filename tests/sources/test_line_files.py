@@ -186,3 +186,10 @@ def test_texts_between_two_rules_are_no_front_matter():
 
 def test_a_rule_in_a_text_is_no_front_matter():
     assert split_front_matter("a\n---\nb: c\n---\n") == ({}, "a\n---\nb: c\n---")
+
+
+def test_lines_of_any_length_are_texts(tmp_path):
+    path = tmp_path / "books.txt"
+    lines = [f"{i} " + "word " * 40_000 for i in range(12)]
+    path.write_text("\n".join(lines))
+    assert read_texts(path)["text"].to_pylist() == lines

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from nanosae.errors import DataError
 from nanosae.sources.csv_files import read_csv
-from nanosae.sources.dialects import decode_text
+from nanosae.sources.dialects import cells_up_to, decode_text
 from nanosae.sources.entries import first_lines
 from nanosae.sources.folders import folder_columns, open_stream
 from nanosae.sources.front_matter import columns_of_fields, split_front_matter
@@ -80,16 +80,21 @@ def _delimiter(lines: Sequence[str]) -> str | None:
     if len(first) < MIN_ROWS:
         return None
     for delimiter in DELIMITERS:
-        widths = {len(row) for row in csv.reader(first, delimiter=delimiter)}
+        widths = {len(row) for row in _rows(first, delimiter)}
         if len(widths) == 1 and widths != {1}:
             return delimiter
     return None
 
 
+def _rows(lines: Sequence[str], delimiter: str) -> list[list[str]]:
+    with cells_up_to(sum(map(len, lines)) + 1):
+        return list(csv.reader(lines, delimiter=delimiter))
+
+
 def _read_table(
     path: Path, lines: Sequence[str], encoding: str, delimiter: str
 ) -> pa.Table:
-    header, *rows = csv.reader(first_lines(lines), delimiter=delimiter)
+    header, *rows = _rows(first_lines(lines), delimiter)
     columns = zip(header, zip(*rows, strict=True), strict=True)
     has_text_first = any(_is_text_itself(cell, cells) for cell, cells in columns)
     table = read_csv(
