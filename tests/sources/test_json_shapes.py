@@ -77,3 +77,15 @@ def test_of_several_lists_the_longest_is_read_and_said(tmp_path):
     assert notes_of(table) == [
         "Read the longest of several lists, 'cards'; skipped 'lists'."
     ]
+
+
+def test_columns_beside_records_name_no_cells(tmp_path):
+    data = [{"text": "one"}, {"text": "two"}, {"text": "three"}]
+    for columns in (["a", "b"], 2, None):
+        value = {"columns": columns, "data": data}
+        assert read(tmp_path, value)["text"].to_pylist() == ["one", "two", "three"]
+
+
+def test_cells_beyond_the_named_columns_are_not_dropped(tmp_path):
+    value = {"columns": ["a", "b"], "data": [["one", 1, "more"], ["two", 2, "more"]]}
+    assert "more" in str(read(tmp_path, value).to_pydict())

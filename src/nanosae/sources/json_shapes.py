@@ -37,7 +37,7 @@ def rows_of(value: Any, text: str) -> tuple[Rows, str | None]:
     parts = list(value.values())
     if len(parts) == 1 and isinstance(parts[0], list):
         return _rows_of_list(parts[0]), None
-    if "columns" in value and isinstance(value.get("data"), list):
+    if _is_table(value):
         return _rows_of_cells(value["columns"], value["data"]), None
     if all(isinstance(part, dict) for part in parts):
         rows = _rows_of_objects(value)
@@ -98,6 +98,14 @@ def _are_columns(value: dict[str, Any]) -> bool:
         return False
     holds_rows = any(_is_list_of(part, dict) and part for part in parts)
     return len(set(map(len, parts))) == 1 and not holds_rows
+
+
+def _is_table(value: dict[str, Any]) -> bool:
+    """Return whether an object has names of columns, and lists of as many cells."""
+    columns, rows = value.get("columns"), value.get("data")
+    if not isinstance(columns, list) or not _is_list_of(rows, list):
+        return False
+    return all(len(row) <= len(columns) for row in rows)
 
 
 def _labelled(value: dict[str, list[str]], text: str) -> Rows:
