@@ -1,6 +1,7 @@
 """Workbooks as people keep them: hidden sheets, merged cells, charts, other programs."""
 
 import zipfile
+from datetime import datetime
 
 import pandas as pd
 import pytest
@@ -137,3 +138,30 @@ def test_workbooks_of_open_office_are_read(tmp_path):
     save_open_document(path, [["comment", "stars"], ["007", 1], ["good", 2.5]])
     table = read_texts(path)
     assert table.to_pydict() == {"comment": ["007", "good"], "stars": [1.0, 2.5]}
+
+
+def test_words_for_missing_values_are_missing_among_numbers_and_dates_only(tmp_path):
+    path = tmp_path / "book.xlsx"
+    day = datetime(2024, 1, 2)
+    rows = [
+        ["answer", "country", "code", "stars", "day", "formula"],
+        ["None", "NA", "00501", 4, day, 1.5],
+        ["fine", "DE", "10115", "n/a", "NA", "#N/A"],
+        ["null", "FR", "01067", None, None, "#DIV/0!"],
+    ]
+    save(path, {"answers": rows})
+    table = read_texts(path).to_pydict()
+    assert table["answer"] == ["None", "fine", "null"]
+    assert table["country"] == ["NA", "DE", "FR"]
+    assert table["code"] == ["00501", "10115", "01067"]
+    assert table["stars"] == [4, None, None]
+    assert table["day"] == [day, None, None]
+    assert table["formula"] == [1.5, None, None]
+
+
+def test_strings_of_digits_below_no_header_stay_strings(tmp_path):
+    path = tmp_path / "book.xlsx"
+    rows = [[f"text {i}", i % 2, f"0{i}"] for i in range(9)]
+    save(path, {"rows": [["text", "n", None], *rows]})
+    codes = read_texts(path).column(2).to_pylist()
+    assert codes == [f"0{i}" for i in range(9)]

@@ -1,5 +1,6 @@
 """The columns beside the vectors: one schema over shards, nothing lost, nothing bent."""
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -125,13 +126,50 @@ def test_damage_found_late_names_the_file(tmp_path, monkeypatch):
     path = tmp_path / "x.csv"
     monkeypatch.setattr("nanosae.sources.csv_files.LARGE", 0)
     monkeypatch.setattr("nanosae.sources.csv_files.BLOCK_BYTES", 2**15)
-    VECTORS.assign(text=["a" * 4000] * (len(X) - 1) + ["é"]).to_csv(
-        path, index=False, encoding="latin-1"
-    )
+    table = VECTORS.assign(text=["a" * 4000] * (len(X) - 1) + ["é"])
+    table.to_csv(path, index=False)
     rows = open_rows(path)
-    with pytest.raises(DataError, match=r"Cannot read .*x\.csv.*UTF8") as error:
-        rows.metadata()
-    assert error.value.file == path
+    table.to_csv(path, index=False, encoding="latin-1")
+    for read in (rows.metadata, lambda: open_rows(path)):
+        with pytest.raises(DataError, match=r"Cannot read .*x\.csv.*UTF8") as error:
+            read()
+        assert error.value.file == path
+
+
+def large_csv(tmp_path, monkeypatch, texts, form="{}", delimiter=","):
+    """Return a CSV of vectors and texts that is read in blocks."""
+    monkeypatch.setattr("nanosae.sources.csv_files.LARGE", 0)
+    path = tmp_path / "x.csv"
+    vectors = [delimiter.join(map(str, row)) for row in VECTORS.to_numpy()]
+    vectors = vectors if delimiter == "," else [v.replace(".", ",") for v in vectors]
+    names = delimiter.join([*VECTORS, "text"])
+    cells = [*map(form.format, texts), *["a"] * (len(vectors) - len(texts))]
+    rows = [f"{v}{delimiter}{c}" for v, c in zip(vectors, cells, strict=True)]
+    path.write_text("\n".join([names, *rows]) + "\n")
+    return path
+
+
+def test_unclosed_quotation_marks_of_a_large_csv_are_refused(tmp_path, monkeypatch):
+    path = large_csv(tmp_path, monkeypatch, ["a", '"open', "b", '"again'])
+    with pytest.raises(DataError, match=r"line 5: a cell goes on after .*Close each"):
+        open_rows(path)
+    path = large_csv(tmp_path, monkeypatch, ["a", '"two\nlines', "b"], form='"{}"')
+    path = large_csv(tmp_path, monkeypatch, ["a", '"two\nlines, ""b"""', "c"])
+    read = open_rows(path)  # twin: closed marks
+    assert read.n_rows == len(X)
+    assert read.metadata()["text"][1].as_py() == 'two\nlines, "b"'
+
+
+def test_escaped_quotation_marks_of_a_large_csv_are_read(tmp_path, monkeypatch):
+    path = large_csv(tmp_path, monkeypatch, ['"say \\"hi\\""', '"b"'])
+    rows = open_rows(path)
+    assert rows.metadata()["text"].to_pylist()[:3] == ['say "hi"', "b", "a"]
+    np.testing.assert_array_equal(rows.read(0, 3), X[:3])
+
+
+def test_decimal_commas_of_a_large_csv_are_read(tmp_path, monkeypatch):
+    path = large_csv(tmp_path, monkeypatch, ["1,5"], delimiter=";")
+    np.testing.assert_array_equal(open_rows(path).read(0, len(X)), X)
 
 
 def test_a_common_type_keeps_equal_types_as_they_are():

@@ -561,6 +561,74 @@ def test_integers_beyond_64_bits_keep_their_digits(tmp_path):
         assert table["n"].to_pylist() == [1e30, 2.5]
 
 
+@pytest.mark.parametrize("digits", [16, 17, 18])
+@pytest.mark.parametrize("form", ["csv", "tsv", "jsonl", "json"])
+def test_integers_beside_fractions_keep_their_digits(form, digits, tmp_path):
+    large = [int("9" * digits), -int("9" * digits), 10**digits + 1]
+    columns = {"id": [*large, 1.5], "gap": [*large, None], "n": [0.25, 0.5, 3, 4]}
+    text = ["a", "b", "c", "d"]
+    path = tmp_path / f"rows.{form}"
+    table = pd.DataFrame(columns | {"text": text}, dtype=object)
+    records = table.to_dict("records")
+    if form == "json":
+        path.write_text(json.dumps(records))
+    elif form == "jsonl":
+        path.write_text("\n".join(map(json.dumps, records)))
+    else:
+        table.to_csv(path, index=False, sep="," if form == "csv" else "\t")
+    read = read_texts(path, "text").to_pydict()
+    assert read["id"] == list(map(str, columns["id"]))
+    assert read["gap"] == columns["gap"]
+    assert read["n"] == columns["n"]
+
+
+@pytest.mark.parametrize("sign", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c"])
+def test_only_ends_of_lines_end_lines(sign, tmp_path):
+    names = f"id;the{sign}text;n"
+    rows = [f"{i};one{sign}text;{i}" for i in range(60)]
+    for lines in (
+        ["id;text;n", *rows],
+        [names, *rows],
+        ["My report", "", names, *rows],
+    ):
+        path = tmp_path / "rows.csv"
+        path.write_text("\n".join(lines), "utf-8")
+        table = read_texts(path)
+        assert table.column(1).to_pylist() == [f"one{sign}text"] * 60
+        assert table["id"].to_pylist() == list(range(60))
+
+
+@pytest.mark.parametrize("delimiter", [",", "\t", "|", ";"])
+def test_commas_separate_thousands_except_between_semicolons(delimiter, tmp_path):
+    path = tmp_path / "rows.csv"
+    rows = [("a", "1,200"), ("b", "95"), ("c", "12,500")]
+    with path.open("w", newline="") as stream:
+        csv.writer(stream, delimiter=delimiter).writerows([("text", "income"), *rows])
+    table = read_texts(path)
+    kept = [income for _, income in rows]
+    in_europe = [1.2, 95, 12.5]
+    assert table["income"].to_pylist() == (in_europe if delimiter == ";" else kept)
+
+
+def test_names_of_a_chat_s_authors_do_not_replace_its_texts(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    chat = [
+        {"role": "user", "name": "ann", "content": "Hello"},
+        {"role": "assistant", "name": "bot", "content": "Hi Ann"},
+    ]
+    path.write_text(json.dumps({"messages": chat, "labels": [{"name": "new"}]}))
+    table = read_texts(path)
+    assert table["messages"].to_pylist() == ["Hello\nHi Ann"]
+    assert table["labels"].to_pylist() == [["new"]]  # twin: other records have names
+
+
+def test_fields_of_records_named_like_a_column_have_names_of_their_own(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps({"post.title": "x", "post": {"title": "y"}}))
+    expected = {"post.title": ["x"], "post.title (2)": ["y"]}
+    assert read_texts(path).to_pydict() == expected
+
+
 def test_lines_in_another_encoding_or_nested_too_deeply_are_refused(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_bytes('{"text": "café"}\n'.encode("cp1252"))

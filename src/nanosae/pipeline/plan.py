@@ -25,7 +25,9 @@ from nanosae.sources.categories import Column, Role
 from nanosae.sources.embedded import read_vectors, vector_columns_beside
 from nanosae.sources.frames import table_of_texts
 from nanosae.sources.html_text import without_html
+from nanosae.sources.json_files import with_chats_as_text
 from nanosae.sources.notes import notes_of
+from nanosae.sources.repeated_columns import with_own_names
 from nanosae.sources.roles import (
     column_roles,
     likely_text,
@@ -246,7 +248,8 @@ def _names(given: str | Sequence[str] | None, known: Sequence[str]) -> list[str]
 def _read(data: Any, text: str | None, encoding: str) -> tuple[pa.Table, Any]:
     """Return the table, and the path of the vectors if the data is a file of vectors."""
     if not isinstance(data, str | Path):
-        return without_structs(table_of_texts(data)), None
+        table = with_own_names(without_structs(table_of_texts(data)))
+        return with_chats_as_text(table), None
     path = Path(data)
     if path.suffix not in ARRAY_SUFFIXES:
         return read_texts(path, text, encoding=encoding), None

@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from csv import Error as CsvError
-from csv import reader as csv_rows
-from io import TextIOWrapper
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +15,20 @@ from nanosae.sources.column_names import numbered_names
 from nanosae.sources.dialects import (
     SNIFFED_BYTES,
     Dialect,
-    cells_up_to,
     find_dialect,
     not_decoded,
 )
 from nanosae.sources.folders import open_stream
 from nanosae.sources.kinds import exceeds_integers, is_number, is_text, pc
 from nanosae.sources.notes import with_note
+from nanosae.sources.quotes import (
+    CLOSE,
+    UNCLOSED,
+    WHOLE_BLOCK_BYTES,
+    are_escaped,
+    line_of_unclosed_quote,
+    uneven_row,
+)
 from nanosae.sources.tables import LazyTable, table_in_memory
 from nanosae.sources.vector_text import with_vectors_parsed
 
@@ -34,14 +36,11 @@ DELIMITED = (".csv", ".tsv", ".tab")
 LARGE = 2**30  # bytes from which a file is read in blocks
 BLOCK_BYTES = 2**24
 PADDED = r"^\s*[-+]?0\d+\s*$"  # 00501 is a code, not a number
-LONG = r"^\s*[-+]?\d{19,}\s*$"  # too many digits for an integer
-# a backslash that is neither before a quotation mark, a backslash nor a line break
-OTHER_ESCAPE = re.compile(r'(?<!\\)(?:\\\\)*\\[^"\\\r\n]')
+LONG = r"^\s*[-+]?\d{16,}(\.0*)?\s*$"  # too many digits for a float
 ZERO_AND_DIGIT = re.compile(
     rb"0\d(?<=[^\d.]..)"
 )  # fast, because it begins with the zero
 MOST_REPEATS = 1000  # limit of Arrow's regular expressions
-WHOLE_BLOCK_BYTES = 2**26  # a row must fit into a block
 
 
 def read_csv(
@@ -113,16 +112,16 @@ def _read_quoted(path: Path, dialect: Dialect, convert: csv.ConvertOptions) -> p
     try:
         table = _read_typed(path, dialect, _parse_options(dialect), convert)
     except pa.ArrowInvalid as error:
-        if _are_escaped(path, dialect):
+        if are_escaped(path, dialect):
             return _read_typed(path, dialect, _parse_options(dialect, "\\"), convert)
         loose = _with_loose_quotes(path, dialect, convert)
         if loose is None:
-            raise (_uneven_row(path, dialect) or error) from error
+            raise (uneven_row(path, dialect) or error) from error
         return loose
-    if _is_in_a_cell('\\"', table) and _are_escaped(path, dialect):
+    if _is_in_a_cell('\\"', table) and are_escaped(path, dialect):
         return _read_typed(path, dialect, _parse_options(dialect, "\\"), convert)
     has_line_breaks = _is_in_a_cell("\n", table)
-    line = _line_of_unclosed_quote(path, dialect) if has_line_breaks else None
+    line = line_of_unclosed_quote(path, dialect) if has_line_breaks else None
     if line is None and not _holds_rows_in_cells(table, dialect.delimiter):
         return table
     loose = _with_loose_quotes(path, dialect, convert)
@@ -130,11 +129,7 @@ def _read_quoted(path: Path, dialect: Dialect, convert: csv.ConvertOptions) -> p
         return loose
     if line is None:
         return table
-    return with_note(
-        table,
-        f"Line {line}: a cell goes on after its closing quotation mark, so an earlier mark may not "
-        "be closed and several rows read as one. Close each mark, and double those in cells.",
-    )
+    return with_note(table, f"Line {line}: {UNCLOSED} {CLOSE}")
 
 
 def _have_numbers_alike(loose: pa.Table, table: pa.Table) -> bool:
@@ -143,7 +138,7 @@ def _have_numbers_alike(loose: pa.Table, table: pa.Table) -> bool:
     return loose.schema.types == kinds and any(map(is_number, kinds))
 
 
-def _text_columns(table: pa.Table) -> list[pa.ChunkedArray]:
+def _text_columns(table: pa.Table | pa.RecordBatch) -> list[Any]:
     return [column for column in table.columns if is_text(column.type)]
 
 
@@ -195,7 +190,7 @@ def _lose_digits(cells: pa.Array | pa.ChunkedArray, kind: pa.DataType) -> bool:
     return pc.any(pc.match_substring_regex(cells, code)).as_py() or False
 
 
-def _is_in_a_cell(letters: str, table: pa.Table) -> bool:
+def _is_in_a_cell(letters: str, table: pa.Table | pa.RecordBatch) -> bool:
     return any(
         pc.any(pc.match_substring(column, letters)).as_py()
         for column in _text_columns(table)
@@ -207,81 +202,6 @@ def _has_closed_quotes(table: pa.Table) -> bool:
     return any(
         pc.any(pc.ends_with(cells, '"')).as_py() for cells in _text_columns(table)
     )
-
-
-def _are_escaped(path: Path, dialect: Dialect) -> bool:
-    """Return whether quotation marks in cells have a backslash before them, as in MySQL.
-
-    If there are backslashes before other letters, these would be lost.
-    """
-    if _is_well_formed(path, dialect, None):
-        return False
-    with _lines_of(path, dialect) as lines:
-        if any(map(OTHER_ESCAPE.search, lines)):
-            return False
-    return _is_well_formed(path, dialect, "\\")
-
-
-def _is_well_formed(path: Path, dialect: Dialect, escape: str | None) -> bool:
-    """Return whether all quoted cells end at a delimiter, and all rows have all columns."""
-    lengths = (0, len(dialect.names))
-    with _rows_of(path, dialect, strict=True, escape=escape) as rows:
-        try:
-            return all(len(row) in lengths for row in rows)
-        except CsvError:
-            return False
-
-
-@contextmanager
-def _lines_of(path: Path, dialect: Dialect) -> Iterator[Iterator[str]]:
-    """Open the lines below the header, with their ends."""
-    with open_stream(path) as binary:
-        stream = TextIOWrapper(binary, dialect.encoding, errors="replace", newline="")
-        yield islice(stream, dialect.skipped_lines, None)
-
-
-@contextmanager
-def _rows_of(
-    path: Path, dialect: Dialect, *, strict: bool = False, escape: str | None = None
-) -> Iterator[Any]:
-    """Read rows with the csv module, which counts lines and, if strict, checks quotes."""
-    with _lines_of(path, dialect) as lines, cells_up_to(WHOLE_BLOCK_BYTES):
-        options: Any = {"strict": strict, "escapechar": escape}
-        yield csv_rows(lines, delimiter=dialect.delimiter, **options)
-
-
-def _uneven_row(path: Path, dialect: Dialect) -> DataError | None:
-    """Return the error for the first row that has more or fewer cells than there are columns."""
-    n_columns = len(dialect.names)
-    with _rows_of(path, dialect) as rows:
-        first_line = dialect.skipped_lines + 1
-        for row in rows:
-            if row and len(row) != n_columns:
-                return DataError(
-                    f"{path}, line {first_line}: Expected {n_columns} columns, got {len(row)}.",
-                    file=path,
-                    remedy=f"Quote cells that contain the delimiter {dialect.delimiter!r}.",
-                )
-            first_line = dialect.skipped_lines + rows.line_num + 1
-    return None
-
-
-def _line_of_unclosed_quote(path: Path, dialect: Dialect) -> int | None:
-    """Return the first line before which a quotation mark is likely not closed, or None.
-
-    There, a quoted cell of several lines goes on after its closing quotation mark, which is then
-    the opening one of another cell; or the file ends within a quoted cell.
-    """
-    with _rows_of(path, dialect, strict=True) as rows:
-        while True:
-            first_line = rows.line_num + 1
-            try:
-                next(rows)
-            except StopIteration:
-                return None
-            except CsvError:
-                if rows.line_num > first_line:
-                    return rows.line_num + dialect.skipped_lines
 
 
 def _holds_rows_in_cells(table: pa.Table, delimiter: str) -> bool:
@@ -347,12 +267,13 @@ def _parse_options(dialect: Dialect, escape: str | None = None) -> csv.ParseOpti
     )
 
 
-def _open_large(path: Path) -> LazyTable:
+def _open_large(path: Path, escape: str | None = None) -> LazyTable:
     """Return a table that is read from the start each time, all cells as text at first."""
     dialect = _dialect(path, "utf-8")
     options = _read_options(dialect, BLOCK_BYTES)
-    parse = _parse_options(dialect)
-    with csv.open_csv(path, options, parse) as first:
+    parse = _parse_options(dialect, escape)
+    numbers = csv.ConvertOptions(decimal_point=dialect.decimal_point)
+    with csv.open_csv(path, options, parse, numbers) as first:
         inferred = first.schema
     _check_encoding(inferred, path, dialect)
     _check_header(path, inferred, dialect)
@@ -371,14 +292,22 @@ def _open_large(path: Path) -> LazyTable:
             include_columns=columns,
         )
         for batch in csv.open_csv(path, options, parse, convert):
-            yield _with_missing_cells(batch, kinds)
+            yield _with_plain_cells(batch, kinds, dialect.decimal_point)
 
     undecided = [name for name, kind in kinds.items() if _may_change(kind)]
+    texts = [name for name, kind in kinds.items() if is_text(kind)]
     n_rows = 0
-    for batch in read_group(0, undecided or inferred.names[:1]):
+    has_line_breaks = has_escapes = False
+    for batch in read_group(0, [*undecided, *texts] or inferred.names[:1]):
         n_rows += len(batch)
         for name in undecided:
             kinds[name] = _wide_enough(kinds[name], batch.column(name))
+        has_line_breaks = has_line_breaks or _is_in_a_cell("\n", batch)
+        has_escapes = has_escapes or _is_in_a_cell('\\"', batch)
+    if has_escapes and escape is None and are_escaped(path, dialect):
+        return _open_large(path, "\\")
+    if has_line_breaks and escape is None:
+        _refuse_unclosed_quotes(path, dialect)
     return LazyTable(pa.schema(kinds), [n_rows], read_group, indivisible=True)
 
 
@@ -388,15 +317,24 @@ def _may_change(kind: pa.DataType) -> bool:
     return not (is_text(kind) or pa.types.is_floating(kind))
 
 
-def _with_missing_cells(
-    batch: pa.RecordBatch, kinds: dict[str, pa.DataType]
+def _refuse_unclosed_quotes(path: Path, dialect: Dialect) -> None:
+    """Raise a DataError if a quotation mark is likely not closed."""
+    line = line_of_unclosed_quote(path, dialect)
+    if line is not None:
+        raise DataError(f"line {line}: {UNCLOSED}", file=path, remedy=CLOSE)
+
+
+def _with_plain_cells(
+    batch: pa.RecordBatch, kinds: dict[str, pa.DataType], decimal_point: str
 ) -> pa.RecordBatch:
-    """Return a batch of text in which cells for other types have no spaces and may be missing."""
+    """Return a batch of text in which cells for other types can be converted, or are missing."""
     columns = []
     for field, cells in zip(batch.schema, batch.columns, strict=True):
         if not is_text(kinds[field.name]):
             cells = pc.utf8_trim_whitespace(cells)
             cells = pc.if_else(pc.equal(cells, ""), pa.scalar(None, pa.string()), cells)
+        if is_number(kinds[field.name]) and decimal_point != ".":
+            cells = pc.replace_substring(cells, decimal_point, ".")
         columns.append(cells)
     return pa.RecordBatch.from_arrays(columns, batch.schema.names)
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from io import StringIO
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
@@ -206,9 +207,14 @@ def cells_up_to(n_characters: int) -> Iterator[None]:
         csv.field_size_limit(before)
 
 
+def _lines_in(text: str) -> StringIO:
+    """Iterate over lines as CSV has them: `str.splitlines` also ends them at U+2028 and others."""
+    return StringIO(text, newline="")
+
+
 def _rows(lines: str, delimiter: str) -> list[list[str]]:
     """Return the first non-empty rows."""
-    reader = csv.reader(lines.splitlines(keepends=True), delimiter=delimiter)
+    reader = csv.reader(_lines_in(lines), delimiter=delimiter)
     filled = (row for row in reader if row)
     with cells_up_to(2 * SNIFFED_BYTES):
         return list(islice(filled, SNIFFED_ROWS))
@@ -276,7 +282,7 @@ def _n_title_rows(rows: Sequence[Sequence[str]]) -> int:
 
 def _lines_of(lines: str, delimiter: str, n_rows: int) -> int:
     """Return the number of lines of the first rows, whose cells may contain line breaks."""
-    reader = csv.reader(lines.splitlines(keepends=True), delimiter=delimiter)
+    reader = csv.reader(_lines_in(lines), delimiter=delimiter)
     filled = (row for row in reader if row)
     with cells_up_to(2 * SNIFFED_BYTES):
         for _ in islice(filled, n_rows):
@@ -319,10 +325,10 @@ def _is_long(cell: str) -> bool:
 
 
 def _decimal_point(rows: Sequence[Sequence[str]], delimiter: str) -> str:
-    """Return "," if fractions have commas; in comma-delimited files "1,200" is an integer."""
+    """Return "," if fractions have commas; "1,200" is an integer, except between semicolons."""
     cells = [cell.strip() for row in rows for cell in row]
     with_comma = [cell for cell in cells if DECIMAL_COMMA.fullmatch(cell)]
-    if delimiter == "," and all(map(THOUSANDS.fullmatch, with_comma)):
+    if delimiter != ";" and all(map(THOUSANDS.fullmatch, with_comma)):
         return "."
     has_commas = bool(with_comma)
     has_points = any(map(DECIMAL_POINT.fullmatch, cells))

@@ -5,6 +5,7 @@ The largest sheet is read from its header on, with the sheets that have the same
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +22,20 @@ from nanosae.sources.notes import with_note
 
 SHEET = "sheet"  # name of the column with each row's sheet
 NAME_LETTERS = 40  # maximum length of a column name below a merged cell
+EMPTY = ("", "#N/A", "#DIV/0!", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!")
 HEADER_ROWS = 20  # rows in which a header is looked for
 
 
-def read_excel(path: Path) -> pa.Table:
+def read_excel(path: Path, missing: Collection[str] = ()) -> pa.Table:
     """Read the sheet with the most cells, and the sheets with the same columns, in order.
 
     Titles above the header and hidden sheets are skipped. A cell that is merged over several rows
     is the value of each of them. If there are several sheets, the column `sheet` has their names. A
     note lists skipped sheets; see `notes_of`.
+
+    Args:
+        path: The workbook.
+        missing: Cells that stand for missing numbers and dates.
 
     Raises:
         ExtraError: If python-calamine is not installed.
@@ -51,7 +57,8 @@ def read_excel(path: Path) -> pa.Table:
         name: rows for name, rows in tables.items() if rows.columns.tolist() == names
     }
     others = [name for name in tables if name not in alike]
-    table = table_of_frame(_under_each_other(alike).infer_objects())
+    rows = _without_missing(_under_each_other(alike), missing)
+    table = table_of_frame(rows.infer_objects())
     if others:
         names = ", ".join(others)
         note = f"Skipped sheets with other columns than {largest!r}: {names}."
@@ -76,12 +83,30 @@ def _visible_sheets(path: Path) -> tuple[dict[str, pd.DataFrame], list[str]]:
                 if sheet.visible == calamine.SheetVisibleEnum.Visible
             ]
             visible = [name for name in names if name in shown] or names
-            sheets = pd.read_excel(file, sheet_name=visible, header=None)
+            sheets = pd.read_excel(
+                file,
+                sheet_name=visible,
+                header=None,
+                dtype=object,
+                na_values=EMPTY,
+                keep_default_na=False,  # "None" and "NA" can be answers
+            )
             for name, cells in sheets.items():
                 _fill_merged(cells, file.book.get_sheet_by_name(name))
     except Exception as error:  # damaged archives raise errors of many types
         raise ValueError(str(error) or type(error).__name__) from error
     return sheets, [name for name in names if name not in visible]
+
+
+def _without_missing(rows: pd.DataFrame, missing: Collection[str]) -> pd.DataFrame:
+    """Empty the cells that stand for missing values in columns without other strings."""
+    for place in range(rows.shape[1]):
+        cells = rows.iloc[:, place]
+        strings = cells[[isinstance(cell, str) for cell in cells]]
+        has_others = len(strings) < cells.notna().sum()
+        if has_others and strings.isin(missing).all():
+            rows.isetitem(place, cells.where(~cells.isin(missing)))
+    return rows
 
 
 def _fill_merged(cells: pd.DataFrame, sheet: Any) -> None:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute
 
 pc: Any = pyarrow.compute  # typed as Any, because its functions are generated on import
-LARGEST_INTEGER = 2**63 - 1
+LARGEST_EXACT = 2**53  # from here, not every integer is a float
 
 
 def is_text(kind: pa.DataType) -> bool:
@@ -68,16 +68,16 @@ def bounds(values: pa.Array | pa.ChunkedArray) -> tuple[Any, Any]:
 
 
 def exceeds_integers(values: pa.Array | pa.ChunkedArray) -> bool:
-    """Return whether floats may be integers beyond 64 bits, of which Arrow loses digits.
+    """Return whether floats may have been read from integers of more digits than floats hold.
 
     Example:
-        >>> exceeds_integers(pa.array([1.0, 2.0**64])), exceeds_integers(pa.array([0.5, None]))
+        >>> exceeds_integers(pa.array([0.5, 2.0**54])), exceeds_integers(pa.array([0.5, None]))
         (True, False)
     """
     if not pa.types.is_floating(values.type):
         return False
     _, high = bounds(pc.abs(values))
-    return high is not None and high > LARGEST_INTEGER
+    return high is not None and high >= LARGEST_EXACT
 
 
 def most_frequent(values: pa.Array | pa.ChunkedArray) -> Any:

@@ -96,7 +96,7 @@ def read_texts(
         table = read_text_files(files, column or "text", encoding)
     else:
         table = _read_tables(files, column, encoding)
-    table = without_structs(with_own_names(with_repeated_as_lists(table)))
+    table = with_own_names(without_structs(with_repeated_as_lists(table)))
     if not keep_chats:
         table = with_chats_as_text(table)
     if column is None:
@@ -204,7 +204,7 @@ def _read(file: Path, column: str | None, encoding: str) -> pa.Table:
     if suffix in LINES:
         return read_lines(file, column or "text", encoding)
     if suffix in WORKBOOKS:
-        return read_excel(file)
+        return read_excel(file, MISSING)
     if suffix == ".parquet":
         return with_plain_types(parquet.read_table(file))
     return with_plain_types(feather.read_table(file))
@@ -252,6 +252,8 @@ def _with_names_of_records(table: pa.Table) -> pa.Table:
         if not is_list(field.type) or not pa.types.is_struct(field.type.value_type):
             continue
         record = field.type.value_type
+        if record.get_field_index("role") >= 0:
+            continue  # messages of a chat, whose authors may have names
         named = [name for name in RECORD_NAMES if _is_text_field(record, name)]
         if named:
             names = pa.chunked_array(
