@@ -496,7 +496,7 @@ def test_a_training_or_codes_that_no_run_has_made_are_not_replaced(tmp_path):
     weights = tmp_path / "model" / "cfg.json"
     weights.write_text("{}")
     with pytest.raises(
-        ExistsError, match="holds model, which `nanosae run` has not made"
+        ExistsError, match="holds model, which nanosae run has not made"
     ):
         run(reviews(), tmp_path)
     assert weights.exists()
@@ -518,13 +518,13 @@ def test_a_model_or_codes_changed_by_another_command_are_not_replaced(
     for folder in (trained, appended):
         shutil.copytree(finished[1], folder)
     nanosae.SAETrainer(CONFIG, run=trained).train(vectors, force=True)
-    with pytest.raises(ExistsError, match="model has changed since `nanosae run` made"):
+    with pytest.raises(ExistsError, match="model has changed since nanosae run made"):
         run(finished[0], trained)
     model = nanosae.SAEModel.load(appended)
     codes = Codes.open(appended)
     columns = {name: codes.series(name)[:64] for name in ["text", *codes.columns]}
     model.encode_corpus(vectors, codes.path, metadata=columns, append=True)
-    with pytest.raises(ExistsError, match="default has changed since `nanosae run`"):
+    with pytest.raises(ExistsError, match="default has changed since nanosae run"):
         run(finished[0], appended)
 
 

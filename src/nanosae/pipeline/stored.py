@@ -68,7 +68,7 @@ def check_that_it_may_be_written(run: Path) -> None:
         found.append(f"codes/{CORPUS}")
     if found:
         raise ExistsError(
-            f"{run} holds {', '.join(found)}, which `nanosae run` has not made and would "
+            f"{run} holds {', '.join(found)}, which nanosae run has not made and would "
             "replace.",
             file=run,
             remedy="Choose another folder.",
@@ -81,7 +81,7 @@ def _check_that_results_are_its_own(run: Path) -> None:
         state = state_of(run, stage)
         if state and record.state(stage) not in (None, state):
             raise ExistsError(
-                f"{run / name} has changed since `nanosae run` made it, and would be replaced.",
+                f"{run / name} has changed since nanosae run made it, and would be replaced.",
                 file=run / name,
                 remedy="Choose another folder, or delete it to have it made again.",
             )
