@@ -292,3 +292,26 @@ def test_classes_of_a_dataset_have_their_names():
         "b",
         "c",
     ]
+
+
+def test_a_frame_of_a_subclass_is_read_as_a_frame():
+    class Places(pd.DataFrame):
+        pass
+
+    for text in ("a", 1):  # also of mixed types
+        columns = {"x": [0.1, 0.2], "y": [0.3, 0.4], "text": ["a", text]}
+        rows = open_rows(Places(columns, index=[0.5, 1.5]))
+        assert rows.columns == ["x", "y"]
+        assert rows.metadata()["text"].to_pylist() == ["a", str(text)]
+        assert rows.metadata()["index"].to_pylist() == [0.5, 1.5]
+
+
+@pytest.mark.parametrize("cell", ["true", "None", "1,5", "soon", "0x1p3"])
+@pytest.mark.parametrize("row", [0, 1, 6, 7])
+def test_the_cell_that_is_no_number_is_named_wherever_it_is(cell, row):
+    cells = ["0.1", None, "inf", "nan", "1e3", "-.5", "2", "3."]
+    frame = pd.DataFrame({"e0": cells, "e1": 0.1, "e2": 0.2})
+    frame.loc[row, "e0"] = cell
+    rows = open_rows(frame, columns=["e0", "e1", "e2"])
+    with pytest.raises(DataError, match=rf"row {row} .* e0 holds '{cell}', which is"):
+        rows.read(0, len(cells))

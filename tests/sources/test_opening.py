@@ -186,3 +186,11 @@ def test_csv_needs_no_torch_polars_or_datasets(tmp_path):
         env={**os.environ},
     )
     assert done.stdout.strip() == ""
+
+
+@pytest.mark.parametrize("asked", [(0, 4), (3, 4), (-1, 2)])
+def test_rows_that_do_not_exist_are_not_made_up(asked):
+    rows = open_rows(np.eye(3))
+    with pytest.raises(IndexError, match="requested of 3"):
+        rows.read(*asked)
+    assert len(rows.read(3, 3)) == 0

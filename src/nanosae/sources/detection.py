@@ -17,11 +17,15 @@ import pyarrow as pa
 
 from nanosae.errors import DataError
 from nanosae.sources.kinds import holds_matrices, is_number, is_text, is_vector
-from nanosae.sources.tables import NUMBER_CELL, LazyTable
+from nanosae.sources.tables import LazyTable
 
 CHOOSE = 'Choose the vector columns with columns=["name", ...] (--columns).'
 SHOWN = 9  # maximum number of columns in a message
 MIXED_SHARE = 0.9  # share of numbers from which text is a column with bad cells
+# cells of text
+NUMBER_OR_NONE = re.compile(
+    r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?|[-+]?inf|nan|none", re.I
+)
 # not 0, 1, 2 or 0.0, 1.0, 2.0, which are column numbers; pandas appends .1 to repeated names
 FRACTION = re.compile(r"(?!\d+(\.0)?$)[-+]?\d*\.?\d+(e[-+]?\d+)?(\.\d+)?", re.I)
 
@@ -201,7 +205,7 @@ def _is_mostly_numbers(table: LazyTable, name: str) -> bool:
     for batch in table.batches([name]):
         for cell in batch.column(0).to_pylist():
             n_cells += 1
-            n_numbers += NUMBER_CELL.fullmatch(str(cell)) is not None
+            n_numbers += NUMBER_OR_NONE.fullmatch(str(cell)) is not None
     return MIXED_SHARE * n_cells <= n_numbers < n_cells
 
 

@@ -47,7 +47,7 @@ def from_object(data: Any) -> LazyTable | Any:
         return _from_hugging_face(data.with_format("arrow"))
     if hasattr(data, "to_frame"):
         data = data.to_frame()  # a Series of vectors
-    if module == "pandas":
+    if _is_of_pandas(data):
         return _with_index(with_vectors_parsed(table_of_frame(data)), data.index)
     if isinstance(data, pa.Array | pa.ChunkedArray):
         data = pa.table({"vector": data})
@@ -66,6 +66,13 @@ def from_object(data: Any) -> LazyTable | Any:
     raise DataTypeError(
         f"{kind} is not a frame, table, Dataset split, 2-d array, tensor, list or path.",
         remedy=_remedy(data),
+    )
+
+
+def _is_of_pandas(data: Any) -> bool:
+    """Return whether an object, or a class that it is derived from, is of pandas."""
+    return any(
+        kind.__module__.partition(".")[0] == "pandas" for kind in type(data).__mro__
     )
 
 

@@ -169,7 +169,14 @@ class Rows:
 
         Returns:
             The rows, (n, total_width), float32, C-contiguous, finite.
+
+        Raises:
+            IndexError: If there is no such row.
         """
+        if len(rows) and not 0 <= rows[0] <= rows[-1] < self.n_rows:
+            raise IndexError(
+                f"rows {rows[0]} to {rows[-1]} are requested of {self.n_rows:,}"
+            )
         if out is None:
             out = np.empty((len(rows), self.total_width), np.float32)
         out = out[: len(rows)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,11 +11,6 @@ import pyarrow as pa
 
 from nanosae.sources.faults import Fault, find_not_finite
 from nanosae.sources.kinds import is_vector, pc
-
-# text that Arrow reads as a number
-NUMBER_CELL = re.compile(
-    r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?|[-+]?inf|nan|none|true|false", re.I
-)
 
 
 @dataclass(frozen=True)
@@ -108,8 +102,8 @@ def _copy_numbers(column: pa.Array, name: str, out: np.ndarray) -> Fault | None:
     """Copy a column of numbers, or of text with numbers."""
     try:
         out[:] = column.cast(pa.float32(), safe=False)
-    except pa.ArrowException as error:
-        row, cell = _find_bad_cell(column, error)
+    except pa.ArrowException:
+        row, cell = _find_bad_cell(column)
         return Fault(
             row,
             f", column {name} holds {cell!r}, which is not a number.",
@@ -119,11 +113,19 @@ def _copy_numbers(column: pa.Array, name: str, out: np.ndarray) -> Fault | None:
     return None
 
 
-def _find_bad_cell(column: pa.Array, error: Exception) -> tuple[int, object]:
-    for row, cell in enumerate(map(str, column.to_pylist())):
-        if not NUMBER_CELL.fullmatch(cell):
-            return row, cell
-    return 0, error
+def _find_bad_cell(column: pa.Array) -> tuple[int, object]:
+    """Return the first cell that is not a number, of a column that has one, and its row."""
+    first, n_cells = 0, len(column)
+    while n_cells > 1:
+        half = n_cells // 2
+        try:
+            column.slice(first, half).cast(pa.float32(), safe=False)
+        except pa.ArrowException:
+            n_cells = half
+        else:
+            first += half
+            n_cells -= half
+    return first, column[first].as_py()
 
 
 def _copy_vectors(column: pa.Array, out: np.ndarray) -> Fault | None:
