@@ -22,7 +22,7 @@ from nanosae.errors import (
     ServerError,
 )
 from nanosae.text import hub
-from nanosae.text.embed import _load_embedder, count_cut
+from nanosae.text.embed import MODEL, _load_embedder, count_cut
 from nanosae.text.embedders import find_embedder, received_embedder
 from nanosae.text.endpoint import Endpoint, _retry_after
 
@@ -267,6 +267,10 @@ def test_texts_that_are_longer_than_read_are_counted():
     texts = ["short", "word " * 300, "word " * 250, "word " * 255]
     n_cut, n_tokens = count_cut(texts)
     assert (n_cut, n_tokens) == (2, 256)  # [CLS] and [SEP] count: 254 words fit
+    assert count_cut(["中" * 254, "中" * 255]) == (1, 256)  # a token each
+    with_prompt = find_embedder(MODEL, prompt="a prompt: ").count_cut
+    assert with_prompt is not None
+    assert with_prompt(["word " * 251, "word " * 252]) == (1, 256)
 
 
 @pytest.mark.parametrize("shape", [(3, 4), (2,), (2, 2, 2), ()])

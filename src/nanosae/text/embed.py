@@ -27,6 +27,7 @@ PACKAGED = (MODEL, f"sentence-transformers/{MODEL}")
 BATCH_SIZES = {"cuda": 256, "mps": 128}
 CPU_BATCH_SIZES = (4, 8, 16, 32, 64)
 CPU_BATCH_LETTERS = 6000  # per forward pass, whose results then fit in the CPU cache
+MOST_SPECIAL = 8  # special tokens that a model adds to a text
 BLOCK_TEXTS = 4096  # texts per step of the progress bar
 
 
@@ -121,8 +122,13 @@ def count_cut(texts: Sequence[str], embedder: str = MODEL) -> tuple[int, int]:
     """
     model = _load_embedder(embedder, offline=False)
     limit = model.max_seq_length or 0
-    # a token has at least one letter
-    candidates = [text for text in texts if len(text) >= limit]
+    # a token has at least one byte
+    most_bytes = limit - MOST_SPECIAL
+    candidates = [
+        text
+        for text in texts
+        if len(text.encode("utf-8", "surrogatepass")) > most_bytes
+    ]
     if not limit or not candidates:
         return 0, limit
     lengths = model.tokenizer(

@@ -95,7 +95,16 @@ def find_embedder(
     def encode(texts: Sequence[str]) -> np.ndarray:
         return found.encode([prompt + text for text in texts])
 
-    return replace(found, encode=encode, identity=f"{found.identity} {prompt!r}")
+    def count_with_prompt(texts: Sequence[str]) -> tuple[int, int]:
+        assert found.count_cut is not None
+        return found.count_cut([prompt + text for text in texts])
+
+    return replace(
+        found,
+        encode=encode,
+        identity=f"{found.identity} {prompt!r}",
+        count_cut=None if found.count_cut is None else count_with_prompt,
+    )
 
 
 def received_embedder(name: str) -> Embedder:
