@@ -103,6 +103,44 @@ def test_counts_of_seconds_and_days_are_times(values, name, first):
     assert column_roles(without_a_name)[1].role != "date"
 
 
+@pytest.mark.parametrize(
+    ("form", "step", "unit"),
+    [
+        ("%Y%m", "MS", "months"),
+        ("%Y%m%d", "D", "days"),
+        ("%Y%m%d%H", "7h", "hours"),
+        ("%Y%m%d%H%M", "7h5min", "minutes"),
+        ("%Y%m%d%H%M%S", "7h5min3s", "seconds"),
+        ("%Y%m%dT%H%M%S", "7h5min3s", None),
+    ],
+)
+@pytest.mark.parametrize("kind", [str, int])
+def test_times_written_as_digits_are_those_times(form, step, unit, kind):
+    """Not counts since 1970: 202401310915 milliseconds would be in 1976."""
+    times = pd.date_range("2024-01-01", periods=N, freq=step)
+    kind = str if unit is None else kind
+    written = [kind(text) for text in times.strftime(form)]
+    table = pa.table({"the text": TEXTS, "timestamp": [*written[:-1], None]})
+    columns = column_roles(table)
+    assert columns[1].role == "date"
+    assert unit is None or columns[1].reason == f"{unit} written like {written[0]}"
+    typed = with_types(table, columns)["timestamp"].to_pylist()
+    assert typed == [*times[:-1].to_pydatetime(), None]
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+@pytest.mark.parametrize("kind", [str, int, float])
+def test_counts_in_any_unit_are_times(unit, kind):
+    """Nanoseconds are integers beyond those that floats hold."""
+    times = pd.date_range("2024-01-31 09:15:30", periods=N, freq="7h5min")
+    counts = [kind(int(n)) for n in times.as_unit(unit).astype("int64")]
+    table = pa.table({"the text": TEXTS, "ts": [*counts[:-1], None]})
+    columns = column_roles(table)
+    assert columns[1].role == "date"
+    typed = with_types(table, columns)["ts"].to_pylist()
+    assert typed == [*times[:-1].to_pydatetime(), None]
+
+
 def test_whole_numbers_with_gaps_are_whole_numbers():
     """Where a cell is empty, pandas stores them as fractions."""
     assert role_of([1999.0, 2004.0, 2010.0, None] * 50, "published") == "date"

@@ -20,7 +20,12 @@ from nanosae.sources.column_names import (
     TAG_NAMES,
     words_of,
 )
-from nanosae.sources.dates import PARSED_SHARE, share_of_dates
+from nanosae.sources.dates import (
+    PARSED_SHARE,
+    calendar_integers,
+    calendar_unit,
+    share_of_dates,
+)
 from nanosae.sources.kinds import is_list, is_text, kind_words, most_frequent, pc, share
 from nanosae.sources.number_roles import (
     are_times,
@@ -133,6 +138,10 @@ def _measured(name: str, values: pa.Array) -> Column | None:
     dates = share_of_dates(values)
     if dates >= PARSED_SHARE:
         return Column(name, "date", f"{100 * dates:.0f} % of the values are dates")
+    digits = calendar_integers(values)
+    unit = None if digits is None else calendar_unit(digits)
+    if unit is not None and pc.count_distinct(digits).as_py() > 2:
+        return Column(name, "date", f"{unit} written like {values[0]}")
     numbers = _share_of_numbers(values)
     if numbers >= PARSED_SHARE and not ID_NAMES.search(words_of(name)):
         if are_times(name, values):

@@ -9,14 +9,14 @@ import pandas as pd
 import pyarrow as pa
 from pandas.tseries.api import guess_datetime_format
 
-from nanosae.sources.kinds import bounds, is_text, pc, share
+from nanosae.sources.kinds import bounds, is_text, pc, share, whole_numbers
 from nanosae.sources.local_dates import plain_dates
 
 PARSED_SHARE = 0.95  # minimum share of cells that are dates, or numbers
 DATE_SHAPE = (
     r"^\D{0,12}(\d{4}[-/.]\d{1,2}[-/.T]\d|\d{1,2}[-/.]\d{1,2}[-/.]\d{2})"
     r"|^\d{4}-(0[1-9]|1[0-2])$|\d{1,2}\W+[A-Za-z]{3}|^([A-Za-z]{3,9}\W+){1,2}\d"
-    r"|^(19|20)\d\d$"
+    r"|^(19|20)\d\d$|^\d{8}T\d{4}"
 )
 WEEKDAY = r"^(Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,?\s+"
 ZONE = r"\s[A-Z]{3,4}\s(\d{4})$"  # as in "Apr 06 22:19:45 PDT 2009"
@@ -27,13 +27,38 @@ FROM_GREENWICH = re.compile(
 OFFSET = r"\s([+-]\d{4})\s(\d{4})$"  # as in "Apr 06 22:19:45 +0200 2009"
 DAY_AND_MONTH = r"^\s*(?P<first>\d{1,2})(?P<sign>[/.-])(?P<second>\d{1,2})[/.-]\d"
 FIRST_YEAR, LAST_YEAR = 1800, 2100  # integers in between may be years
-COUNT = r"^\s*\d{9,13}(\.\d+)?\s*$"  # since 1970, as text
-SINCE_1970 = (10**8, 5 * 10**12)  # seconds since 1973, milliseconds until 2128
+COUNT = r"^\s*\d{9,19}(\.\d+)?\s*$"  # since 1970, as text
 MILLISECONDS = 10**11  # from here, counts since 1970 are in milliseconds
+# limits of counts since 1970 from 1973 to 2128; milliseconds may be fewer
+COUNTS = {
+    "seconds": (10**8, MILLISECONDS),
+    "milliseconds": (10**8, 5 * 10**12),
+    "microseconds": (10**14, 5 * 10**15),
+    "nanoseconds": (10**17, 5 * 10**18),
+}
+PER_MICROSECOND = {
+    "seconds": 1e-6,
+    "milliseconds": 1e-3,
+    "microseconds": 1.0,
+    "nanoseconds": 1e3,
+}
 SERIAL_DAYS = (20_000, 80_000)  # Excel's day numbers from 1954 to 2119
 SERIAL_START = "1899-12-30"
-CALENDAR_LIMITS = {"days": (1900_01_01, 2100_12_31), "months": (1900_01, 2100_12)}
-CALENDAR_FORMS = {"days": "%Y%m%d", "months": "%Y%m"}
+CALENDAR_LIMITS = {
+    "months": (1900_01, 2100_12),
+    "days": (1900_01_01, 2100_12_31),
+    "hours": (1900_01_01_00, 2100_12_31_23),
+    "minutes": (1900_01_01_00_00, 2100_12_31_23_59),
+    "seconds": (1900_01_01_00_00_00, 2100_12_31_23_59_59),
+}
+CALENDAR_FORMS = {
+    "months": "%Y%m",
+    "days": "%Y%m%d",
+    "hours": "%Y%m%d%H",
+    "minutes": "%Y%m%d%H%M",
+    "seconds": "%Y%m%d%H%M%S",
+}
+CALENDAR_TEXT = r"^\s*\d{6,14}\s*$"
 NO_YEAR = 1000  # pandas reads "Mar 21" as a day of the year 1
 
 
@@ -53,6 +78,8 @@ def _look_like_dates(values: pa.Array) -> bool:
 def calendar_unit(values: pa.Array | pa.ChunkedArray) -> str | None:
     """Return "days" for integers such as 20240131, "months" for those such as 202401, or None.
 
+    Times such as 202401310915 are "hours", "minutes" or "seconds".
+
     Example:
         >>> calendar_unit(pa.array([20240131])), calendar_unit(pa.array([202413]))
         ('days', None)
@@ -64,8 +91,16 @@ def calendar_unit(values: pa.Array | pa.ChunkedArray) -> str | None:
     return None
 
 
+def calendar_integers(values: pa.Array | pa.ChunkedArray) -> Any:
+    """Return numbers, or strings of as many digits as dates have, as int64; None of others."""
+    if not is_text(values.type):
+        return whole_numbers(values)
+    are_digits = pc.all(pc.match_substring_regex(values, CALENDAR_TEXT)).as_py()
+    return pc.utf8_trim_whitespace(values).cast(pa.int64()) if are_digits else None
+
+
 def parse_calendar(values: pa.Array | pa.ChunkedArray, unit: str) -> pd.Series:
-    """Read integers that are days or months as days in UTC, with NaT for others."""
+    """Read integers that are written like dates as times in UTC, with NaT for others."""
     digits = values.cast(pa.string()).to_pandas()
     form = CALENDAR_FORMS[unit]
     return pd.to_datetime(digits, format=form, errors="coerce", utc=True)
@@ -94,15 +129,17 @@ def parse_serial_days(values: pa.Array | pa.ChunkedArray) -> pd.Series:
 
 
 def are_counts(values: pa.Array | pa.ChunkedArray) -> bool:
-    """Return whether all numbers, also as text, may be seconds or milliseconds since 1970."""
+    """Return whether all numbers, also as text, may be counts since 1970."""
+    return unit_of_counts(values) is not None
+
+
+def unit_of_counts(values: pa.Array | pa.ChunkedArray) -> str | None:
+    """Return the unit of counts since 1970, such as "seconds"; None if they are none."""
     numbers = _as_numbers(values)
-    return numbers is not None and _are_within(numbers, SINCE_1970)
-
-
-def unit_of_counts(values: pa.Array | pa.ChunkedArray) -> str:
-    """Return the unit of counts since 1970, "seconds" or "milliseconds"."""
-    latest = pc.max(_as_numbers(values)).as_py()
-    return "seconds" if latest < MILLISECONDS else "milliseconds"
+    if numbers is None:
+        return None
+    units = (unit for unit, limits in COUNTS.items() if _are_within(numbers, limits))
+    return next(units, None)
 
 
 def parse_counts(values: pa.Array | pa.ChunkedArray) -> pa.Array:
@@ -112,8 +149,9 @@ def parse_counts(values: pa.Array | pa.ChunkedArray) -> pa.Array:
         >>> parse_counts(pa.array(["1706778000.5"]))[0].as_py()
         datetime.datetime(2024, 2, 1, 9, 0, 0, 500000)
     """
-    per_count = 10**6 if unit_of_counts(values) == "seconds" else 10**3
-    microseconds = pc.round(pc.multiply(_as_numbers(values), float(per_count)))
+    unit = unit_of_counts(values)
+    assert unit is not None
+    microseconds = pc.round(pc.divide(_as_numbers(values), PER_MICROSECOND[unit]))
     return microseconds.cast(pa.int64()).cast(pa.timestamp("us"))
 
 
@@ -124,7 +162,7 @@ def _as_numbers(values: pa.Array | pa.ChunkedArray) -> Any:
         if not are_digits:
             return None
         values = pc.utf8_trim_whitespace(values)
-    return values.cast(pa.float64())
+    return values.cast(pa.float64(), safe=False)
 
 
 def parse_dates(values: pd.Series) -> pd.Series:

@@ -68,7 +68,7 @@ def _years_or_days(name: str, values: pa.Array, n_distinct: int) -> Column | Non
 
 
 def are_times(name: str, values: pa.Array) -> bool:
-    """Return whether a column is named like a time and counts seconds or milliseconds."""
+    """Return whether a column is named like a time and counts since 1970."""
     return TIME_NAMES.search(words_of(name)) is not None and are_counts(values)
 
 

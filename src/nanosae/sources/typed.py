@@ -12,13 +12,14 @@ from nanosae.sources.categories import Column, is_ticked
 from nanosae.sources.dates import (
     are_counts,
     are_serial_days,
+    calendar_integers,
     calendar_unit,
     parse_calendar,
     parse_counts,
     parse_dates,
     parse_serial_days,
 )
-from nanosae.sources.kinds import is_text, pc, whole_numbers
+from nanosae.sources.kinds import is_text, pc
 from nanosae.sources.number_text import read_numbers
 from nanosae.sources.tags import split_tags
 
@@ -58,16 +59,16 @@ def _as_dates(values: pa.ChunkedArray) -> Any:
     """Convert text, days and counts since 1970 to times in UTC; keep years and times."""
     if pa.types.is_temporal(values.type):
         return values
+    whole = calendar_integers(values)
+    unit = None if whole is None else calendar_unit(whole)
+    if unit is not None:
+        return _naive(parse_calendar(whole, unit))
     if are_counts(values):
         return parse_counts(values)
     if is_text(values.type):
         return _naive(parse_dates(values.to_pandas()))
-    whole = whole_numbers(values)
     if whole is None:
         return values
-    unit = calendar_unit(whole)
-    if unit is not None:
-        return _naive(parse_calendar(whole, unit))
     return _naive(parse_serial_days(whole)) if are_serial_days(whole) else whole
 
 
