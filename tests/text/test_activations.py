@@ -1,5 +1,6 @@
 """Activations against direct forward passes, text by text, of tiny random models."""
 
+import json
 import sys
 from importlib.util import find_spec
 from itertools import pairwise
@@ -483,6 +484,37 @@ def test_a_model_that_cannot_be_loaded_is_named(llama, tmp_path):
     ) as no:
         activations(name, "layers.1", ["old tree"])
     assert len(str(no.value)) < 400 + len(name)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"num_hidden_layers": 4}, r"lacks the weights layers\.3\.\S+ and 8 others"),
+        ({"intermediate_size": 48}, "cannot be loaded: .*mismatched"),
+    ],
+)
+def test_weights_that_do_not_fit_the_model_are_not_drawn_at_random(
+    llama, tmp_path, changed, said
+):
+    for part in llama:
+        part.save_pretrained(tmp_path)
+    settings = tmp_path / "config.json"
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | changed))
+    with pytest.raises(DataError, match=said):
+        activations(str(tmp_path), "layers.1", ["old tree"])
+
+
+def test_the_pooler_that_masked_models_lack_is_not_missed(bert, tmp_path):
+    import transformers
+
+    model, tokenizer = bert
+    masked = transformers.BertForMaskedLM(model.config)
+    masked.bert.load_state_dict(model.state_dict(), strict=False)
+    for part in (masked, tokenizer):
+        part.save_pretrained(tmp_path)
+    (wanted,) = activations(model, layer(model, 1), ["old tree"], tokenizer=tokenizer)
+    (found,) = activations(str(tmp_path), layer(model, 1), ["old tree"])
+    np.testing.assert_allclose(found.rows, wanted.rows, rtol=1e-5)
 
 
 def test_a_package_that_a_model_needs_is_named(monkeypatch):

@@ -418,6 +418,35 @@ def test_what_is_no_model_layer_or_sae_is_named():
         loss_recovered(headless, "layers.1", sae, ["old tree"], tokenizer=tokenizer)
 
 
+def saved(model, folder):
+    model.save_pretrained(folder)
+    tokenizer_of("llama").save_pretrained(folder)
+    return str(folder)
+
+
+def test_a_folder_without_the_head_is_refused_rather_than_given_a_random_one(tmp_path):
+    model, sae = causal("llama"), autoencoder()
+    whole = saved(model, tmp_path / "whole")
+    headless = saved(model.model, tmp_path / "headless")
+    found = loss_recovered(whole, "layers.1", sae, ["old tree"])
+    wanted = loss_recovered(
+        model, "layers.1", sae, ["old tree"], tokenizer=tokenizer_of("llama")
+    )
+    assert found.loss == pytest.approx(wanted.loss, rel=1e-5)
+    with pytest.raises(DataError, match=r"lacks the weights lm_head\.weight, which"):
+        loss_recovered(headless, "layers.1", sae, ["old tree"])
+
+
+def test_a_head_that_is_the_tied_embedding_is_there(tmp_path):
+    model, sae = causal("gpt2"), autoencoder()
+    folder = saved(model.transformer, tmp_path)
+    found = loss_recovered(folder, "h.1", sae, ["old tree"])
+    wanted = loss_recovered(
+        model, "h.1", sae, ["old tree"], tokenizer=tokenizer_of("llama")
+    )
+    assert found.loss == pytest.approx(wanted.loss, rel=1e-5)
+
+
 def test_predictions_that_do_not_exist_are_not_attributed():
     model, sae = causal("llama"), autoencoder()
     for token in (99, -1):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -96,7 +96,9 @@ def _load(name: str | Path, tokenizer: Any, kind: str = "AutoModel") -> tuple[An
         if tokenizer is None:
             tokenizer = library.AutoTokenizer.from_pretrained(where, **file)
         with without_bars():
-            model = getattr(library, kind).from_pretrained(where, dtype=dtype, **file)
+            model, found = getattr(library, kind).from_pretrained(
+                where, dtype=dtype, output_loading_info=True, **file
+            )
     except OSError as error:
         raise MissingError(
             f"cannot load {name}: {first_line_of(error)}",
@@ -104,11 +106,30 @@ def _load(name: str | Path, tokenizer: Any, kind: str = "AutoModel") -> tuple[An
         ) from error
     except ImportError as error:
         raise ExtraError(f"{name} cannot be loaded: {reason_of(error)}") from error
-    except (KeyError, ValueError, SafetensorError) as error:
+    except (KeyError, ValueError, RuntimeError, SafetensorError) as error:
         reason = shorten(reason_of(error), LONGEST_REASON, placeholder=" …")
         raise DataError(f"{name} cannot be loaded: {reason}") from error
+    _check_that_weights_are_complete(name, found["missing_keys"])
     model.name_or_path = str(name)  # for a .gguf file, transformers records its folder
     return model.to("cuda" if has_gpu else "cpu"), tokenizer
+
+
+def _check_that_weights_are_complete(
+    name: str | Path, missing: Collection[str]
+) -> None:
+    """Refuse a model with missing weights, which transformers draws at random.
+
+    Masked language models are often saved without the pooler, which no layer depends on.
+    """
+    needed = sorted(weight for weight in missing if "pooler." not in weight)
+    if not needed:
+        return
+    others = f" and {len(needed) - 1} others" if len(needed) > 1 else ""
+    raise DataError(
+        f"{name} lacks the weights {needed[0]}{others}, which would be random numbers.",
+        remedy="Give the whole model, saved with its head (AutoModelForCausalLM) to predict "
+        "tokens.",
+    )
 
 
 def find_layers(model: Any, names: Sequence[str]) -> dict[str, Any]:
