@@ -310,3 +310,11 @@ def test_no_rows_correlate_with_nothing(tmp_path):
     found = match(codes, codes)
     assert found["similarity"].tolist() == [0, 0, 0]
     assert found["partner"].tolist() == [-1, -1, -1]
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_directions_of_any_length_match(scale):
+    a = directions(5).astype(np.float32)
+    order = np.array([3, 0, 4, 2, 1])
+    found = match((scale * a).astype(np.float32), a[order])
+    assert found["similarity"].to_numpy() == pytest.approx(np.ones(5), abs=1e-6)

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from nanosae.analysis.statistics import unit
 from nanosae.codes import Codes
 from nanosae.errors import DataError, DataTypeError
+from nanosae.lengths import unit
 from nanosae.model.weights import Weights
 
 BLOCK = 512  # features compared with all others at a time

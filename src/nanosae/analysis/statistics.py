@@ -12,6 +12,7 @@ import numpy as np
 from scipy.special import expit, ndtr, stdtrit
 
 from nanosae.analysis.columns import one_hot
+from nanosae.lengths import unit
 
 UPPER = 0.975  # level of the upper end of an interval
 Z95 = 1.959964  # 97.5 % quantile of the standard normal distribution
@@ -35,18 +36,6 @@ class Estimate:
     low: float
     high: float
     n: int
-
-
-def unit(x: np.ndarray) -> np.ndarray:
-    """Scale rows to unit length; zero rows stay zero.
-
-    Example:
-        >>> unit(np.array([[3.0, 4.0], [0.0, 0.0]])).tolist()
-        [[0.6, 0.8], [0.0, 0.0]]
-    """
-    norms = np.linalg.norm(x, axis=1, keepdims=True)
-    divisor = np.where(norms > 0, norms, 1)
-    return x / divisor
 
 
 def directions_from(x: np.ndarray, centre: np.ndarray | float) -> np.ndarray:

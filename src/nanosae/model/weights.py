@@ -23,6 +23,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from nanosae.errors import DataError
+from nanosae.lengths import unit
 from nanosae.model.architectures import (
     ROW_EPSILON,
     is_transcoder,
@@ -155,8 +156,7 @@ class Weights:
         rows = self.W_dec
         if self.is_transcoder:
             rows = np.ascontiguousarray(self.W_enc.T)
-        norms = np.linalg.norm(rows, axis=1, keepdims=True)
-        return rows / np.where(norms > 0, norms, 1)
+        return unit(rows)
 
     def _encode(self, x: np.ndarray) -> sp.csr_array:
         if standardises_rows(self.cfg):

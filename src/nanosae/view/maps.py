@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nanosae.analysis.groups.topic_words import spelled, topic_words
-from nanosae.analysis.statistics import unit
+from nanosae.lengths import unit
 from nanosae.text.words import Words
 
 Placer = Callable[[np.ndarray], np.ndarray]

@@ -43,6 +43,18 @@ def test_reconstruction_agrees_with_brute_force():
     ].value == pytest.approx(1)
 
 
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_measures_do_not_depend_on_the_scale_of_the_rows(scale):
+    rng = np.random.default_rng(0)
+    x = (rng.normal(size=(120, 6)) + 2).astype(np.float32)
+    back = (x + 0.3 * rng.normal(size=x.shape)).astype(np.float32)
+    wanted = reconstruction_measures(x, back, np.random.default_rng(0))
+    scaled = (np.float32(scale) * rows for rows in (x, back))
+    found = reconstruction_measures(*scaled, np.random.default_rng(0))
+    for name, estimate in wanted.items():
+        assert found[name].value == pytest.approx(estimate.value, rel=1e-5), name
+
+
 def test_use_and_redundancy_agree_with_brute_force():
     rng = np.random.default_rng(0)
     x = rng.random((50, 8)) < np.array([0.9, 0.5, 0.3, 0.2, 0.1, 0.1, 0.05, 0])

@@ -22,8 +22,8 @@ from nanosae.analysis.groups.clustering import nearest_rows
 from nanosae.analysis.groups.topic_rows import topic_name
 from nanosae.analysis.reading import beginning, drawn_rows, texts_of
 from nanosae.analysis.splits import first_of_each, same_texts
-from nanosae.analysis.statistics import unit
 from nanosae.codes import Codes, Corpus, as_codes
+from nanosae.lengths import unit
 from nanosae.runs.tables import doubtful_labels, known_labels
 
 FIRST_TOPICS = 3  # listed before everything else; other topics come last

@@ -17,8 +17,8 @@ import scipy.sparse as sp
 
 from nanosae.analysis.columns import one_hot
 from nanosae.analysis.reading import run_model
-from nanosae.analysis.statistics import unit
 from nanosae.codes import Codes
+from nanosae.lengths import unit
 
 ROWS_PER_CLUSTER = 50
 THRESHOLD_ROWS = 1000  # sample on which the threshold of the random SAE is set

@@ -9,8 +9,9 @@ import numpy as np
 
 from nanosae.analysis.describe import DENSE
 from nanosae.analysis.evaluation.baselines import Representation
-from nanosae.analysis.statistics import Estimate, clustered_mean, mean_estimate, unit
+from nanosae.analysis.statistics import Estimate, clustered_mean, mean_estimate
 from nanosae.codes import Codes
+from nanosae.lengths import unit
 
 MAX_QUERIES = 1000  # rows whose neighbours, or features whose intruders, are looked for
 NEIGHBOURS = 10
@@ -159,11 +160,7 @@ def reconstruction_measures(
         `fvu` (NaN if all rows are equal), `cosine`, and for up to 1,000 rows `recall@10`: the share
         of a row's ten nearest rows whose reconstructions are also the ten nearest to its own.
     """
-    products = (x * reconstruction).sum(1)
-    lengths = np.linalg.norm(x, axis=1)
-    reconstructed_lengths = np.linalg.norm(reconstruction, axis=1)
-    scale = lengths * reconstructed_lengths
-    cosine = products / np.where(scale > 0, scale, 1)
+    cosine = (unit(x) * unit(reconstruction)).sum(1)
     recall = _recall(x, reconstruction, rng)
     return {
         "fvu": _fvu(x, reconstruction),
@@ -175,6 +172,7 @@ def reconstruction_measures(
 def _fvu(x: np.ndarray, reconstruction: np.ndarray) -> Estimate:
     """Return the fraction of variance unexplained over all rows."""
     n_rows = len(x)
+    x = x.astype(np.float64)
     error = ((x - reconstruction) ** 2).sum(1)
     spread = ((x - x.mean(0)) ** 2).sum(1)
     total_spread = spread.sum() or np.nan
@@ -213,5 +211,6 @@ def _nearest(
 
     n_with_itself = min(n + 1, len(x))
     neighbours = NearestNeighbors(n_neighbors=n_with_itself, metric="cosine")
-    neighbours.fit(x)
-    return neighbours.kneighbors(x[queries])
+    directions = unit(x)
+    neighbours.fit(directions)
+    return neighbours.kneighbors(directions[queries])

@@ -12,7 +12,7 @@ from scipy.spatial.distance import squareform
 
 from nanosae.analysis.columns import one_hot
 from nanosae.analysis.ranking import lower_bounds
-from nanosae.analysis.statistics import unit
+from nanosae.lengths import unit
 
 BLOCK = 1024  # rows whose neighbours are found together
 MANY_TIES = 8  # candidates for each neighbour from which on rows are partitioned whole

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from nanosae.analysis.ranking import largest_places
-from nanosae.analysis.statistics import unit
+from nanosae.lengths import unit
 from nanosae.text.static import encode_static, is_installed
 from nanosae.text.tokens import split_words
 from nanosae.text.vocabulary import Vocabulary

@@ -29,10 +29,10 @@ from nanosae.analysis.search.text_index import (
     find_texts,
     word_terms,
 )
-from nanosae.analysis.statistics import unit
 from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.errors import ConfigError, DataError, DataTypeError, require_whole
 from nanosae.fields import as_list
+from nanosae.lengths import lengths, unit
 from nanosae.model.weights import Weights
 from nanosae.runs.tables import known_labels
 from nanosae.text.embedders import find_embedder, received_embedder
@@ -431,8 +431,7 @@ def _cosines(codes: Codes, vector: np.ndarray) -> np.ndarray:
     (direction,) = unit(vector[None])
     cosines = np.empty(codes.n_rows, np.float32)
     for start, vectors in codes.scan():
-        squares = np.einsum("ij,ij->i", vectors, vectors)
-        norms = np.sqrt(squares)
+        norms = lengths(vectors)
         norms[norms == 0] = 1
         # the product is bound by memory: threads of a BLAS would not help
         products = np.einsum("ij,j->i", vectors, direction)

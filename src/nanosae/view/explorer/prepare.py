@@ -24,9 +24,9 @@ import numpy as np
 from nanosae.analysis.groups.clustering import leaders
 from nanosae.analysis.reading import drawn_rows, run_model
 from nanosae.analysis.search.text_index import has_index, text_index
-from nanosae.analysis.statistics import unit
 from nanosae.atomic import sweep_drafts, write_file
 from nanosae.codes import Codes
+from nanosae.lengths import unit
 from nanosae.view import maps
 from nanosae.view.files import read_arrays
 

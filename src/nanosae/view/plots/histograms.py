@@ -15,6 +15,7 @@ import plotly.graph_objects as go
 from nanosae.analysis.reading import drawn_rows
 from nanosae.codes import as_codes
 from nanosae.errors import DataError
+from nanosae.lengths import lengths, unit
 from nanosae.view.plots.base import (
     BAR,
     histogram,
@@ -154,19 +155,17 @@ def _final_histograms(model: Any) -> dict[str, np.ndarray]:
     """Return the weight histograms of a snapshot for a final model."""
     W_enc, W_dec = weight_matrices(model)
     encoder = W_enc.T
-    encoder_norm = np.linalg.norm(encoder, axis=1)
-    decoder_norm = np.linalg.norm(W_dec, axis=1)
     series = {
         "encoder_weight": encoder,
-        "encoder_norm": encoder_norm,
+        "encoder_norm": lengths(encoder),
         "encoder_decoder_cosine": np.zeros(0),
         "decoder_weight": W_dec,
-        "decoder_norm": decoder_norm,
-        "decoder_cosine": _pairwise_cosines(W_dec, decoder_norm),
+        "decoder_norm": lengths(W_dec),
+        "decoder_cosine": _pairwise_cosines(W_dec),
     }
     if encoder.shape == W_dec.shape:  # differs in transcoders
-        norms = np.maximum(encoder_norm * decoder_norm, 1e-12)
-        series["encoder_decoder_cosine"] = (encoder * W_dec).sum(1) / norms
+        cosine = (unit(encoder) * unit(W_dec)).sum(1)
+        series["encoder_decoder_cosine"] = cosine
     histograms = {}
     for name, values in series.items():
         counts, edges = np.histogram(values, bins=BINS, range=_span(values))
@@ -175,12 +174,11 @@ def _final_histograms(model: Any) -> dict[str, np.ndarray]:
     return histograms
 
 
-def _pairwise_cosines(W_dec: np.ndarray, norms: np.ndarray) -> np.ndarray:
+def _pairwise_cosines(W_dec: np.ndarray) -> np.ndarray:
     """Return the cosines of all pairs of decoder rows, or of PAIRED_ROWS evenly spaced ones."""
     n = len(W_dec)
     chosen = np.linspace(0, n - 1, min(n, PAIRED_ROWS)).astype(int)
-    chosen_norms = np.maximum(norms[chosen, None], 1e-12)
-    unit_rows = W_dec[chosen] / chosen_norms
+    unit_rows = unit(W_dec[chosen])
     cosine = unit_rows @ unit_rows.T
     return cosine[np.triu_indices(len(unit_rows), 1)]
 

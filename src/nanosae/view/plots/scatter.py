@@ -48,7 +48,7 @@ def dictionary(source: Any, labels: Labels | None = None) -> go.Figure:
     source = run_of(source)
     codes = _known_codes(source)
     _, decoder = weight_matrices(source if codes is None else codes.weights())
-    is_drawn = np.linalg.norm(decoder, axis=1) > 0
+    is_drawn = decoder.any(axis=1)
     if codes is not None:
         is_drawn &= codes.counts > 0
     features = np.flatnonzero(is_drawn)
