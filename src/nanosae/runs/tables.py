@@ -42,13 +42,18 @@ def load_features(run: str | Path, codes: Codes | None = None) -> pd.DataFrame:
 
     Returns:
         The table; if there is none, an empty one with the column `feature`. `attrs["stale"]` maps
-        each stale column to the reason; `attrs["other_models"]` lists the models of other tables
-        in the folder.
+        each stale column to the reason; `attrs["corpora"]` maps each column to the names of the
+        corpora that it was made from, if known; `attrs["other_models"]` lists the models of other
+        tables in the folder.
     """
     run = Path(run)
     model = _model(run, codes)
     table, facts = _load(run, model)
     table.attrs["stale"] = _stale_columns(run, facts, codes)
+    table.attrs["corpora"] = {
+        column: {origin["corpus"] for origin in origins}
+        for column, origins in facts.get("columns", {}).items()
+    }
     table.attrs["other_models"] = _other_models(run, model)
     return table
 

@@ -8,24 +8,23 @@ import pandas as pd
 import pytest
 
 from explored import get, make_run
+from nanosae.runs import annotations
 from nanosae.runs.tables import save_features
 from nanosae.view.explorer.corpus import OpenCorpus
-from nanosae.view.explorer.features import _search, card
+from nanosae.view.explorer.features import _search, card, list_features
 
 
 def test_the_list_of_features_is_searched_and_sorted(client, planted, corpus):
     found = get(client, "/api/features")
     assert found["total"] == 48
-    scores = [line["auc"] for line in found["lines"]]
+    scores = [line["score"] for line in found["lines"]]
     assert scores == sorted(scores, reverse=True)
     assert found["lines"][0] == {
         "feature": 47,
         "name": planted.names[47],
         "rows": int(corpus.codes.counts[47]),
         "marked": False,
-        "auc": 1.0,
-        "auc_low": 0.9,
-        "f1": 0.5,
+        "score": 1.0,
         "doubtful": False,
     }
     (one,) = get(client, "/api/features", words=planted.names[5])["lines"]
@@ -112,6 +111,27 @@ def test_near_misses_are_shown_if_this_corpus_was_described(finished, corpus):
         path.write_bytes(before)
 
 
+def test_a_score_is_that_of_the_label_beside_it(tmp_path, planted):
+    run = make_run(tmp_path / "r", planted)
+    judged = {"feature": [3, 4], "llm_label": ["judged", ""], "llm_f1": [0.25, np.nan]}
+    save_features(run, pd.DataFrame(judged))
+    annotations.rename(run, 5, "mine")
+    corpus = OpenCorpus(run)
+    lines = {
+        line["feature"]: line
+        for at in (0, 40)
+        for line in list_features(corpus, at=at)["lines"]
+    }
+    by_words = np.linspace(0, 1, 48)
+    for j, name, score in (
+        (3, "judged", 0.25),
+        (4, planted.names[4], by_words[4]),
+        (5, "mine", None),
+    ):
+        assert (lines[j]["name"], lines[j]["score"]) == (name, score)
+        assert card(corpus, j)["score"] == score
+
+
 def test_labels_that_come_later_are_seen(tmp_path, planted):
     run = make_run(tmp_path / "r", planted, labels=False)
     corpus = OpenCorpus(run)
@@ -125,7 +145,7 @@ def test_a_doubtful_name_is_not_among_the_best(client, corpus, monkeypatch):
     monkeypatch.setattr(type(corpus), "doubtful", {best})
     lines = get(client, "/api/features")["lines"]
     assert best not in [line["feature"] for line in lines]
-    surely = [line["auc_low"] for line in lines if not line["doubtful"]]
+    surely = [line["score"] for line in lines if not line["doubtful"]]
     scored = [low for low in surely if low is not None]
     assert len(scored) > 5
     assert scored == sorted(scored, reverse=True)

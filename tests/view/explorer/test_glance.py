@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from explored import get, make_run
+from nanosae.codes import write_codes
 from nanosae.runs.results import save_result
 from nanosae.runs.tables import save_features
 from nanosae.view.explorer.corpus import OpenCorpus
@@ -69,7 +70,7 @@ def test_counts_topics_and_findings_are_shown(run, dense):
     ]
     assert overview(corpus, Jobs())["stale"] == {}
     (line,) = list_features(corpus, "3")["lines"]
-    assert line["auc"] == 0.75
+    assert line["score"] == 0.75
 
 
 def test_a_run_without_results_has_counts_alone(client):
@@ -90,7 +91,24 @@ def test_what_was_made_from_other_codes_is_said_and_left_out(run, monkeypatch):
     found = glance(later)
     assert (found["topics"], found["findings"]) == ([], [])
     (line,) = list_features(later, "3")["lines"]
-    assert np.isnan(line["auc"])
+    assert line["score"] is None
+
+
+def test_results_of_another_corpus_are_said_and_left_out(run, planted):
+    corpus = OpenCorpus(run)
+    add_results(corpus)
+    parts = {"feature": [3], "topic": [1], "family": [1], "n_active": [9]}
+    save_features(run, pd.DataFrame(parts), corpus.codes)
+    write_codes(run / "codes" / "other", planted.activations[:90])
+    other = OpenCorpus(run, "other")
+    stale = overview(other, Jobs())["stale"]
+    assert set(stale) == {"topics", "findings", "families", "descriptions"}
+    assert stale["topics"] == "it was made from the corpus 'default'"
+    found = glance(other)
+    assert (found["topics"], found["findings"]) == ([], [])
+    assert other.groups("topic") is other.groups("family") is None
+    (line,) = list_features(other, "3")["lines"]
+    assert (line["name"], line["score"]) == ("fresh", 0.75)  # labels hold on any corpus
 
 
 def test_labels_are_found_by_stems_typing_errors_and_ranked(client, corpus, planted):
@@ -110,7 +128,7 @@ def test_names_that_may_be_chance_are_marked(client, corpus):
         line for at in (0, 40) for line in get(client, "/api/features", at=at)["lines"]
     ]
     for line in lines:
-        assert line["doubtful"] == (line["auc_low"] < 0.5)
+        assert line["doubtful"] == (0.9 * line["score"] < 0.5)
     assert 0 < sum(line["doubtful"] for line in lines) < 48
     assert get(client, "/api/card/0")["doubtful"]
     assert not get(client, "/api/card/47")["doubtful"]

@@ -1,16 +1,20 @@
 """What a report says, against the run."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from finished import HOSTILE
 from nanosae.analysis.comparisons.summary import findings
-from nanosae.codes import Codes
+from nanosae.codes import Codes, write_codes
 from nanosae.runs.results import load_contrasts
 from nanosae.runs.tables import load_features
 from nanosae.view.report import collect
 from nanosae.view.report.collect import shown_box
+from nanosae.view.report.render import render
+from reported import Page
 
 
 def test_the_summary(page, run):
@@ -48,6 +52,37 @@ def test_the_map_has_every_living_feature(page, run):
     assert len(found["place"]) == len(found["x"]) == len(found["y"])
     ids = np.array(page.blocks["features"]["feature"])[found["place"]]
     assert sorted(ids) == np.flatnonzero(Codes.open(run).counts).tolist()
+
+
+def test_nothing_of_another_corpus_is_shown(run, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    codes = Codes.open(copy)
+    texts = [f"other text {row}" for row in range(60)]
+    write_codes(copy / "codes" / "other", codes.take(np.arange(60)), texts=texts)
+    page = Page(render(copy, "other"))
+    shown, facts = page.blocks["features"], page.blocks["facts"]
+    assert page.cards() == ({}, {})
+    assert sum(shown["n_active"]) == codes.take(np.arange(60)).nnz
+    assert {"family", "topic", "max_activation"}.isdisjoint(shown)
+    assert any(score is not None for score in shown["score"])  # labels hold everywhere
+    again = [
+        what for what, _ in facts["missing"] if what.startswith("feature cards again")
+    ]
+    assert len(again) == 1
+    assert page.blocks["topics"] is page.blocks["families"] is None
+    assert page.blocks["evaluation"] is None
+    assert page.blocks["contrasts"] == []
+    commands = [command for _, command in facts["missing"]]
+    assert all(command.endswith("--name other") for command in commands)
+
+
+def test_a_name_by_a_person_has_no_score(page):
+    shown = page.blocks["features"]
+    place = shown["feature"].index(0)
+    assert shown["label"][place] == HOSTILE[1]
+    assert shown["score"][place] is None
+    assert sum(score is not None for score in shown["score"]) > 5
 
 
 def test_a_few_far_points_do_not_squeeze_the_map():

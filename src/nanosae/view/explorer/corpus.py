@@ -24,11 +24,12 @@ from nanosae.analysis.groups.topic_rows import load_row_topics, topic_name
 from nanosae.analysis.reading import run_model
 from nanosae.codes import Codes
 from nanosae.runs import annotations
-from nanosae.runs.results import fresh_value, load_result
-from nanosae.runs.tables import doubtful_labels, known_labels, load_features
+from nanosae.runs.tables import doubtful_labels, known_labels
 from nanosae.view.explorer.prepare import first_map, load_map
 from nanosae.view.files import modified_at
 from nanosae.view.maps import largest_first
+from nanosae.view.own import own_features, own_result, own_value
+from nanosae.view.scores import label_scores
 from nanosae.view.style import COLORS
 
 SECONDS_PER_DAY = 86_400
@@ -115,7 +116,7 @@ class OpenCorpus:
         return self._kept("table", version, self._feature_table)
 
     def _feature_table(self) -> pd.DataFrame:
-        return load_features(self.run, self.codes).set_index("feature")
+        return own_features(self.run, self.codes).set_index("feature")
 
     @property
     def names(self) -> dict[int, str]:
@@ -128,6 +129,18 @@ class OpenCorpus:
         """Features with doubtful labels."""
         version = self.names_version()
         return self._kept("doubtful", version, lambda: doubtful_labels(self.codes))
+
+    @property
+    def scores(self) -> dict[int, float]:
+        """Scores of the labels in `names`, of those that have one."""
+        version = self.names_version()
+        return self._kept("scores", version, self._label_scores)
+
+    def _label_scores(self) -> dict[int, float]:
+        table = own_features(self.run, self.codes)
+        named = annotations.names(self.run, self.codes.model)
+        table["score"] = label_scores(table, named)
+        return table.set_index("feature")["score"].dropna().to_dict()
 
     @property
     def map(self) -> dict[str, np.ndarray]:
@@ -169,7 +182,7 @@ class OpenCorpus:
             if column in columns
         }
         for name, what in STALE_FILES.items():
-            result = load_result(self.run, name, self.codes)
+            result = own_result(self.run, name, self.codes)
             if result is not None and result.stale:
                 reasons[what] = result.stale
         return reasons
@@ -272,7 +285,7 @@ def _groups(corpus: OpenCorpus, kind: str) -> Groups:
 
 
 def _topic_names(corpus: OpenCorpus) -> dict[int, str]:
-    table = fresh_value(corpus.run, "topics.parquet", corpus.codes)
+    table = own_value(corpus.run, "topics.parquet", corpus.codes)
     lines = [] if table is None else table.itertuples()
     return {
         line.Topic: topic_name(line.Representation)

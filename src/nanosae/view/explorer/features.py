@@ -25,21 +25,10 @@ RELATED = 8  # similar features, and features that are active together
 MAX_PARTNER_ROWS = 2_000  # sample of a feature's rows in which partners are counted
 MIN_TOGETHER = 5  # of these rows on which a partner must be active
 MAX_NAME = 200  # characters of a name
-FACTS = (
-    "label",
-    "label_auc",
-    "label_auc_low",
-    "label_auc_high",
-    "label_f1",
-    "llm_label",
-    "llm_f1",
-    "keywords",
-    "health",
-)
+FACTS = ("keywords", "health")  # columns of the feature table
 LAST_NAME = "\uffff"  # sorts features without a name last
 ORDERS = ("score", "rows", "name")
 MAX_FOUND = 400  # by a search
-LABEL_SCORES = ("auc", "auc_low", "f1")
 
 
 def list_features(
@@ -89,8 +78,8 @@ def _search(corpus: OpenCorpus, words: str) -> list[int]:
 
 def _in_order(corpus: OpenCorpus, features: list[int], sort: str) -> list[int]:
     names, counts = corpus.names, corpus.codes.counts
-    # the lower end of the interval, because a high AUC on few texts is uncertain
-    scores = np.nan_to_num(_scores(corpus, "label_auc_low"))
+    # a high AUC on few texts is uncertain
+    scores = np.nan_to_num(_lowest_scores(corpus))
     doubtful = corpus.doubtful
 
     def order(feature: int) -> Any:
@@ -108,25 +97,24 @@ def _lines(
     corpus: OpenCorpus, features: list[int], bookmarks: set[int]
 ) -> list[Answer]:
     """Return the lines of the list for these features."""
-    names, counts = corpus.names, corpus.codes.counts
+    names, counts, scores = corpus.names, corpus.codes.counts, corpus.scores
     doubtful = corpus.doubtful
-    columns = {name: _scores(corpus, f"label_{name}") for name in LABEL_SCORES}
-    lines = []
-    for feature in features:
-        scores = {name: column[feature] for name, column in columns.items()}
-        line = {
+    return [
+        {
             "feature": feature,
             "name": names.get(feature, ""),
             "rows": counts[feature],
             "marked": feature in bookmarks,
+            "score": scores.get(feature),
             "doubtful": feature in doubtful,
         }
-        lines.append(line | scores)
-    return lines
+        for feature in features
+    ]
 
 
-def _scores(corpus: OpenCorpus, column: str) -> np.ndarray:
-    """Return a score of each feature's label; NaN without a label or if scores are stale."""
+def _lowest_scores(corpus: OpenCorpus) -> np.ndarray:
+    """Return the lower ends of the intervals of AUCs; NaN without a label or if they are stale."""
+    column = "label_auc_low"
     every = range(corpus.codes.n_features)
     table = corpus.table
     if column in table.attrs.get("stale", {}):
@@ -152,6 +140,7 @@ def card(corpus: OpenCorpus, feature: int) -> Answer:
         "max": strongest,
         "histogram": np.histogram(activations, BINS, (0, strongest or 1))[0],
         "facts": {name: line[name] for name in FACTS if name in line},
+        "score": corpus.scores.get(feature),
         "doubtful": feature in corpus.doubtful,
         "findings": sentences_about(corpus, "feature", feature),
         "words": feature_words(line, corpus.names.get(feature, "")),

@@ -19,14 +19,17 @@ from nanosae.analysis.evaluation.verdict import verdict
 from nanosae.analysis.groups.topic_rows import topic_name
 from nanosae.analysis.reading import run_model
 from nanosae.codes import Codes
+from nanosae.runs import annotations
 from nanosae.runs.export import records
 from nanosae.runs.results import contrast_title
-from nanosae.runs.tables import doubtful_labels, known_labels, load_features
+from nanosae.runs.tables import doubtful_labels, known_labels
 from nanosae.view import maps, plots
 from nanosae.view.files import read_json
 from nanosae.view.history import training_state
+from nanosae.view.own import own_features
 from nanosae.view.report.cards import CARDS_PER_BLOCK, rounded, truncated
 from nanosae.view.report.commands import StoredResults, missing_steps, past_commands
+from nanosae.view.scores import label_scores
 
 MAX_FEATURES = 20_000  # in the table and on the map
 MAX_SENTENCES = 20  # of a contrast
@@ -116,8 +119,14 @@ def _facts(
 
 
 def feature_table(run: Path, codes: Codes | None) -> pd.DataFrame:
-    """Return the feature table, ordered by the score of labels, then by rows; dead ones last."""
-    table = load_features(run, codes)
+    """Return the feature table without stale columns, but with labels and their scores.
+
+    It is ordered by the lower end of the label's AUC, then by rows, with dead features last.
+    """
+    features = own_features(run, codes)
+    named = annotations.names(run, None if codes is None else codes.model)
+    features["score"] = label_scores(features, named)
+    table = features.drop(columns=features.attrs["stale"], errors="ignore")
     if codes is not None:
         counts = pd.DataFrame(
             {
@@ -130,11 +139,10 @@ def feature_table(run: Path, codes: Codes | None) -> pd.DataFrame:
         table = counts.merge(described, "left")
     table["label"] = table["feature"].map(known_labels(codes or run).get)
     table["doubtful"] = table["feature"].isin(list(doubtful_labels(codes or run)))
-    scores = table.reindex(columns=["llm_f1", "label_auc", "label_auc_low", "n_active"])
-    table["score"] = scores["llm_f1"].fillna(scores["label_auc"])
-    scores["alive"] = scores["n_active"] != 0
+    keys = table.reindex(columns=["label_auc_low", "n_active"])
+    keys["alive"] = keys["n_active"] != 0
     order = ["alive", "label_auc_low", "n_active"]
-    best_first = scores.sort_values(order, ascending=False).index
+    best_first = keys.sort_values(order, ascending=False).index
     return table.loc[best_first].reset_index(drop=True)
 
 

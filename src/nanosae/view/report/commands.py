@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pandas as pd
+
 from nanosae.analysis.columns import column_to_compare
 from nanosae.analysis.groups.topic_rows import N_TOPICS
 from nanosae.codes import Codes
 from nanosae.errors import command_line
 from nanosae.runs.folder import STAGES
-from nanosae.runs.results import Result, contrast_title, load_contrasts, load_result
-from nanosae.runs.tables import load_features
+from nanosae.runs.results import Result, contrast_title
+from nanosae.view.own import own_contrasts, own_features, own_result
 
 
 class Step(NamedTuple):
@@ -47,8 +49,8 @@ class StoredResults:
             "evaluation.json",
             "findings.parquet",
         )
-        self._by_name = {name: load_result(run, name, codes) for name in names}
-        self.contrasts = load_contrasts(run, codes)
+        self._by_name = {name: own_result(run, name, codes) for name in names}
+        self.contrasts = own_contrasts(run, codes)
 
     def fresh_value(self, name: str) -> Any:
         """Return the value of a result, or None if it is missing or stale."""
@@ -152,15 +154,33 @@ def _source_of_vectors(codes: Codes) -> str | None:
 def _analysis_steps(
     run: Path, codes: Codes | None, results: StoredResults
 ) -> list[Step]:
-    table = load_features(run, codes)
-    return [
-        Step("top_rows" in table, "feature cards", ["describe", run]),
-        Step("label" in table, "labels", ["label", run]),
+    table = own_features(run, codes)
+    steps = [
+        _column_step(table, "top_rows", "feature cards", ["describe", run]),
+        _column_step(table, "label", "labels", ["label", run]),
         _families_step(run, results),
         _topics_step(run, results),
         *_contrast_steps(run, codes, results),
         _evaluation_step(run, codes, results),
     ]
+    if codes is None or codes.name == "default":
+        return steps
+    return [_of_corpus(step, codes.name) for step in steps]
+
+
+def _of_corpus(step: Step, name: str) -> Step:
+    """Return a step whose command names the corpus."""
+    if "--name" in step.words:
+        return step
+    return step._replace(words=[*step.words, "--name", name])
+
+
+def _column_step(table: pd.DataFrame, column: str, what: str, words: list) -> Step:
+    """Return the step that adds a column to the feature table, done if it is fresh."""
+    reason = table.attrs["stale"].get(column)
+    if reason is not None:
+        return Step(False, f"{what} again ({reason})", words)
+    return Step(column in table, what, words)
 
 
 def _families_step(run: Path, results: StoredResults) -> Step:

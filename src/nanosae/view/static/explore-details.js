@@ -11,7 +11,7 @@ import {
   featureLink,
   featureName,
   heading,
-  labelScores,
+  labelScore,
   list,
   meter,
   noun,
@@ -68,10 +68,9 @@ const kicker = ({ feature, facts, named, marked }) => {
   );
 };
 
-const activity = ({ rows, density, facts, doubtful }) => {
-  const scores = labelScores({ auc: facts.label_auc, f1: facts.label_f1, doubtful });
+const activity = ({ rows, density, score, doubtful }) => {
   const active = `Active on ${count(rows, noun())} (${percent(density)})`;
-  return el("p", { className: "muted small scores" }, el("span", {}, active), ...scores);
+  return el("p", { className: "muted small scores" }, el("span", {}, active), ...labelScore({ score, doubtful }));
 };
 
 const actions = ({ feature, name, named, rows }) => {

@@ -2,7 +2,7 @@
 
 import { ask, say, trying } from "./explore-ask.js";
 import { go, openFeature, openRow, page, where } from "./explore-page.js";
-import { button, chip, count, featureName, labelScores, noun, star } from "./explore-parts.js";
+import { button, chip, count, featureName, labelScore, noun, star } from "./explore-parts.js";
 
 const { el, $, fmt } = nano;
 const CHIP_LETTERS = 40;
@@ -38,7 +38,7 @@ const featureLine = (line) => {
     { className: "sub" },
     el("span", {}, `№ ${line.feature}`),
     el("span", {}, count(line.rows, noun())),
-    labelScores(line),
+    labelScore(line),
   );
   const main = el(
     "button",

@@ -66,17 +66,13 @@ export const textButton = (row, text, before, words = []) =>
     el("span", { className: "text" }, text ? marked(text, words) : `row ${row}`),
   );
 
-/** Both scores of a label, and whether it is doubtful. */
-export const labelScores = ({ auc, f1, doubtful }) => {
+/** The score of a label, if it has one, and whether it is doubtful. */
+export const labelScore = ({ score, doubtful }) => {
+  const title = "How well the label alone finds unseen texts with the feature: 1 is always";
   const doubtTitle = "On unseen texts it is not shown that the label fits";
-  const doubt = doubtful ? el("span", { className: "doubt", title: doubtTitle }, "doubtful") : null;
-  if (!(auc > 0)) return [doubt];
-  const aucTitle = "How well its words rank unseen texts with the feature first (AUC): 0.5 is chance";
-  const f1Title = "How well its words alone decide which unseen texts have the feature (F1)";
   return [
-    el("span", { title: aucTitle }, `AUC ${auc.toFixed(2)}`),
-    f1 === null || f1 === undefined ? null : el("span", { title: f1Title }, `F1 ${f1.toFixed(2)}`),
-    doubt,
+    score === null ? null : el("span", { title }, `label score ${score.toFixed(2)}`),
+    doubtful ? el("span", { className: "doubt", title: doubtTitle }, "doubtful") : null,
   ];
 };
 

@@ -88,7 +88,7 @@
   };
   const whyEmpty = (place) => {
     if (get("n_active", place) === 0) return "A dead feature: nothing in this corpus activates it.";
-    const notDescribed = facts.missing.some(([what]) => what === "feature cards");
+    const notDescribed = facts.missing.some(([what]) => what.startsWith("feature cards"));
     return notDescribed
       ? "Its texts and neighbours come with nanosae describe, then nanosae report again."
       : "Its texts were left out to keep this file small.";

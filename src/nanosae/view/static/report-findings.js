@@ -5,13 +5,16 @@
   const { report } = nano;
   const { reveal, placeOf } = report;
   const FIRST = 10;
+  const areJudged = report.columns.llm_explanation?.some(Boolean); // labels by a language model
+  const OF_JUDGED = " The score of a language model's label is the F1 of its judgements.";
 
   /* one line each; also shown where the pointer rests on a term */
   const TERMS = {
     Feature: "Something that a group of texts has in common, found without being told what to look for.",
     Label: "The words that tell a feature's texts from all others, chosen by a program.",
     "Label score":
-      "How well the label alone finds the feature's texts among texts that it was not chosen on: 0.5 is chance, 1 is always.",
+      "How well the label alone finds the feature's texts among texts that it was not chosen on: 0.5 is chance, 1 is always." +
+      (areJudged ? OF_JUDGED : ""),
     Rows: "The number of texts that have a feature.",
     Density: "The share of the texts that have a feature.",
     Strongest: "The strongest activation of a feature; activations are comparable within a feature only.",
