@@ -249,6 +249,7 @@ def test_paths_are_chosen_by_sizes_and_by_the_processor(monkeypatch):
     assert not selection.is_screened(n_rows - 1, weight)
     assert not selection.is_screened(2 * n_rows, weight[1:])
     assert not selection.is_screened(n_rows, weight.double())
+    assert not selection.is_screened(n_rows, weight.view(-1, 1))
     monkeypatch.setattr(selection, "selects_by_screening", lambda: False)
     assert not selection.is_screened(n_rows, weight)
 
@@ -259,6 +260,23 @@ def test_rows_so_wide_that_integers_overflow_are_not_screened(screened):
     row = torch.ones(1, width)
     pairs = cpu.select_above(row, row, torch.zeros(1), torch.zeros(1))
     assert pairs.values.tolist() == [width]
+
+
+@pytest.mark.skipif(
+    not capability.selects_by_screening(), reason="needs 8-bit dot products"
+)
+@pytest.mark.parametrize("width", [selection.MIN_WIDTH, 3, 4, 17, 63, 64, 65, 384])
+def test_products_on_this_machine_are_exact(width):
+    for n_rows, n_latents in [(1, 1), (1, 64), (2, 3), (17, 100), (256, 1001)]:
+        codes = [
+            torch.randint(-127, 128, (n, width), dtype=torch.int8)
+            for n in (n_rows, n_latents)
+        ]
+        found = torch.empty(n_rows, n_latents, dtype=torch.int32)
+        capability.multiply_codes(*codes, found)
+        wanted = torch.empty_like(found)
+        exact_product(codes[0], codes[1].T, out=wanted)
+        assert torch.equal(found, wanted)
 
 
 def test_the_processor_must_multiply_exactly(monkeypatch):

@@ -33,6 +33,7 @@ MIN_TILE_ROWS, MAX_TILE_ROWS = 256, 2048  # small tiles are slow
 SLOTS_PER_ROW = 256  # initial room for pairs in a selection by threshold
 MIN_TERMS = 2**28  # rows · weights; with fewer, rounding to 8 bits does not pay
 MIN_WEIGHTS = 2**20  # with fewer, screening saves less time than its compilation takes
+MIN_WIDTH = 2  # PyTorch 2.13 multiplies integer matrices of a single column wrongly
 MAX_WIDTH = 2**16  # integer products of wider rows could overflow
 LATENTS_PER_KEPT = 8  # with fewer, most entries would be candidates
 
@@ -161,7 +162,8 @@ def is_screened(n_rows: int, weight: Tensor) -> bool:
     """Return whether selections of this size are screened by 8-bit products on this processor."""
     n_weights = weight.numel()
     is_large = n_weights >= MIN_WEIGHTS and n_rows * n_weights >= MIN_TERMS
-    can_be_rounded = weight.shape[1] <= MAX_WIDTH and weight.dtype == torch.float32
+    has_width = MIN_WIDTH <= weight.shape[1] <= MAX_WIDTH
+    can_be_rounded = has_width and weight.dtype == torch.float32
     return is_large and can_be_rounded and selects_by_screening()
 
 
