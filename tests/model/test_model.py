@@ -81,6 +81,21 @@ def test_sparse_features_dense_encode_and_numpy_weights_agree(activation, tmp_pa
 
 
 @pytest.mark.parametrize("activation", ARCHITECTURES)
+def test_latents_turned_off_by_an_infinite_bias_are_inactive(activation):
+    sae = model(activation)
+    x = torch.randn(50, 5, generator=torch.Generator().manual_seed(1))
+    bias = sae.b_gate if activation == "gated" else sae.b_enc
+    with torch.no_grad():
+        wanted = sae.encode(x)
+        bias[2] = -np.inf
+        found = sae.encode(x)
+    assert wanted[:, 2].any()
+    assert not found[:, 2].any()
+    sparse = sae.features(x.numpy()).toarray()
+    np.testing.assert_allclose(found.numpy(), sparse, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("activation", ARCHITECTURES)
 def test_folding_changes_no_reconstruction_and_scales_activations(activation):
     t = tensors(activation)
     if activation != "topk":  # by rank, rows of other lengths would compete differently

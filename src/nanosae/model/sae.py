@@ -151,7 +151,8 @@ class SAEModel(nn.Module):
             nothing = torch.zeros_like(pre_acts)
             return nothing.scatter(-1, kept.indices, torch.relu(kept.values))
         if kind == "jumprelu":
-            pre_acts = pre_acts * (pre_acts > self.threshold)
+            # a product would be NaN where a latent is turned off by a bias of −∞
+            pre_acts = pre_acts.where(pre_acts > self.threshold, 0)
         return torch.relu(pre_acts)
 
     def decode(self, acts: Tensor) -> Tensor:
