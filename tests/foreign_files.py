@@ -179,6 +179,7 @@ def llama_scope(folder, p, norms=(2.0, 4.0), threshold=0.3, **more):
         "d_sae": F,
         "use_glu_encoder": False,
         "apply_decoder_bias_to_pre_encoder": False,
+        "sparsity_include_decoder_norm": False,
     }
     (folder / "hyperparams.json").write_text(json.dumps(facts | more))
     return folder

@@ -1682,15 +1682,20 @@ add(
         "if False:\n        tensors",
     ),
     (
-        "sae_lens: threshold scaled twice",
-        'folded["threshold"] = tensors["threshold"]',
-        'folded["threshold"] = folded["threshold"]',
+        "sae_lens: transcoders subtract the bias of their targets",
+        'cfg["apply_b_dec_to_input"] = False',
+        "pass",
     ),
     ("sae_lens: log_threshold as it is", "np.exp(tensors.pop(", "abs(tensors.pop("),
 )
 add(
     "model/formats/common.py",
     FORMATS,
+    (
+        "formats: threshold scaled twice",
+        'folded["threshold"] = tensors["threshold"]',
+        'folded["threshold"] = folded["threshold"]',
+    ),
     (
         "formats: bias moved the wrong way",
         "if not subtract:\n        shift = -shift",
@@ -1733,6 +1738,11 @@ add(
         "llama scope: decoder scaled by the output alone",
         "(scale_in / scale_out)",
         "(1 / scale_out)",
+    ),
+    (
+        "llama scope: thresholds of activations without the norms",
+        "tensors = ordered_by_norm(tensors)",
+        "pass",
     ),
 )
 add(

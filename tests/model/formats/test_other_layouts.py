@@ -131,6 +131,35 @@ def test_llama_scope_in_the_units_of_raw_rows(tmp_path):
     assert_equal(SAEModel.load(folder), x, acts, recon)
 
 
+@pytest.mark.parametrize("centred", [False, True])
+@pytest.mark.parametrize("target", ["resid_post", "mlp_out"])
+def test_llama_scope_with_thresholds_of_activation_times_norm(
+    tmp_path, centred, target
+):
+    p, x = formulas.parameters(), formulas.rows()
+    facts = {
+        "sparsity_include_decoder_norm": True,
+        "apply_decoder_bias_to_pre_encoder": centred,
+        "hook_point_out": f"blocks.0.hook_{target}",
+    }
+    written.llama_scope(tmp_path / "a", p, norms=(2.0, 4.0), threshold=0.3, **facts)
+    p = {name: torch.from_numpy(a).bfloat16().float().numpy() for name, a in p.items()}
+    s_in, s_out = np.sqrt(D) / 2, np.sqrt(D) / 4
+    # the library first takes the scales into the parameters, then the norms
+    bias = p["decoder_bias"] / s_out
+    decoder = p["decoder"].astype(np.float64) * s_in / s_out
+    norm = np.linalg.norm(decoder, axis=1)
+    z = (x - centred * bias) @ p["encoder"].astype(np.float64)
+    z = (z + p["encoder_bias"] / s_in) * norm
+    acts = formulas.above(z, 0.3)
+    recon = acts @ (decoder / norm[:, None]) + bias
+    assert not np.allclose(acts > 0, z / norm > 0.3)
+    model = SAEModel.load(tmp_path / "a")
+    assert_equal(model, x, acts, recon)
+    model.save(tmp_path / "b")
+    assert_equal(SAEModel.load(tmp_path / "b"), x, acts, recon)
+
+
 @pytest.mark.parametrize(
     "more",
     [

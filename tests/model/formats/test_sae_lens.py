@@ -136,6 +136,21 @@ def test_a_transcoder_of_standardised_rows_keeps_the_units_of_its_targets(tmp_pa
     assert_equal(SAEModel.load(tmp_path), x, acts, formulas.decode(p, acts))
 
 
+@pytest.mark.parametrize("facts", [{"apply_b_dec_to_input": True}, {}])
+def test_transcoders_never_subtract_the_bias_of_their_targets(tmp_path, facts):
+    p, x = formulas.parameters(), formulas.rows()
+    cfg = {"architecture": "transcoder", "d_out": D}
+    written.sae_lens(tmp_path, cfg, written.sae_lens_tensors(p))
+    path = tmp_path / "cfg.json"
+    settings = json.loads(path.read_text())
+    settings.pop("apply_b_dec_to_input", None)
+    path.write_text(json.dumps(settings | facts))
+    acts = formulas.standard(p, x, centred=False)
+    model = SAEModel.load(tmp_path)
+    assert_equal(model, x, acts, formulas.decode(p, acts))
+    assert model.cfg["apply_b_dec_to_input"] is False
+
+
 def test_log_thresholds_of_older_checkpoints(tmp_path):
     p, x = formulas.parameters(), formulas.rows()
     tensors = written.sae_lens_tensors(p)

@@ -74,6 +74,14 @@ def with_unit_decoder(tensors: Arrays) -> Arrays:
     return folded
 
 
+def ordered_by_norm(tensors: Arrays) -> Arrays:
+    """Return `with_unit_decoder` of an SAE whose thresholds are of activations × norms already."""
+    folded = with_unit_decoder(tensors)
+    if "threshold" in tensors:
+        folded["threshold"] = tensors["threshold"]
+    return folded
+
+
 def with_scaled_rows(tensors: Arrays, scale: float) -> Arrays:
     """Convert an SAE trained on rows × scale to one on raw rows."""
     folded = dict(tensors)

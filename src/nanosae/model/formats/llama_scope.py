@@ -6,8 +6,9 @@ raw rows, that library computes
     pre = x · W_enc + b_enc ÷ s_in      acts = pre where pre > jump_relu_threshold
     x̂ = acts · W_dec · s_in ÷ s_out + b_dec ÷ s_out
 
-so that activations are in the units of the rows. SAELens' activations of the same SAE are s_in
-times as large; its reconstructions are the same.
+so that activations are in the units of the rows. With `sparsity_include_decoder_norm`, decoder rows
+are then scaled to unit norm and pre-activations by the norms, before they meet the threshold.
+SAELens' activations of the same SAE are s_in times as large.
 """
 
 from __future__ import annotations
@@ -20,14 +21,17 @@ import numpy as np
 
 from nanosae.checked import naming, read_json
 from nanosae.errors import MissingError
+from nanosae.model.architectures import is_transcoder
 from nanosae.model.formats.common import (
     REMEDY,
     Settings,
+    ordered_by_norm,
     required,
     settings,
     take,
     transposed,
     unsupported,
+    with_centring,
 )
 from nanosae.model.tensors import Arrays, read_safetensors
 
@@ -71,8 +75,13 @@ def load(path: Path) -> tuple[Settings, Arrays]:
         tensors["threshold"] = np.full(len(tensors["b_enc"]), lowest)
     if theirs.get("hook_point_out", hook) != hook:
         kind = "transcoder" if kind == "standard" else "jumprelu_transcoder"
+    if theirs.get("sparsity_include_decoder_norm", True):
+        tensors = ordered_by_norm(tensors)
     subtracts = bool(theirs.get("apply_decoder_bias_to_pre_encoder"))
     cfg = settings(tensors, kind, subtract_bias=subtracts, metadata={"hook_name": hook})
+    if is_transcoder(kind):
+        tensors = with_centring(cfg, tensors, subtract=False)
+        cfg["apply_b_dec_to_input"] = False
     return cfg, tensors
 
 

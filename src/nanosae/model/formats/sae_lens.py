@@ -15,12 +15,13 @@ from pathlib import Path
 import numpy as np
 
 from nanosae.checked import read_json
+from nanosae.model.architectures import in_sae_lens, is_transcoder
 from nanosae.model.formats.common import (
     REMEDY,
     Settings,
+    ordered_by_norm,
     unsupported,
     with_scaled_rows,
-    with_unit_decoder,
 )
 from nanosae.model.tensors import Arrays
 
@@ -80,8 +81,12 @@ def translate(cfg: Settings, tensors: Arrays, folder: Path) -> tuple[Settings, A
         if cfg.get("rescale_acts_by_decoder_norm") and "threshold" in tensors:
             tensors["threshold"] = tensors["threshold"] / np.float32(scale)
         cfg["normalize_activations"] = "none"
+    architecture = cfg["architecture"]
+    if is_transcoder(architecture) and in_sae_lens(architecture):
+        # SAELens ignores it: b_dec is a vector of the targets
+        cfg["apply_b_dec_to_input"] = False
     if cfg.get("rescale_acts_by_decoder_norm"):
-        tensors = _ordered_by_norm(tensors)
+        tensors = ordered_by_norm(tensors)
         cfg["rescale_acts_by_decoder_norm"] = False
     if "dtype" in cfg:
         cfg["dtype"] = "float32"
@@ -128,11 +133,3 @@ def _scale(folder: Path) -> float:
             f"{SCALER} with the scale of the rows is missing",
         )
     return float(scale)
-
-
-def _ordered_by_norm(tensors: Arrays) -> Arrays:
-    """Fold the decoder norms; thresholds are already in units of activation × norm."""
-    folded = with_unit_decoder(tensors)
-    if "threshold" in tensors:
-        folded["threshold"] = tensors["threshold"]
-    return folded
