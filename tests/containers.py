@@ -157,3 +157,4 @@ def assert_holds(rows, expected):
     assert np.array_equal(np.concatenate([*rows.blocks(13)]), expected)
     assert rows.read(0, 2).dtype == np.float32
     assert rows.fingerprint() == open_rows(expected).fingerprint()
+    assert rows.digest() == open_rows(expected).digest()

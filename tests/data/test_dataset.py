@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.preprocessing import StandardScaler
 
-from nanosae.data.dataset import Dataset
+from nanosae.data.dataset import Dataset, fingerprint_of
 from nanosae.data.order import rows_per_buffer
 from nanosae.sources import open_rows
 from numbered import deal, numbered, row_numbers, vectors
@@ -48,6 +48,26 @@ def test_a_dealer_that_drops_the_last_short_batch_is_caught():
     assert is_partition(epoch, heldout, 100)
     assert not is_partition(epoch[: data.n_train // 32 * 32], heldout, 100)
     assert not is_partition(np.append(epoch[1:], epoch[1]), heldout, 100)
+
+
+@pytest.mark.parametrize("buffer_rows", [200, 100])
+def test_fingerprints_see_every_row_and_need_no_data_set(buffer_rows):
+    x = numbered(200)
+    data = Dataset(open_rows(x), seed=0, buffer_rows=buffer_rows)
+    assert data.in_memory == (buffer_rows == 200)
+    assert fingerprint_of(open_rows(x), buffer_rows) == data.fingerprint
+    for row in (0, 60, 199):  # fewer than are sampled of streamed rows
+        changed = x.copy()
+        changed[row] += 1
+        other = Dataset(open_rows(changed), seed=0, buffer_rows=buffer_rows)
+        assert other.fingerprint != data.fingerprint
+
+
+def test_streamed_rows_of_groups_are_not_read_twice_for_a_fingerprint():
+    rows = open_rows(numbered(200))
+    rows.group_starts = [0, 100, 200]
+    assert fingerprint_of(rows, 100) == rows.fingerprint()
+    assert fingerprint_of(rows, 200) == rows.digest()
 
 
 @pytest.mark.slow

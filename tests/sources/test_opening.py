@@ -115,6 +115,23 @@ def test_fingerprint_sees_values_shape_and_order():
     assert open_rows(zeros).fingerprint() == open_rows(minus).fingerprint()
 
 
+def test_digest_sees_every_value():
+    x = np.random.default_rng(0).normal(size=(300, 4)).astype(np.float32)
+    digest = open_rows(x).digest()
+    for row in (0, 100, 299):
+        changed = x.copy()
+        changed[row, 2] = np.nextafter(changed[row, 2], 9, dtype=np.float32)
+        assert open_rows(changed).digest() != digest
+    swapped = x[[*range(100), 101, 100, *range(102, 300)]]
+    assert open_rows(swapped).digest() != digest
+    assert open_rows(swapped).fingerprint() == open_rows(x).fingerprint()
+    assert open_rows(x.reshape(600, 2)).digest() != digest
+    assert open_rows(x.tolist()).digest() == digest
+    assert open_rows(x).digest(np.array_split(x, 7)) == digest
+    zeros, minus = np.zeros((3, 2)), -np.zeros((3, 2))
+    assert open_rows(zeros).digest() == open_rows(minus).digest()
+
+
 def test_parquet_reads_only_vectors_one_group_at_a_time(tmp_path, monkeypatch):
     frame(X).to_parquet(tmp_path / "x.parquet", row_group_size=10)
     asked = []

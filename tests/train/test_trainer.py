@@ -431,7 +431,9 @@ def test_a_finished_run_is_not_resumed_on_other_rows_targets_or_init(tmp_path):
         trainer = SAETrainer(config, run=tmp_path)
         return trainer.train(*data, resume=True, progress=False, **more)
 
-    for other in ((rows(seed=5),), (rows()[:-1],), (rows(), rows()[:, :3])):
+    changed = rows()
+    changed[60, 1] += 0.01
+    for other in ((changed,), (rows()[:-1],), (rows(), rows()[:, :3])):
         with pytest.raises(DataError, match="was trained on other rows"):
             resume(*other)
     with pytest.raises(ConfigError, match=r"other settings|from another SAE"):

@@ -17,6 +17,7 @@ from itertools import cycle, islice, pairwise
 
 import numpy as np
 
+from nanosae.data.blocks import small_blocks
 from nanosae.data.heldout import DuplicateGroups, choose_heldout, group_duplicates
 from nanosae.data.normalisation import estimate_normalisation, longest_row
 from nanosae.data.order import TrainingOrder, rows_per_buffer
@@ -26,6 +27,7 @@ from nanosae.sources import Rows
 # a buffer, and which of its rows make up the batch
 Batch = tuple[np.ndarray, np.ndarray]
 MAX_HELDOUT = 10_000
+SAMPLED_ROWS = 4096  # of streamed rows, for their fingerprint
 USUAL_BATCH = 1024
 OUTLIER_SHARE = 0.2  # share of the variance in a single row that is worth a note
 OUTLIER_ROWS = 100  # with fewer rows, such a share is not unusual
@@ -53,7 +55,7 @@ class Dataset:
         scale: Factor after centring, such that the mean squared norm is `width`.
         target_mean, target_scale: The same for targets; without targets, empty and 1.
         heldout: Held-out rows, normalised, (n_heldout, width + target width), float32.
-        fingerprint: Hash of the rows' shape and some values, the same for any container.
+        fingerprint: Hash of the rows (see `fingerprint_of`).
         source: The path of the data, or None for objects.
         provenance: What the rows were made from, as in `Rows`.
         notes: Remarks on the data: zero rows, duplicates, few rows, streaming.
@@ -83,13 +85,13 @@ class Dataset:
         self.columns = rows.columns
         self.source = rows.source
         self.provenance = rows.provenance
-        self.fingerprint = rows.fingerprint()
         self.in_memory = rows.n_rows <= buffer_rows
         self._limit = None if self.in_memory else rows_per_buffer(buffer_rows)
         self._seed = seed
 
         numbers = self._representative_rows(rows)
         x = rows.take(numbers)
+        self.fingerprint = _fingerprint_of(rows, x if self.in_memory else None)
         groups = group_duplicates(x[:, : rows.width])
         _check_variety(groups)
         n_wanted = max(1, round(rows.n_rows * heldout_share))
@@ -236,6 +238,27 @@ class Dataset:
             return self._memory[rows]
         assert self._rows is not None
         return self._normalisation.apply_(self._rows.take(rows, out))
+
+
+def fingerprint_of(rows: Rows, buffer_rows: int) -> str:
+    """Return a hash of all rows, or of some if they are streamed, the same for any container.
+
+    Args:
+        rows: The opened rows.
+        buffer_rows: Maximal number of rows in memory, as for `Dataset`.
+    """
+    if rows.n_rows > buffer_rows:
+        return _fingerprint_of(rows, None)
+    return rows.digest()
+
+
+def _fingerprint_of(rows: Rows, all_rows: np.ndarray | None) -> str:
+    if all_rows is not None:
+        return rows.digest(small_blocks(all_rows))
+    if rows.group_starts:  # every row costs as much as its group
+        return rows.fingerprint()
+    places = np.linspace(0, rows.n_rows - 1, SAMPLED_ROWS).astype(np.int64)
+    return rows.digest([rows.take(np.unique(places))])
 
 
 def _split(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch.utils.data import DataLoader
 
-from nanosae.data.dataset import Dataset
+from nanosae.data.dataset import Dataset, fingerprint_of
 from nanosae.data.order import rows_in_bytes
 from nanosae.data.stream import Stream
 from nanosae.errors import ConfigError
@@ -47,7 +47,7 @@ def open_dataset(data: Any, targets: Any, config: TrainConfig) -> Dataset:
         rows,
         seed=config.data_seed,
         heldout_share=config.heldout_share,
-        buffer_rows=rows_in_bytes(config.buffer_bytes, rows.total_width),
+        buffer_rows=_rows_in_memory(rows, config),
     )
 
 
@@ -58,7 +58,8 @@ def fingerprint(data: Any, targets: Any, config: TrainConfig) -> str | None:
     """
     if _is_stream(data):
         return None
-    return _open_rows(data, targets, config).fingerprint()
+    rows = _open_rows(data, targets, config)
+    return fingerprint_of(rows, _rows_in_memory(rows, config))
 
 
 def check_targets(config: TrainConfig, data: Dataset) -> None:
@@ -73,6 +74,10 @@ def check_targets(config: TrainConfig, data: Dataset) -> None:
 
 def _is_stream(data: Any) -> bool:
     return callable(data) or isinstance(data, Iterator | DataLoader)
+
+
+def _rows_in_memory(rows: Rows, config: TrainConfig) -> int:
+    return rows_in_bytes(config.buffer_bytes, rows.total_width)
 
 
 def _open_rows(data: Any, targets: Any, config: TrainConfig) -> Rows:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 
 from nanosae.atomic import make_folder, move_folder, sweep_drafts
@@ -38,8 +37,6 @@ if TYPE_CHECKING:
     from nanosae.model.sae import SAEModel
 
 BLOCK_ROWS = 8192  # rows encoded at once
-HASHED_VALUES = 2**24  # data with more values is sampled for its fingerprint
-SAMPLED_ROWS = 4096
 
 
 @dataclass(frozen=True)
@@ -272,16 +269,9 @@ def _check_that_it_fits(
 
 
 def data_fingerprint(rows: Rows, table: pa.Table | None) -> str:
-    """Return a hash of vectors and metadata; large data is sampled."""
-    digest = hashlib.sha256(rows.fingerprint().encode())
-    if rows.n_rows * rows.width <= HASHED_VALUES:
-        for block in rows.blocks(BLOCK_ROWS):
-            digest.update(block.tobytes())
-    elif not rows.group_starts:
-        places = np.linspace(0, rows.n_rows - 1, SAMPLED_ROWS).astype(np.int64)
-        digest.update(rows.take(np.unique(places)).tobytes())
-    digest.update(table_checksum(table).encode())
-    return digest.hexdigest()[:32]
+    """Return a hash of vectors and metadata."""
+    facts = rows.digest() + table_checksum(table)
+    return hashlib.sha256(facts.encode()).hexdigest()[:32]
 
 
 def encode_on_all_ranks(

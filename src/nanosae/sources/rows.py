@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -223,3 +223,15 @@ class Rows:
         values = self.take(rows) + np.float32(0)  # −0 becomes 0
         shape = f"{self.n_rows},{self.total_width}:"
         return hashlib.sha256(shape.encode() + values.tobytes()).hexdigest()
+
+    def digest(self, values: Iterable[np.ndarray] | None = None) -> str:
+        """Hash the shape and all values, independently of the format.
+
+        Args:
+            values: Blocks of rows to hash; None reads all rows.
+        """
+        digest = hashlib.sha256(self.fingerprint().encode())
+        for block in self.blocks(BLOCK_ROWS) if values is None else values:
+            # −0 becomes 0
+            digest.update((block + np.float32(0)).data)
+        return digest.hexdigest()
