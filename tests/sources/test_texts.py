@@ -629,6 +629,25 @@ def test_fields_of_records_named_like_a_column_have_names_of_their_own(tmp_path)
     assert read_texts(path).to_pydict() == expected
 
 
+@pytest.mark.parametrize(
+    ("lines", "row"),
+    [
+        ("null", 0),
+        ("\ufeffnull", 0),
+        (' null\n{"text": "a"}', 0),
+        ('{"text": "a"}\n\r\n\tnull \n{"text": "b"}\n', 1),
+    ],
+)
+@pytest.mark.parametrize("column", [None, "text"])
+def test_lines_of_null_are_refused(lines, row, column, tmp_path, monkeypatch):
+    """Arrow ends the process by them."""
+    monkeypatch.setattr("nanosae.sources.json_files.BLOCK_BYTES", 16)
+    path = tmp_path / "rows.jsonl"
+    path.write_text(lines, "utf-8")
+    with pytest.raises(DataError, match=rf"row {row} .* is None, not an object"):
+        read_texts(path, column)
+
+
 def test_lines_in_another_encoding_or_nested_too_deeply_are_refused(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_bytes('{"text": "café"}\n'.encode("cp1252"))

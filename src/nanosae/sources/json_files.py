@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -22,12 +23,16 @@ BLOCK_BYTES = 2**26  # a row must fit into a block
 # errors of Arrow: fields with values of several types, lists that begin with null, and half pairs,
 # which are reported with their row
 NOT_FOR_ARROW = ("changed from", "list offsets", "surrogate pair")
+MOST_SPACES = 64  # before the null of a line
+NULL_LINE = re.compile(rb"[\r\n](?:\xef\xbb\xbf)?[ \t]*null")
 # errors for values that have no common type
 UNLIKE = (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError)
 
 
 def read_json_lines(path: Path, text_column: str | None = None) -> pa.Table:
     """Read one JSON object per line; the text column is read verbatim."""
+    if _may_have_null_lines(path):
+        return _read_mixed_lines(path, text_column)
     parse = None
     if text_column is not None:
         schema = pa.schema({text_column: pa.string()})
@@ -46,6 +51,17 @@ def read_json_lines(path: Path, text_column: str | None = None) -> pa.Table:
     if text_column is not None and table[text_column].null_count == len(table):
         table = table.drop_columns(text_column)  # only exists in the given schema
     return table
+
+
+def _may_have_null_lines(path: Path) -> bool:
+    """Return whether a line may be null, by which Arrow crashes if a block begins with it."""
+    with open_stream(path) as stream:
+        end = b"\n"
+        while block := stream.read(BLOCK_BYTES):
+            if NULL_LINE.search(end + block):
+                return True
+            end = block[-MOST_SPACES:]
+    return False
 
 
 def _read_mixed_lines(
