@@ -1,5 +1,7 @@
 """What each column of a table is taken for."""
 
+import datetime
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -9,6 +11,7 @@ from nanosae.errors import DataError
 from nanosae.sources.categories import Column
 from nanosae.sources.dates import parse_dates
 from nanosae.sources.embedded import read_vectors, vector_columns_beside
+from nanosae.sources.frames import table_of_texts
 from nanosae.sources.roles import column_roles, likely_text, with_roles
 from nanosae.sources.typed import with_types
 from nanosae.sources.vector_text import with_vectors_parsed
@@ -432,3 +435,40 @@ def test_nanoseconds_of_dates_are_dropped():
         pd.Timestamp("2024-01-01T00:00:00.123456"),
         pd.Timestamp("2024-01-02"),
     )
+
+
+@pytest.mark.parametrize(
+    ("values", "role", "first"),
+    [
+        ([f"2024-{1 + i % 12:02}-{1 + i % 28:02}" for i in range(N)], "date", "2024"),
+        ([f"{i},5" for i in range(N)], "number", "0.5"),
+        (list(pd.date_range("2024-01-01", periods=N)), "date", "2024"),
+        ([i / 8 for i in range(N)], "number", "0.0"),
+        ([1706692530 + 10**5 * i for i in range(N)], "date", "2024"),
+    ],
+)
+def test_categories_of_pandas_have_the_types_of_their_values(values, role, first):
+    name = "created"
+    for column in (values, pd.Categorical(values)):
+        table = table_of_texts(pd.DataFrame({"the text": TEXTS, name: column}))
+        columns = column_roles(table)
+        assert columns[1].role == role
+        typed = with_types(table, columns)[name]
+        assert not pa.types.is_dictionary(typed.type)
+        assert str(typed[0].as_py()).startswith(first)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [["a", "b"], ["c"]],
+        [True, False],
+        [{"a": 1}, {"a": 2}],
+        [b"a", b"\xff"],
+        [datetime.time(1), datetime.time(2)],
+    ],
+)
+@pytest.mark.parametrize("role", ["date", "number"])
+def test_columns_that_cannot_have_a_requested_role_keep_their_type(values, role):
+    table = pa.table({"the text": TEXTS, "x": values * (N // 2)})
+    assert with_types(table, [Column("x", role, "")])["x"].equals(table["x"])

@@ -33,6 +33,13 @@ def is_vector(kind: pa.DataType) -> bool:
     return holds_lists and is_number(kind.value_type)
 
 
+def without_dictionary(values: pa.Array | pa.ChunkedArray) -> Any:
+    """Return the values of a column that is stored as a dictionary; return any other unchanged."""
+    if not pa.types.is_dictionary(values.type):
+        return values
+    return values.cast(values.type.value_type)
+
+
 def holds_matrices(kind: pa.DataType) -> bool:
     """Return whether the cells of a column of this type are lists of vectors, or tensors.
 

@@ -15,7 +15,7 @@ from nanosae.errors import DataError
 from nanosae.sources.categories import Column, Role
 from nanosae.sources.column_names import TEXT_NAMES, field_of
 from nanosae.sources.column_role import column_role, mean_words
-from nanosae.sources.kinds import is_list, is_text, pc
+from nanosae.sources.kinds import is_list, is_text, pc, without_dictionary
 from nanosae.sources.tags import SEPARATORS, tag_separator
 
 EQUALLY_LIKELY = 0.6  # share of words from which the shorter of two texts is as likely
@@ -77,7 +77,7 @@ def _without_repeated(sample: pa.Table, columns: list[Column]) -> list[Column]:
 
 def _grouping(values: pa.ChunkedArray) -> bytes:
     """Return the group number of each row, in order of first appearance, as bytes."""
-    numbers, _ = pd.factorize(values.to_pandas())
+    numbers, _ = pd.factorize(without_dictionary(values).to_pandas())
     return numbers.tobytes()
 
 

@@ -19,7 +19,7 @@ from nanosae.sources.dates import (
     parse_dates,
     parse_serial_days,
 )
-from nanosae.sources.kinds import is_text, pc
+from nanosae.sources.kinds import is_number, is_text, pc, without_dictionary
 from nanosae.sources.number_text import read_numbers
 from nanosae.sources.tags import split_tags
 
@@ -50,6 +50,8 @@ def with_types(table: pa.Table, columns: Iterable[Column]) -> pa.Table:
         place = table.column_names.index(column.name)
         values = table.column(place)
         if column.role in convert:
+            if column.role != "category":
+                values = without_dictionary(values)
             converted = convert[column.role](values)
             table = table.set_column(place, column.name, converted)
     return table
@@ -57,7 +59,8 @@ def with_types(table: pa.Table, columns: Iterable[Column]) -> pa.Table:
 
 def _as_dates(values: pa.ChunkedArray) -> Any:
     """Convert text, days and counts since 1970 to times in UTC; keep years and times."""
-    if pa.types.is_temporal(values.type):
+    may_be_dates = is_text(values.type) or is_number(values.type)
+    if pa.types.is_temporal(values.type) or not may_be_dates:
         return values
     whole = calendar_integers(values)
     unit = None if whole is None else calendar_unit(whole)
