@@ -55,6 +55,16 @@ def test_fvu_passes_the_five_checks(rows):
     assert checks(pooled, *rows) == [True] * 5
 
 
+@pytest.mark.parametrize("mean", [1e6, 1e9])
+def test_fvu_keeps_its_digits_where_rows_lie_far_from_zero(rows, mean):
+    x, recon = rows[0] + mean, rows[1] + mean
+    wanted = ((x - recon) ** 2).sum() / ((x - x.mean(0)) ** 2).sum()
+    for blocks in (1, 7):
+        assert pooled(x, recon, blocks) == pytest.approx(wanted, rel=1e-9)
+    equal = np.full((8, 4), mean)
+    assert np.isnan(pooled(equal, equal + 1, blocks=2))
+
+
 @pytest.mark.parametrize("wrong", [batch_mean_of_ratios, squared_mean])
 def test_the_checks_can_fail(wrong, rows):
     assert not all(checks(wrong, *rows))

@@ -35,6 +35,8 @@ class Pool:
     def __init__(self, hidden_size: int) -> None:
         self.n_rows = 0
         self.squared_error = 0.0
+        # the first block's mean, about which sums are taken, so that a large mean costs no digits
+        self.origin: Tensor | None = None
         self.squares = 0.0
         self.column_sums: Tensor | float = 0.0
         self.l0s: list[Tensor] = []
@@ -45,8 +47,11 @@ class Pool:
         x = x.double()
         self.n_rows += len(x)
         self.squared_error += float(((x - recon) ** 2).sum())
-        self.squares += float((x**2).sum())
-        self.column_sums = self.column_sums + x.sum(0)
+        if self.origin is None:
+            self.origin = x.mean(0)
+        shifted = x - self.origin
+        self.squares += float((shifted**2).sum())
+        self.column_sums = self.column_sums + shifted.sum(0)
         self.l0s.append(torch.bincount(rows, minlength=len(x)))
         self.active_rows += torch.bincount(cols, minlength=len(self.active_rows))
 
