@@ -8,6 +8,7 @@ from pyarrow import feather
 
 from nanosae.cli import main
 from nanosae.data import cache as cache_module
+from nanosae.errors import DataError
 from nanosae.sources import arrow_files, csv_files, open_rows
 from nanosae.sources import rows as rows_module
 from numbered import numbered
@@ -94,6 +95,35 @@ def test_conversion_is_whole_or_not_at_all(problem, tmp_path, monkeypatch):
     with pytest.raises(error, match=r"already exists\. Delete|row 250|No space left"):
         cache_module.cache(x, tmp_path / "out", **options)
     assert [p.name for p in tmp_path.iterdir()] == ["out"] * (problem == "exists")
+
+
+@pytest.mark.parametrize(
+    ("scale", "mean", "said"),
+    [
+        (1.0, 0.0, None),
+        (1e-3, 0.0, None),
+        (1.0, 10.0, None),
+        (1e-9, 0.0, r"by 1 of their standard deviation \(at most 0\.01\)"),
+        (1e-6, 0.0, "rows 100 to 199"),
+        (0.1, 1000.0, "far from 0. Use float32"),
+    ],
+)
+def test_rows_that_float16_would_distort_are_refused(
+    scale, mean, said, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(cache_module, "SHARD_ROWS", 100)
+    x = np.random.default_rng(0).normal(size=(200, 4)).astype(np.float32)
+    x[100:] = scale * x[100:] + mean
+    rounded = x.astype(np.float16).astype(np.float64)[100:]
+    error = np.sqrt(np.mean((rounded - x[100:]) ** 2) / x[100:].var(axis=0).mean())
+    assert (error > 0.01) == (said is not None)
+    if said is None:
+        assert cache_module.cache(x, tmp_path / "out", dtype="float16") == 200
+        return
+    with pytest.raises(DataError, match=said):
+        cache_module.cache(x, tmp_path / "out", dtype="float16")
+    assert not (tmp_path / "out").exists()
+    cache_module.cache(x, tmp_path / "out")
 
 
 def test_a_large_csv_names_its_bad_cells(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from nanosae.data.normalisation import estimate_normalisation, longest_row
+from nanosae.errors import DataError
 
 
 def test_the_mean_is_summed_in_double_precision():
@@ -13,6 +14,17 @@ def test_the_mean_is_summed_in_double_precision():
     assert np.abs(found.means - exact).max() < 1e-3  # half a step of float32 at 1e4
     # twin: summed in single precision
     assert np.abs(x.sum(0) / 1000 - exact).max() > 1e-3
+
+
+def test_rows_too_small_to_be_scaled_are_refused():
+    x = np.random.default_rng(0).normal(size=(100, 4))
+    least = estimate_normalisation((x * 1e-36).astype(np.float32), np.arange(100), 4)
+    y = least.apply_((x * 1e-36).astype(np.float32))
+    assert np.square(y).sum(1).mean() == pytest.approx(4, rel=1e-5)
+    with pytest.raises(
+        DataError, match="vary by 1e-40 only, near the smallest numbers"
+    ):
+        estimate_normalisation((x * 1e-40).astype(np.float32), np.arange(100), 4)
 
 
 def test_only_the_rows_asked_for_count():

@@ -11,12 +11,14 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from nanosae.atomic import make_folder, write_folder
+from nanosae.data.blocks import small_blocks
 from nanosae.errors import DataError, ExistsError, require_choice
 from nanosae.progress import tracked
 from nanosae.sources import Rows, open_rows
 from nanosae.sources.files import CACHED_METADATA
 
 SHARD_ROWS = 2**17
+MAX_LOST = 0.01  # largest rounding error, in standard deviations of the rows
 
 
 def cache(
@@ -43,7 +45,7 @@ def cache(
     Raises:
         ConfigError: If the type is another; a ValueError.
         ExistsError: If the folder exists; a FileExistsError.
-        DataError: If the rows cannot be read, or a value is too large for float16; a ValueError.
+        DataError: If the rows cannot be read, or float16 would distort them; a ValueError.
     """
     require_choice("dtype", dtype, ["float32", "float16"])
     output = Path(output)
@@ -82,7 +84,28 @@ def _shards(rows: Rows, dtype: str) -> Iterator[np.ndarray]:
                 column=column,
                 remedy="Use float32.",
             )
+        lost = _share_lost(block, shard)
+        if lost > MAX_LOST:
+            raise DataError(
+                f"rounding to {dtype} would change rows {number * SHARD_ROWS} to "
+                f"{number * SHARD_ROWS + len(shard) - 1} (0-based) by {lost:.2g} of their standard "
+                f"deviation (at most {MAX_LOST}): they are very small, or lie far from 0.",
+                remedy="Use float32, or centre and scale the rows.",
+            )
         yield shard
+
+
+def _share_lost(block: np.ndarray, rounded: np.ndarray) -> float:
+    """Return the root mean square of the rounding errors, in standard deviations of the rows."""
+    error, variance = 0.0, 0.0
+    mean = block.mean(axis=0, dtype=np.float64)
+    pieces = zip(small_blocks(block), small_blocks(rounded), strict=True)
+    for piece, rounded_piece in pieces:
+        error += float(np.square(piece - rounded_piece.astype(np.float64)).sum())
+        variance += float(np.square(piece - mean).sum())
+    if error == 0:
+        return 0.0
+    return (error / variance) ** 0.5 if variance else np.inf
 
 
 def _write_metadata(path: Path, batches: Iterator[pa.RecordBatch]) -> None:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from nanosae.data.blocks import small_blocks
+from nanosae.errors import DataError
+
+LARGEST_SCALE = 1e37
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,11 @@ class Normalisation:
 def estimate_normalisation(
     x: np.ndarray, rows: np.ndarray, width: int
 ) -> Normalisation:
-    """Estimate mean and scale from some rows of x, (n, width + target width), in two passes."""
+    """Estimate mean and scale from some rows of x, (n, width + target width), in two passes.
+
+    Raises:
+        DataError: If the scale would exceed the range of float32.
+    """
     blocks = small_blocks(rows)
     sums = [x[block].sum(0, dtype=float) for block in blocks]
     mean = np.sum(sums, 0) / len(rows)
@@ -65,7 +72,13 @@ def _scale_for(variance: np.ndarray) -> float:
     """Return the factor for which the mean squared norm is the number of columns."""
     if not variance.any():
         return 1.0
-    return float((variance.size / variance.sum()) ** 0.5)
+    scale = float((variance.size / variance.sum()) ** 0.5)
+    if scale > LARGEST_SCALE:
+        raise DataError(
+            f"The values vary by {1 / scale:.1g} only, near the smallest numbers of float32.",
+            remedy="Multiply all rows by a constant such as 1e30.",
+        )
+    return scale
 
 
 def longest_row(x: np.ndarray) -> tuple[int, float]:
