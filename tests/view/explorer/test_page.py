@@ -717,6 +717,78 @@ def test_a_feature_is_added_although_suggestions_are_asked_for(page):
     assert len(page.shown("#detail .steer")) == n_sliders
 
 
+def test_a_number_in_front_is_that_of_a_suggestion_only(page):
+    page.open(open="row:5")
+    page.wait("document.querySelector('#detail input[list]')")
+    field = page.browser.find("#detail input[list]")
+    field.send_keys("12 qqqq", Keys.ENTER)
+    page.wait("document.querySelector('#detail .adding + p').textContent")
+    assert page.browser.text("#detail .adding + p") == "No feature matches."
+    assert not page.js("return document.querySelector('[data-slider=\"12\"]')")
+
+
+def test_what_is_exported_are_the_texts_of_the_view(page):
+    page.open(f=[5])
+    slow_down(page, "/api/texts")
+    page.js("location.hash = 'f=[6]'")
+    page.wait("document.querySelector('#chips').textContent.includes('feature 6')")
+    where = "new URL(document.querySelector('#export').href).searchParams.get('where')"
+    assert page.js(f"return {where}") == '{"features":[6]}'  # before the list is there
+
+
+def test_regions_are_named_although_the_points_are_asked_for_again(page):
+    page.open()
+    slow_down(page, "/api/points")
+    page.click('[data-map="features"]')
+    page.js(
+        "const color = document.querySelector('#color'); color.value = 'feature';"
+        "color.dispatchEvent(new Event('change'))"
+    )
+    page.settle()
+    asked = "performance.getEntriesByType('resource').map((entry) => entry.name)"
+    assert page.js(f"return {asked}.some((name) => name.includes('regions/features'))")
+
+
+def test_the_history_leads_back_to_the_whole_map(page):
+    page.open()
+    label = "return document.querySelector('#plane canvas').getAttribute('aria-label')"
+    assert ", 900 in view" in page.js(label)
+    canvas = page.browser.find("#plane canvas")
+    for _ in range(6):
+        canvas.send_keys("+")
+    page.wait(lambda: "look" in page.view())
+    page.click("[data-feature] .main")
+    page.wait(CARD)
+    canvas.send_keys("0")
+    page.wait(lambda: "look" not in page.view())
+    page.settle()
+    for step, is_whole in (("back", False), ("forward", True), ("back", False)):
+        page.js(f"history.{step}()")
+        page.wait(lambda is_whole=is_whole: is_whole == ("look" not in page.view()))
+        page.settle()
+        assert (", 900 in view" in page.js(label)) == is_whole
+
+
+def test_a_text_that_loses_the_tag_of_the_view_leaves_the_list(page, explorer):
+    annotations.tag(explorer.run, "default", "mine", [5, 6], data=explorer.codes.data)
+    page.open(tag="mine", open="row:5")
+    assert page.count() == 2
+    page.click("#detail .chips .drop")
+    page.wait("!document.querySelector('[data-row=\"5\"]')")
+    assert page.count() == 1
+
+
+def test_a_new_name_is_shown_everywhere(page):
+    page.open(f=[5], open="feature:5")
+    page.wait("document.querySelector('#detail form input')")
+    page.browser.type("#detail form input", "other name")
+    page.browser.find("#detail form input").send_keys(Keys.ENTER)
+    for place in ("#detail h2", "#feature-list", "#chips", "#row-list", "#legend b"):
+        page.wait(
+            f"document.querySelector('{place}').textContent.includes('other name')"
+        )
+
+
 def test_a_tag_of_spaces_is_none(page, explorer):
     page.open(f=[3])
     page.click("#tag-all")

@@ -67,3 +67,28 @@ def test_the_figure_of_a_comparison_leaves_room_for_its_points(phone):
     )
     assert plane > 0.4 * figure
     assert phone.overflow() == 0
+
+
+def test_a_column_is_sorted_by_what_it_shows(browser, run):
+    browser.open(report(run))
+    for column in ("Topic", "Family"):
+        browser.js(
+            "[...document.querySelectorAll('#table th button')]"
+            ".find((head) => head.textContent === arguments[0]).click()",
+            column,
+        )
+        browser.js("document.querySelector('#more').click()")  # all of them
+        shown = browser.js(
+            "const heads = [...document.querySelectorAll('#table th')];"
+            "const place = heads.findIndex((head) => head.textContent === arguments[0]);"
+            "return [...document.querySelectorAll('#table tbody tr')]"
+            ".map((line) => line.children[place].textContent)",
+            column,
+        )
+        named = [name for name in shown if name != "–"]
+        assert len(set(named)) > 1
+        assert shown == named + ["–"] * (len(shown) - len(named))  # missing ones last
+        in_order = browser.js(
+            "return [...arguments[0]].sort((a, b) => a.localeCompare(b))", named
+        )
+        assert named == in_order

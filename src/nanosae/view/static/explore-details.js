@@ -1,7 +1,8 @@
 /* Details of what is open: a feature's card, a comparison, or where to start. */
 
 import { ask, change, say, trying } from "./explore-ask.js";
-import { listChips, listFeatures } from "./explore-lists.js";
+import { listChips, listFeatures, listRows } from "./explore-lists.js";
+import { color, drawMap } from "./explore-map.js";
 import { go, openFeature, openTopic, opened, page, toggleFilter, where } from "./explore-page.js";
 import {
   awaitDetails,
@@ -100,11 +101,12 @@ const strengths = ({ rows, histogram, mean, max }) => {
 
 const renameFeature = (id, name) =>
   trying(body, async () => {
-    await change("rename", { feature: id, name });
+    const done = await change("rename", { feature: id, name });
+    page.names.set(id, done.name);
     say(name ? "Renamed" : "Label restored");
     const isOpen = opened("feature") === String(id);
-    await Promise.all([isOpen && showFeature(id), listFeatures()]);
-    listChips();
+    await Promise.all([isOpen && showFeature(id), listFeatures(), listRows()]);
+    if (color() === `feature:${id}`) drawMap(false); // its legend has the name
   });
 
 const examples = (card) =>
@@ -194,11 +196,11 @@ const showContrast = () =>
     say(count(findings.length, "finding"));
   });
 
-const howCompared = ({ compared, notes }) => {
+const howCompared = ({ compared, notes, tests }) => {
   const [selected, others] = compared;
   return (
     `${count(selected, noun())} of the selection (blue) against ${count(others, "other")} (grey). ` +
-    `Every feature was tested; odds ratios have 95 % confidence intervals. ${notes.join(" ")}`
+    `Features and topics of enough ${noun()}s were tested, ${fmt(tests)} in all; odds ratios have 95 % confidence intervals. ${notes.join(" ")}`
   );
 };
 

@@ -57,10 +57,14 @@ export const listFeatures = (at = 0) =>
     const found = await ask("features", "features", { words: q, sort, marked, at });
     $("#features-title").textContent = q || marked ? count(found.total, "feature") : "Features";
     $("#sort").disabled = Boolean(q); // what is found is ranked
-    const nothing = q ? ["No feature matches."] : ["No feature is bookmarked yet."];
-    fill($("#feature-list"), found, at, featureLine, listFeatures, nothing);
+    fill($("#feature-list"), found, at, featureLine, listFeatures, [noFeature(page.view)]);
     markOpen();
   });
+
+const noFeature = ({ q, marked }) => {
+  if (q) return "No feature matches.";
+  return marked ? "No feature is bookmarked yet." : "No feature is active in this corpus.";
+};
 
 const rowLine = (line) => {
   const features = line.features.map(([id, name]) => featureName(id, name)).join(" · ");
@@ -73,8 +77,10 @@ const rowLine = (line) => {
   return el("li", { className: "row", "data-row": String(line.row) }, main);
 };
 
-export const listRows = (at = 0) =>
-  trying($("#row-list"), async () => {
+export const listRows = (at = 0) => {
+  const params = new URLSearchParams({ where: JSON.stringify(where()) });
+  $("#export").href = `/api/export?${params}`; // also where the list cannot be shown
+  return trying($("#row-list"), async () => {
     const found = await ask("rows", "texts", { where: where(), at });
     for (const [id, name] of Object.entries(found.names)) page.names.set(Number(id), name);
     listChips();
@@ -85,12 +91,11 @@ export const listRows = (at = 0) =>
     const needed = `Possible once some of the ${noun()}s are selected: search, filter, or use the lasso`;
     $("#compare").title = isNoSelection ? needed : "Which features tell these from all others";
     $("#tag-all").title = isNoSelection ? needed : "";
-    const params = new URLSearchParams({ where: JSON.stringify(where()) });
-    $("#export").href = `/api/export?${params}`;
     fill($("#row-list"), found, at, rowLine, listRows, nothingFound());
     markOpen();
     if (at === 0) say(`${count(found.total, noun())} found`);
   });
+};
 
 const nothingFound = () => {
   const { q } = page.view;

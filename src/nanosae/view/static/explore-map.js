@@ -46,11 +46,15 @@ const boxAround = (look, place) => {
   return { box: [x - width, y - width, x + width, y + width] };
 };
 
-/** Draw the map: `fresh` if it is another one, with its `place` if the view says where to look. */
-export const drawMap = (fresh, place = fresh) =>
+/** Draw the map: `fresh` if it is another one, `moved` if the view says anew where to look. */
+export const drawMap = (fresh, moved = false) =>
   trying($("#legend"), async () => {
-    if (fresh) page.map.clear();
     const kind = page.view.map;
+    if (fresh) {
+      page.map.clear();
+      trying($("#legend"), () => nameRegions(kind));
+    }
+    const place = moved || !page.map.points; // nothing is shown yet, of which to keep the place
     const [x, y, width] = page.view.look || [];
     const look = page.view.look ? { x, y, width } : null;
     const conditions = where();
@@ -58,19 +62,22 @@ export const drawMap = (fresh, place = fresh) =>
     const found = await ask("map", `points/${kind}`, asked);
     const isSelection = showsRows() && Object.keys(conditions).length > 0;
     const dimmed = found.marked > 0 || isSelection;
-    page.map.show(found, place ? look : null, dimmed);
+    page.map.show(found, place ? look : undefined, dimmed);
     describeMap(found);
     showMapState();
     drawLegend(found.legend);
     markMap();
-    if (!fresh) return;
-    const regions = await ask("regions", `regions/${kind}`);
-    if (kind === page.view.map) page.map.label(regions);
   });
+
+/** Ask for the names of regions; newer questions of points do not cancel this one. */
+const nameRegions = async (kind) => {
+  const regions = await ask("regions", `regions/${kind}`);
+  if (kind === page.view.map) page.map.label(regions);
+};
 
 const describeMap = (found) => {
   const total = count(found.total, showsRows() ? noun() : "feature");
-  const text = `Map of ${total}, ${fmt(found.inside)} in view`;
+  const text = `Map of ${total}, ${fmt(found.inside)} in view or close to it`;
   $("#plane canvas").setAttribute("aria-label", text);
 };
 
@@ -125,9 +132,9 @@ const nameOf = async (id) => {
   try {
     if (showsRows()) {
       const row = await ask("hover", `row/${id}`);
-      const value = row.columns[coloringColumn()];
       const text = row.text.slice(0, HOVER_LETTERS) || `row ${id}`;
-      return value === undefined ? text : `${coloringColumn()}: ${value}\n${text}`;
+      const column = coloringColumn();
+      return Object.hasOwn(row.columns, column) ? `${column}: ${row.columns[column]}\n${text}` : text;
     }
     const found = await ask("hover", "features", { words: String(id) });
     return featureName(id, found.lines[0]?.name);
@@ -136,7 +143,7 @@ const nameOf = async (id) => {
   }
 };
 
-const rounded = (numbers) => numbers.map((x) => Number(x.toPrecision(5)));
+const rounded = (numbers) => numbers.map((x) => Number(x.toPrecision(8))); // as exact as the points
 
 /** Select what lies inside a polygon, and compare it with the rest. */
 const select = (corners) => {
@@ -187,7 +194,9 @@ export const connectMap = () => {
     },
   });
   for (const choice of document.querySelectorAll("[data-map]")) {
-    choice.addEventListener("click", () => go({ map: choice.dataset.map, look: null }));
+    choice.addEventListener("click", () => {
+      if (choice.dataset.map !== page.view.map) go({ map: choice.dataset.map, look: null });
+    });
   }
   $("#color").addEventListener("change", (event) => go({ color: event.target.value }));
   $("#lasso").addEventListener("click", () => useLasso(!lassoIsUsed()));

@@ -70,7 +70,7 @@ const fromText = (key, text) => {
 export const readAddress = () => {
   const view = { ...START };
   for (const [key, text] of new URLSearchParams(location.hash.slice(1))) {
-    if (!(key in START)) continue;
+    if (!Object.hasOwn(START, key)) continue;
     try {
       const value = fromText(key, text);
       if (SHAPES[key] === undefined || SHAPES[key](value)) view[key] = value;

@@ -1,7 +1,7 @@
 /* A text or a query: its features on sliders, and the ranking of all texts that follows them. */
 
 import { ask, change, say, trying } from "./explore-ask.js";
-import { listTags } from "./explore-lists.js";
+import { listRows, listTags } from "./explore-lists.js";
 import { go, openTopic, page } from "./explore-page.js";
 import {
   button,
@@ -72,6 +72,7 @@ const tagRow = (row, tag, on, node) =>
     row.tags = on ? [...others, tag] : others;
     if (node.contains(document.activeElement)) $("#detail").focus({ preventScroll: true });
     drawTags(row, node);
+    if (tag === page.view.tag) listRows();
     say(on ? `Tagged ${tag}` : `Tag ${tag} removed`);
   });
 
@@ -198,14 +199,19 @@ const suggest = (words) => {
   }, TYPING_MILLISECONDS);
 };
 
-/** Find the feature that is meant, by a number in front or words of its name, and add its slider. */
+/** What to search for: the number in front of a suggestion, or else all that was typed. */
+const wordsOf = (text) => {
+  const isSuggested = [...$("#suggestions").options].some(({ value }) => value === text);
+  return isSuggested ? /^\d+/.exec(text)[0] : text.trim();
+};
+
+/** Find the feature that is meant, by its number or by words of its label, and add its slider. */
 const addFeature = (text) => {
   clearTimeout(typing);
-  const [number] = /^\d+/.exec(text.trim()) ?? [];
   const { note } = steered;
   trying(note, async () => {
     if (!text.trim()) return;
-    const found = await ask("add", "features", { words: number ?? text });
+    const found = await ask("add", "features", { words: wordsOf(text) });
     if (steered?.note !== note) return; // something else was opened
     note.textContent = found.lines.length ? "" : "No feature matches.";
     if (found.lines.length) addSlider(found.lines[0]);

@@ -158,7 +158,8 @@ const connectAddress = () => {
     const before = page.view;
     page.view = readAddress();
     render(before);
-    if (!same(page.view.look, before.look)) drawMap(false, true);
+    const isSameMap = page.view.map === before.map; // another one is drawn anew
+    if (isSameMap && !same(page.view.look, before.look)) drawMap(false, true);
   };
   addEventListener("popstate", followAddress);
   addEventListener("hashchange", () => {

@@ -365,11 +365,12 @@ nano.map = (node, on) => {
   });
 
   return {
-    /** Show points; `look` is the view to take, else the present one or all. With `dimmed` only the marked stand out. */
+    /** Show points; `look` is the view to take, null for all, undefined for the present one.
+        With `dimmed` only the marked stand out. */
     show(found, look, dimmed) {
       points = found;
       drawnAt = null;
-      if (look) whole = false;
+      if (look !== undefined) whole = look === null;
       dim = dimmed;
       view = look || view || wholeView();
       paint();

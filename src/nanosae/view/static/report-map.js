@@ -108,7 +108,7 @@
       const listed = new Set(report.listed);
       const marks = points.place.map((place) => Number(isNarrowed && listed.has(place)));
       const more = { sizes: pointSizes, marks, whole: points.whole, ...colours() };
-      map.show(nano.points(points.x, points.y, more), null, isNarrowed);
+      map.show(nano.points(points.x, points.y, more), undefined, isNarrowed);
       map.label(labels());
     };
     select.addEventListener("change", paint);

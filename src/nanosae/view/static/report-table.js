@@ -7,7 +7,7 @@
   const { columns, n, get, label, familyName, topicName, open, reveal } = report;
   const FIRST = 20; // lines shown at first
   const MORE = 100; // lines shown with each press of the button
-  const ASCENDING_FIRST = ["feature", "label", "family", "health"];
+  const ASCENDING_FIRST = ["feature", "label", "family", "topic", "health"];
 
   const fixed = (column, digits) => (place) => get(column, place)?.toFixed(digits) ?? "–";
   const health = (place) => {
@@ -48,12 +48,14 @@
       name: "family",
       title: "Family",
       cell: (i) => familyName.get(get("family", i)) ?? "–",
+      key: (i) => familyName.get(get("family", i)) ?? null,
       kind: "wide-only",
     },
     {
       name: "topic",
       title: "Topic",
       cell: (i) => topicName.get(get("topic", i)) ?? "–",
+      key: (i) => topicName.get(get("topic", i)) ?? null,
       kind: "wide-only",
     },
     { name: "health", title: "Health", cell: health, kind: "wide-only" },
@@ -79,9 +81,10 @@
     if (state.health && get("health", place) !== state.health) return false;
     return !state.only || get(state.only.column, place) === state.only.value;
   };
-  /** Order two places by the chosen column; what is missing comes last. */
+  /** Order two places by what the chosen column shows; what is missing comes last. */
   const compare = (a, b) => {
-    const [u, v] = [get(state.sort, a), get(state.sort, b)];
+    const { name, key = (place) => get(name, place) } = COLUMNS.find((column) => column.name === state.sort);
+    const [u, v] = [key(a), key(b)];
     if (u === null || v === null) return (u === null) - (v === null);
     const order = typeof u === "string" ? u.localeCompare(v) : u - v;
     return state.down ? -order : order;
