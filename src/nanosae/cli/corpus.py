@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 import nanosae
-from nanosae.cli.output import open_codes, prints_json, say_next, say_notes, show_facts
+from nanosae.cli.output import open_codes, say_next, say_notes, show_facts
 from nanosae.cli.parameters import (
     Corpus,
     Count,
@@ -79,9 +79,8 @@ def embed(
     facts |= {"done_before": is_done}
     show_facts(facts, f"{sentence}; the texts are in {files.table}")
     column = [] if text == "text" else ["--text", text]
-    say_next(command_line("train", output, "-o", "RUN", "--embedder", found.name))
-    if not prints_json():
-        print(f"then: {command_line('encode', 'RUN', output, *column)}")
+    training = command_line("train", output, "-o", "RUN", "--embedder", found.name)
+    say_next(f"{training}; {command_line('encode', 'RUN', output, *column)}")
 
 
 def activations(
