@@ -637,6 +637,11 @@ add(
         "n_predicted = int((has_word & ~held).sum())",
     ),
     (
+        "scores: of rows that chose the label",
+        "is_unseen and has_enough",
+        "has_enough",
+    ),
+    (
         "scores: precision for F1",
         "2 * n_found / max(n_predicted + n_active, 1)",
         "n_found / max(n_predicted, 1)",

@@ -128,6 +128,29 @@ def test_rows_added_for_rare_features_are_not_scored_on(codes, monkeypatch):
     assert total.sum() > active.sum()
 
 
+@pytest.mark.parametrize(("n_train", "is_scored"), [(3, False), (5, True)])
+def test_a_label_that_was_chosen_from_held_out_rows_of_a_sample_has_no_score(
+    tmp_path, monkeypatch, n_train, is_scored
+):
+    n_rows, n_active, n_added = 400, 26, 5
+    noise = np.random.default_rng(0).choice(NOISE, (n_rows, 5)).tolist()
+    row = np.arange(n_rows)
+    is_active = row < n_active
+    texts = [
+        " ".join([*words, "ruby"][: 5 + is_active[i]]) for i, words in enumerate(noise)
+    ]
+    is_random = (row < n_active - n_added) | (row >= n_active)
+    is_held = np.where(is_active, row >= n_train, row % 3 == 0)
+    monkeypatch.setattr(labels_module, "sampled_rows", lambda *a: (row, is_random))
+    monkeypatch.setattr(labels_module, "held_out", lambda *a: is_held)
+    (found,) = label(corpus(tmp_path, is_active[:, None], texts)).itertuples()
+    assert found.label == "ruby"
+    assert found.label_n == n_active - n_added - n_train >= 5
+    assert math.isnan(found.label_auc) != is_scored
+    assert math.isnan(found.label_f1) != is_scored
+    assert found.label_doubtful != is_scored
+
+
 def test_planted_words_are_named(planted, found):
     own = []
     for row in found.itertuples():

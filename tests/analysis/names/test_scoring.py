@@ -142,11 +142,14 @@ def test_a_name_that_no_text_has_finds_nothing():
 def test_enough_rows_must_be_on_either_side():
     _, is_active, held = some_rows()
     rows = np.flatnonzero(is_active)
+    train = rows[~held[rows]]
     fewer = min(is_active[held].sum(), is_active[~held].sum())
-    assert can_be_scored(rows, held, fewer)
-    assert not can_be_scored(rows, held, fewer + 1)
+    assert can_be_scored(rows, train, held, fewer)
+    assert not can_be_scored(rows, train, held, fewer + 1)
+    assert not can_be_scored(rows, train[:4], held, 5)
     everywhere = np.unique(np.append(rows, np.flatnonzero(held)))
-    assert not can_be_scored(everywhere, held, 5)  # no inactive row is held out
+    assert not can_be_scored(everywhere, train, held, 5)  # no inactive row is held out
+    assert not can_be_scored(rows, rows, held, 5)  # the label has seen held-out rows
 
 
 def test_the_area_takes_any_numbers():

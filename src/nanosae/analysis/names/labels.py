@@ -224,7 +224,7 @@ def _scored(
             "label_n": int(held[rows].sum()),
             "typical_text": "".join(typical_text),
         }
-        if can_be_scored(rows, held, min_texts):
+        if can_be_scored(rows, own.rows, held, min_texts):
             record |= scorer.scores(name, rows, strongest_own)
             record["keywords_auc"] = scorer.query_auc(query, rows)
         records.append(record)

@@ -23,20 +23,23 @@ SURE_SHARE = 0.2  # of a feature's strongest texts with one of the label's words
 SURE_F1 = 0.1  # from which on fewer of the strongest texts may have one
 
 
-def can_be_scored(rows: np.ndarray, held: np.ndarray, min_texts: int) -> bool:
+def can_be_scored(
+    rows: np.ndarray, labelling_rows: np.ndarray, held: np.ndarray, min_texts: int
+) -> bool:
     """Return whether a label can be scored on held-out rows.
 
     Args:
         rows: Active rows of the feature, (n,).
-        held: Whether a row is held out, bool (n_rows,).
-        min_texts: Minimum number of active rows on either side of the split; at least one inactive
-            row must be held out as well.
+        labelling_rows: Those from which its label was chosen; none may be held out.
+        held: Whether a row is held out for scores, bool (n_rows,).
+        min_texts: Minimum number of held-out active rows, and of labelling rows; at least one
+            inactive row must be held out as well.
     """
     n_held = int(held[rows].sum())
-    n_train = len(rows) - n_held
-    has_enough = min(n_held, n_train) >= min_texts
+    is_unseen = not held[labelling_rows].any()
+    has_enough = min(n_held, len(labelling_rows)) >= min_texts
     has_inactive = n_held < held.sum()
-    return has_enough and has_inactive
+    return is_unseen and has_enough and has_inactive
 
 
 def is_doubtful(
