@@ -799,6 +799,8 @@ add(
     "analysis/llm/answers.py",
     "tests/analysis/llm/test_answers.py",
     ("answers: a name as good as yes", "not f1 > f1_of_all", "not f1 >= f1_of_all"),
+    ("answers: no minus", "-magnitude if minus", "magnitude if minus"),
+    ("answers: a range is its first text", "int(last or first)", "int(first)"),
 )
 # ---- contrast
 add(

@@ -94,6 +94,14 @@ def test_what_cannot_be_a_count_of_tokens_is_not_booked(given):
         ("PREDICTION: 9" + "9" * 400, 1),
         ("PREDICTION: -17", -1),
         ("PREDICTION: .5\nNo, PREDICTION: -.25", -0.25),
+        ("PREDICTION: \u20110.9", -0.9),  # a hyphen that does not break
+        ("PREDICTION: \u20130.9", -0.9),  # an en dash
+        ("PREDICTION: - 0.9", -0.9),
+        ("PREDICTION: 0,7", 0.7),
+        ("PREDICTION: -,7", -0.7),
+        ("PREDICTION: 1e-3", 0.001),
+        ("PREDICTION: 1, as it fits", 1),
+        ("**PREDICTION:**\n\n**-0.4**", -0.4),
         ("0.9", None),
         (None, None),
     ],
@@ -107,6 +115,30 @@ def test_numbers_without_end_are_no_matches():
     assert parse_matches("MATCHES: " + "9" * 5000 + ", 2", 3).tolist() == [0, 1, 0]
     assert np.isnan(parse_matches("MATCHES: all of them", 2)).all()
     assert parse_matches("MATCHES: 1, 2, 3", 3).tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("answer", "named"),
+    [
+        ("MATCHES: none of the texts 1 to 5", []),
+        ("MATCHES: None.", []),
+        ("MATCHES: 2-4", [2, 3, 4]),
+        ("MATCHES: 1, 3 \u2013 9", [1, 3, 4, 5]),
+        ("MATCHES: 4-2", []),
+        ("MATCHES: 0, 6", []),
+        ("MATCHES: 1 - the first, 3 - the third", [1, 3]),
+        ("MATCHES: 1-999999999, 2", [1, 2, 3, 4, 5]),
+        ("MATCHES: 5, 2 (none of the others)", [2, 5]),
+        ("MATCHES:\n1, 2", [1, 2]),
+    ],
+)
+def test_matches_may_be_ranges_or_none_of_them(answer, named):
+    assert (np.flatnonzero(parse_matches(answer, 5)) + 1).tolist() == named
+
+
+def test_a_label_may_stand_below_its_tag():
+    assert parse_label("**FINAL:**\n\n**text editors**\nThat is all.") == "text editors"
+    assert parse_label("FINAL:") == ""
 
 
 def test_a_label_has_at_most_eight_words_of_sane_length():

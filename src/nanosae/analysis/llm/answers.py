@@ -13,6 +13,9 @@ MAX_LABEL_CHARACTERS = 120
 # control characters, and those that change the direction of writing
 CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 MAX_DIGITS = 9  # longer numbers cannot be those of a text
+MINUS = "-\u2010-\u2015\u2212\ufe63\uff0d"  # hyphens, dashes and minus signs
+PREDICTED = re.compile(rf"([{MINUS}]\s*)?(\d+[.,]?\d*|[.,]\d+)(e[-+]?\d+)?", re.I)
+MATCHED = re.compile(rf"(\d+)(?:\s*[{MINUS}]\s*(\d+))?")  # a number, or a range
 MAX_TOKENS = 10**8  # no call uses more: such a count of the server is wrong
 
 
@@ -71,11 +74,12 @@ def parse_prediction(answer: str | None) -> float:
         (0.9, nan)
     """
     tagged = _after_tag(answer, "PREDICTION")
-    number = re.search(r"[-−]?(\d+\.?\d*|\.\d+)", tagged)
+    number = PREDICTED.search(tagged)
     if number is None:
         return float("nan")
-    digits = number[0].replace("−", "-")
-    prediction = float(digits)
+    minus, digits, exponent = number.groups("")
+    magnitude = float(digits.replace(",", ".") + exponent)
+    prediction = -magnitude if minus else magnitude
     return min(max(prediction, -1.0), 1.0)
 
 
@@ -85,14 +89,22 @@ def parse_matches(answer: str | None, n: int) -> np.ndarray:
     Example:
         >>> parse_matches("MATCHES: 1, 3", 4).tolist(), parse_matches("MATCHES: none", 2).tolist()
         ([1.0, 0.0, 1.0, 0.0], [0.0, 0.0])
+        >>> parse_matches("MATCHES: 2-4", 4).tolist()
+        [0.0, 1.0, 1.0, 1.0]
     """
     tagged = _after_tag(answer, "MATCHES")
-    numbers = re.findall(r"\d+", tagged)
-    if not numbers and "none" not in tagged.lower():
+    ranges = MATCHED.findall(tagged)
+    is_named = np.zeros(n)
+    if re.match(r"\W*none\b", tagged, re.I):  # "none of the texts 1 to 10"
+        return is_named
+    if not ranges and "none" not in tagged.lower():
         return np.full(n, np.nan)
-    named = {int(number) for number in numbers if len(number) <= MAX_DIGITS}
-    is_named = [number in named for number in range(1, n + 1)]
-    return np.array(is_named, dtype=float)
+    for first, last in ranges:
+        if max(len(first), len(last)) <= MAX_DIGITS:
+            start = max(int(first) - 1, 0)
+            stop = int(last or first)
+            is_named[start:stop] = 1
+    return is_named
 
 
 def agreement(predicted: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
@@ -135,8 +147,8 @@ def agreement(predicted: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
 
 
 def _after_tag(answer: str | None, tag: str) -> str:
-    """Return the rest of the line after the last `TAG:`, ignoring <think> sections."""
+    """Return what follows the last `TAG:` on its line or below, ignoring <think> sections."""
     visible = re.sub(r"(?is)<think>.*?(</think>|\Z)", "", answer or "")
     visible = visible.rpartition("</think>")[2]  # some servers cut the opening tag
-    found = re.findall(rf"(?i)\b{tag}\b\W*?:(.*)", visible)
+    found = re.findall(rf"(?i)\b{tag}\b\W*?:[\s*]*(.*)", visible)
     return found[-1] if found else ""
