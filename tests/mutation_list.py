@@ -720,6 +720,11 @@ add(
         "return False",
     ),
     ("names: letters are spelled alone", "if share > MOST:", "if False:"),
+    (
+        "names: words are one for two letters",
+        "two in other and not TWO_LETTERS.fullmatch(two)",
+        "two in other",
+    ),
 )
 add(
     "analysis/names/name_terms.py",
@@ -1320,6 +1325,11 @@ add(
     ),
     ("topic words: rare ones, too", "MIN_SHARE = 0.02", "MIN_SHARE = 0.01"),
     ("topic words: phrases never", "if is_usual and", "if not is_usual and"),
+    (
+        "topic words: words are one for a letter",
+        "meaningful_parts(term) & meaningful_parts(other)",
+        "set(term) & set(other)",
+    ),
     ("topic words: of other sides", "total[terms] - count", "total[terms]"),
 )
 add(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 
 from budoux import Parser
@@ -18,8 +18,9 @@ from nanosae.text.tokens import characters, marks
 
 KATAKANA = "\u30a1-\u30fa\u30fc-\u30ff"
 KANA = re.compile("[\u3041-\u30ff]")
-THAI = re.compile("[\u0e00-\u0e7f]")
+THAI = "\u0e00-\u0e7f"
 HAN = re.compile("[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+THAI_LETTER = re.compile(f"[{THAI}]")
 TOKEN = re.compile(f"[{KATAKANA}]+|[^{KATAKANA}][{marks()}]*")
 ONE_SCRIPT = re.compile(f"[{KATAKANA}]+|[^{KATAKANA}]+")
 
@@ -46,6 +47,20 @@ def unspaced_words(run: str, text: str) -> list[str]:
     return words
 
 
+@lru_cache(maxsize=2**16)
+def meaningful_parts(run: str) -> frozenset[str]:
+    """Return the parts of a run that mean something: words, and instead of Han words characters.
+
+    Example:
+        >>> sorted(meaningful_parts("コーヒー豆")), sorted(meaningful_parts("東京都"))
+        (['コーヒー', '豆'], ['京', '東', '都'])
+    """
+    parts: set[str] = set()
+    for word in unspaced_words(run, run):
+        parts.update(HAN.findall(word) or [word])
+    return frozenset(parts)
+
+
 def unspaced_tokens(run: str, text: str) -> list[tuple[str, bool]]:
     """Segment a run into the elements of phrases, each with whether it begins a word.
 
@@ -58,7 +73,7 @@ def unspaced_tokens(run: str, text: str) -> list[tuple[str, bool]]:
     """
     tokens = []
     for word in unspaced_words(run, text):
-        parts = [word] if THAI.match(word) else TOKEN.findall(word)
+        parts = [word] if THAI_LETTER.match(word) else TOKEN.findall(word)
         tokens.append((parts[0], True))
         tokens += [(part, False) for part in parts[1:]]
     return tokens
@@ -66,7 +81,7 @@ def unspaced_tokens(run: str, text: str) -> list[tuple[str, bool]]:
 
 def _language(run: str, text: str) -> str | None:
     """Return the name of the model that segments a run, or None."""
-    if THAI.search(run):
+    if THAI_LETTER.search(run):
         return "th"
     if KANA.search(text):
         return "ja_word"

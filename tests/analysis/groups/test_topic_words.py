@@ -113,6 +113,27 @@ def test_inflections_are_one_word():
     assert found[0][0].startswith("loan")
 
 
+@pytest.mark.parametrize(
+    ("words", "others"),
+    [
+        (["โรงเรียน", "นักเรียน", "ครู"], ["อาหาร", "กาแฟ", "ปลา"]),
+        (["コーヒー", "スーパー", "メニュー"], ["アメリカ", "カメラ", "テレビ"]),
+        (["学校", "先生", "授業"], ["電車", "駅", "切符"]),
+    ],
+)
+def test_words_of_letters_without_spaces_are_not_one_for_a_common_letter(words, others):
+    texts = ["、".join(words)] * 4 + ["、".join(others)] * 4  # no phrases
+    found = topic_words(words_of(texts), np.repeat([0, 1], 4), 2, 5)
+    kept = [{word for word in side if len(word) > 1} for side in (words, others)]
+    assert [set(side) for side in found] == kept
+
+
+def test_words_without_spaces_that_share_a_word_are_one():
+    texts = ["東京都、東京、京都"] * 4 + ["アメリカ人、アメリカ"] * 4
+    found = topic_words(words_of(texts), np.repeat([0, 1], 4), 2, 5)
+    assert [len(side) for side in found] == [1, 1]
+
+
 def test_words_that_say_nothing_are_left_out():
     texts = ["the of the car", "of the car", "sea", "sea"]
     assert topic_words(words_of(texts), np.array([0, 0, 1, 1]), 2, 5)[0] == ["car"]

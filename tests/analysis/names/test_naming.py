@@ -281,6 +281,11 @@ def test_no_two_words_of_a_name_are_forms_of_one(tmp_path):
         ("indexes", "individual", False),
         ("機械学習", "学習", True),
         ("機械", "学習", False),
+        ("ファイル名", "ファイル", True),
+        ("コーヒー", "コピー", False),  # both end in a long vowel
+        ("コンピュータ", "コンサート", False),
+        ("โรงเรียน", "ครูโรงเรียน", True),
+        ("โรงเรียน", "นักเรียน", False),  # school, pupil
     ],
 )
 def test_words_with_a_long_common_stem_are_one(word, other, same):

@@ -14,6 +14,7 @@ from nanosae.analysis.names.meaning import Meaning, normal_auc
 from nanosae.analysis.names.name_terms import PARTICLE, has_loose_end
 from nanosae.analysis.names.word_forms import usual_spelling
 from nanosae.text.tokens import is_unspaced, stem
+from nanosae.text.unspaced import meaningful_parts
 from nanosae.text.words import Words
 
 MIN_TEXTS = 2  # minimum number of a topic's texts with a term, if there are as many
@@ -157,9 +158,11 @@ def _without_repeats(terms: list[str], count: np.ndarray, most: int) -> list[str
 
 
 def _repeats(term: str, other: str) -> bool:
-    """Return whether two terms share a word up to inflection or, without spaces, a character."""
+    """Return whether two terms share a word up to inflection, or a Han character."""
     if is_unspaced(term) and is_unspaced(other):
-        return not set(term).isdisjoint(other)
+        is_inside = term in other or other in term
+        shared_parts = meaningful_parts(term) & meaningful_parts(other)
+        return is_inside or bool(shared_parts)
     pairs = product(term.split(" "), other.split(" "))
     return any(_stem(word) == _stem(other_word) for word, other_word in pairs)
 

@@ -10,7 +10,10 @@ from itertools import pairwise, product
 import numpy as np
 
 from nanosae.text.tokens import is_unspaced, stem
+from nanosae.text.unspaced import KATAKANA, THAI, meaningful_parts
 
+# two letters of a script without spaces, which many words share, unlike two Han characters
+TWO_LETTERS = re.compile(f"[{KATAKANA}{THAI}]{{2}}")
 MOST = 0.5  # share of a letter's places from which on it is spelled as in them
 STEM = 4  # minimum number of initial letters that equal words share
 
@@ -44,7 +47,10 @@ def repeats(term: str, other: str) -> bool:
 
 
 def same_word(word: str, other: str) -> bool:
-    """Return whether two words share a long stem or, without spaces, two adjacent characters."""
+    """Return whether two words share a long stem or, without spaces, a word or two characters.
+
+    Without spaces, the two characters are adjacent and not letters of Katakana or Thai.
+    """
     if word[0] != other[0] and word.isascii():
         return False
     if word == other or f"{word}s" == other or word == f"{other}s":
@@ -56,10 +62,14 @@ def same_word(word: str, other: str) -> bool:
     has_same_stem = word[:n_letters] == other[:n_letters]
     if shorter >= n_letters and has_same_stem:
         return True
-    if not is_unspaced(word):
+    if not (is_unspaced(word) and is_unspaced(other)):
         return False
+    is_inside = word in other or other in word
+    shared_parts = meaningful_parts(word) & meaningful_parts(other)
+    if (shorter > 1 and is_inside) or any(len(part) > 1 for part in shared_parts):
+        return True
     neighbours = [first + second for first, second in pairwise(word)]
-    return any(two in other for two in neighbours)
+    return any(two in other and not TWO_LETTERS.fullmatch(two) for two in neighbours)
 
 
 def _is_inflection(form: str, word: str) -> bool:
