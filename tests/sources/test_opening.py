@@ -1,5 +1,6 @@
 """Every container gives the same rows and the same metadata."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -10,9 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from pyarrow import feather
 from safetensors.torch import save_file
 
 from containers import ARRAYS, LISTED, LISTS, TABLES, WIDTH, X, assert_holds, frame
+from nanosae.errors import DataError
 from nanosae.sources import arrow_files, open_rows
 from nanosae.sources import rows as rows_module
 
@@ -211,3 +214,22 @@ def test_rows_that_do_not_exist_are_not_made_up(asked):
     with pytest.raises(IndexError, match="requested of 3"):
         rows.read(*asked)
     assert len(rows.read(3, 3)) == 0
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "feather"])
+def test_a_damaged_file_is_named_wherever_the_damage_is(suffix, tmp_path):
+    table = pa.table({"v": np.eye(8).tolist(), "a text": ["words"] * 8})
+    path = tmp_path / f"x.{suffix}"
+    if suffix == "parquet":
+        pq.write_table(table, path, compression="snappy")
+    else:
+        feather.write_feather(table, path, compression="uncompressed")
+    whole = path.read_bytes()
+    n_read = 0
+    for place in range(0, len(whole), 7):
+        path.write_bytes(whole[:place] + b"\xff" * 6 + whole[place + 6 :])
+        with contextlib.suppress(DataError):  # no other error, and no crash
+            open_rows(path).read(0, 8)
+            open_rows(path).metadata()
+            n_read += 1
+    assert 0 < n_read < len(whole) / 14

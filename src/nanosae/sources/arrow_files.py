@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -41,15 +42,34 @@ def open_arrow(path: Path) -> LazyTable:
     """Open an Arrow file or stream, memory-mapped or, if it is compressed, read in batches."""
     source = pa.memory_map(str(path))
     if source.read_at(6, 0) != b"ARROW1":
-        return table_in_memory(pa.ipc.open_stream(source).read_all())
+        return _validated_table(pa.ipc.open_stream(source).read_all())
     file = pa.ipc.open_file(source)
     allocated = pa.total_allocated_bytes()
     sizes = [len(file.get_batch(number)) for number in range(file.num_record_batches)]
     is_mapped = pa.total_allocated_bytes() == allocated
     if not sizes or is_mapped:
-        return table_in_memory(file.read_all())
+        return _validated_table(file.read_all())
 
-    def read_group(group: int, columns: list[str]) -> list[pa.RecordBatch]:
-        return [file.get_batch(group).select(columns)]
+    def read_group(group: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        return _validated([file.get_batch(group)], columns)
 
     return LazyTable(file.schema, sizes, read_group, indivisible=True)
+
+
+def _validated_table(table: pa.Table) -> LazyTable:
+    """Wrap a table whose batches are validated when they are read."""
+
+    def read_group(_: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        return _validated(table.to_batches(), columns)
+
+    return replace(table_in_memory(table), read_group=read_group)
+
+
+def _validated(
+    batches: Iterable[pa.RecordBatch], columns: list[str]
+) -> Iterator[pa.RecordBatch]:
+    """Yield some columns of batches; Arrow checks no offsets itself, and crashes by wrong ones."""
+    for batch in batches:
+        chosen = batch.select(columns)
+        chosen.validate(full=True)
+        yield chosen

@@ -57,7 +57,10 @@ def open_file(path: Path, columns: Sequence[str] | None = None) -> LazyTable | A
         DataError: If the file does not have the format of its suffix.
     """
     try:
-        return _open(path, columns)
+        opened = _open(path, columns)
+        if isinstance(opened, LazyTable):
+            _ = opened.schema.names  # raises an error if they are not UTF-8
+        return opened
     except Exception as error:  # the libraries raise errors of many types
         raise DataError(
             f"Cannot read {path} as a {path.suffix} file: {error}",

@@ -105,12 +105,13 @@ def _open_path(path: Path, columns: list[str] | None, width: int | None) -> Rows
     shards: list[_Shard] = []
     for file in find_files(path):
         source = open_file(file, columns)
-        try:
-            shard = _open_source(source, file, columns, width)
-        except DataError as error:
-            raise DataError(
-                f"{file}: {error}", file=file, column=error.column
-            ) from error
+        with naming(file):
+            try:
+                shard = _open_source(source, file, columns, width)
+            except DataError as error:
+                raise DataError(
+                    f"{file}: {error}", file=file, column=error.column
+                ) from error
         shards.append(shard)
         columns, width = shard.columns, shard.width
     parts = [part for shard in shards for part in shard.parts]
