@@ -228,7 +228,7 @@ def test_codes_of_another_model_are_refused(tmp_path, codes):
     with pytest.raises(ValueError, match="Encode the corpus again"):
         describe(codes)
     rows = np.ones((5, 8), np.float32)
-    with pytest.raises(ValueError, match="info is"):
+    with pytest.raises(ValueError, match="encoded by another model"):
         other.encode_corpus(rows, codes.path, metadata=["a"] * 5, append=True)
 
 

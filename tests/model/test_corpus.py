@@ -8,6 +8,7 @@ import pytest
 import scipy.sparse as sp
 
 from nanosae.codes import Codes
+from nanosae.codes.format import read_manifest, write_manifest
 from nanosae.distributed import Ranks
 from nanosae.errors import (
     ConfigError,
@@ -165,6 +166,36 @@ def test_frames_whose_numbers_go_on_are_appended(path, is_beside):
         codes = model().encode_corpus(data, path, metadata=metadata, append=True)
     assert codes.columns == []
     assert list(codes.texts(marks="")) == texts()
+
+
+@pytest.mark.parametrize("change", ["k", "W_enc", "b_enc", "b_dec"])
+def test_a_model_that_encodes_otherwise_is_another_though_its_decoder_is_the_same(
+    change, path
+):
+    sae = model()
+    before = sae.encode_corpus(rows(), path).rows(0, 90).toarray()
+    other = model()
+    if change == "k":
+        other.cfg["k"] = 1
+    else:
+        getattr(other, change).data[2] += 1
+    assert other.checksum == sae.checksum
+    for options in ({}, {"append": True}):
+        with pytest.raises((ExistsError, ConfigError), match="another model"):
+            other.encode_corpus(rows(), path, **options)
+    found = other.encode_corpus(rows(), path, force=True).rows(0, 90)
+    assert not np.allclose(found.toarray(), before)
+    assert Codes(path).n_rows == 90
+
+
+def test_a_corpus_that_does_not_know_the_encoder_is_continued(path):
+    model().encode_corpus(rows(), path)
+    manifest = read_manifest(path)
+    del manifest["info"]["encoder"]
+    write_manifest(path, manifest)
+    assert model().encode_corpus(rows(), path).n_rows == 90
+    more = model().encode_corpus(rows(20, seed=1), path, append=True)
+    assert more.n_rows == 110
 
 
 def test_other_data_is_not_resumed(path, monkeypatch):
@@ -354,6 +385,7 @@ def test_a_corpus_is_encoded_on_a_gpu_if_there_is_one(
     monkeypatch.setattr(SAEModel, "to", to)
     monkeypatch.setattr(SAEModel, "sparse_features", sparse_features)
     monkeypatch.setattr(SAEModel, "checksum", "0")
+    monkeypatch.setattr(module, "_encoder_checksum", lambda sae: "0")
     original.encode_corpus(rows(), path, device=asked)
     sae, device = encoded[0]
     assert device == used

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
 import shutil
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +30,8 @@ from nanosae.errors import (
 )
 from nanosae.kernels import find_device
 from nanosae.lock import Lock
+from nanosae.model.architectures import rule, standardises_rows, subtracts_bias
+from nanosae.model.tensors import float32
 from nanosae.progress import tracked
 from nanosae.sources import Rows
 from nanosae.sources.frames import table_of_texts
@@ -144,9 +148,10 @@ def _on_device(model: SAEModel, name: str) -> SAEModel:
 def _encode(model: SAEModel, data: Any, path: Path, options: EncodeOptions) -> None:
     """Encode into a new corpus, or continue or extend an existing one."""
     source = _open_source(model, data, options)
-    info = {"model": model.checksum}
+    info = {"model": model.checksum, "encoder": _encoder_checksum(model)}
     if (path / files.MANIFEST).exists():
         manifest = files.read_manifest(path)
+        info = _without_unknown(info, manifest["info"])
         if _holds(manifest, source, info):
             return
         _check_that_it_fits(path, manifest, source, info, options)
@@ -170,6 +175,27 @@ def _encode(model: SAEModel, data: Any, path: Path, options: EncodeOptions) -> N
                 table = source.table.slice(start, len(block))
             vectors = block if source.npy_file is None else None
             writer.append(model.sparse_features(block), table, vectors)
+
+
+def _encoder_checksum(model: SAEModel) -> str:
+    """Return a checksum of all that decides the features of a row, such as thresholds and k."""
+    cfg = model.cfg
+    facts = [
+        rule(cfg["architecture"]),
+        cfg.get("k"),
+        subtracts_bias(cfg),
+        standardises_rows(cfg),
+    ]
+    checksum = zlib.crc32(json.dumps(facts).encode())
+    for name, parameter in sorted(model.named_parameters()):
+        if name not in ("W_dec", "W_skip"):
+            checksum = zlib.crc32(float32(parameter).data, checksum)
+    return f"{checksum:08x}"
+
+
+def _without_unknown(info: files.Facts, recorded: files.Facts) -> files.Facts:
+    """Leave out the encoder's checksum if a corpus, of an earlier version, has none."""
+    return {name: info[name] for name in info if name in recorded or name == "model"}
 
 
 def _open_source(model: SAEModel, data: Any, options: EncodeOptions) -> _Source:
@@ -252,6 +278,7 @@ def _check_that_it_fits(
     Raises:
         DataError: If the encoding to resume is one of other data.
         ExistsError: If the corpus holds other data and `append` is not set.
+        ConfigError: If another model is to add rows.
     """
     if options.resume and not _can_resume(manifest, source, info):
         raise DataError(
@@ -265,6 +292,12 @@ def _check_that_it_fits(
             file=path,
             remedy="Add to it (append=True, --append), replace it (force=True, --force), or "
             "choose another name.",
+        )
+    if files.is_complete(manifest) and manifest["info"] != info:
+        raise ConfigError(
+            f"{path} was encoded by another model: rows cannot be added by this one.",
+            file=path,
+            remedy="Replace it (force=True, --force), or choose another name.",
         )
 
 
