@@ -1,5 +1,7 @@
 """Words and phrases of texts: counts against scikit-learn, weights against BM25's definition."""
 
+import unicodedata
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -228,3 +230,15 @@ def test_phrases_do_not_cross_the_punctuation_of_any_script(sign):
     texts = np.array([f"été red{sign} car"] * 3)
     terms = Words(texts, np.ones(3, bool)).terms.tolist()
     assert sorted(terms) == ["car", "red", "été", "été red"]
+
+
+def test_texts_with_accents_as_marks_have_the_terms_of_those_without():
+    texts = ["le café est là, à côté", "tiếng Việt", "ó còn café"] * 2
+    terms = {}
+    for form in ("NFC", "NFD"):
+        written = np.array([unicodedata.normalize(form, text) for text in texts])
+        words = Words(written, np.ones(len(texts), bool))
+        terms[form] = words.terms.tolist()
+        assert words.is_stop_word("à")
+    assert terms["NFC"] == terms["NFD"]
+    assert "café" in terms["NFC"]

@@ -42,6 +42,18 @@ def fold(text: str) -> str:
     return unicodedata.normalize("NFC", without_accents)
 
 
+def composed(text: str) -> str:
+    r"""Return a text without invisible letters, and with its accents as parts of its letters.
+
+    Example:
+        >>> composed("Daten\u00adbank, cafe\u0301")
+        'Datenbank, café'
+    """
+    if text.isascii():
+        return text
+    return unicodedata.normalize("NFC", INVISIBLE.sub("", text))
+
+
 def split_words(text: str) -> list[str]:
     """Return the folded words of a text, and whole runs of unspaced scripts.
 
@@ -69,7 +81,7 @@ def words_of_letters(text: str) -> list[str]:
         >>> words_of_letters("Room 12b: हिन्दी ❤️")
         ['Room', 'b', 'हिन्दी']
     """
-    return _run_pattern(r"[^\W\d_]").findall(INVISIBLE.sub("", text))
+    return _run_pattern(r"[^\W\d_]").findall(composed(text))
 
 
 def characters(run: str) -> list[str]:

@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from nanosae.text.stop_words import is_stop_word, stop_words_of
-from nanosae.text.tokens import EMOJI, INVISIBLE, UNSPACED, is_unspaced, marks
+from nanosae.text.tokens import EMOJI, UNSPACED, composed, is_unspaced, marks
 from nanosae.text.unspaced import unspaced_tokens
 
 LONGEST_PHRASE = 6  # characters, in scripts without spaces
@@ -143,8 +143,7 @@ def _tokenise(texts: np.ndarray) -> _Tokens:
             tokens = ASCII_TOKEN.findall(without_links)
             are_beginnings = [True] * len(tokens)
         else:
-            visible = INVISIBLE.sub("", without_links)
-            runs = _token_pattern().findall(visible)
+            runs = _token_pattern().findall(composed(without_links))
             tokens, are_beginnings = _with_unspaced_divided(runs, text)
         numbers.extend(map(number_of.__getitem__, tokens))
         begins.extend(are_beginnings)
