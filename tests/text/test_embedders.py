@@ -185,6 +185,16 @@ def test_a_folder_may_be_a_path(monkeypatch, tmp_path):
     assert find_embedder(tmp_path).name == str(tmp_path)
 
 
+def test_what_may_change_under_its_name_is_known(monkeypatch, tmp_path):
+    """Rows in a run folder are then compared with new ones before they are used."""
+    for library in ("sentence_transformers", "model2vec"):
+        monkeypatch.setitem(sys.modules, library, types.ModuleType(library))
+    for given in (Lengths(), tmp_path, f"model2vec:{tmp_path}"):
+        assert find_embedder(given).may_change
+    for given in ("wordllama", "all-MiniLM-L6-v2", "model2vec:potion"):
+        assert not find_embedder(given).may_change
+
+
 def test_a_prompt_comes_before_each_text_and_makes_other_rows(server):
     plain = find_embedder("m", base_url=server.url)
     prompted = find_embedder("m", base_url=server.url, prompt="passage: ")

@@ -236,9 +236,9 @@ class Pipeline:
         return {"vectors": hashlib.sha256(vectors.tobytes()).hexdigest()}
 
     def check_embedder(self) -> None:
-        """Refuse an object that embeds otherwise than the one that the folder was made with."""
+        """Refuse an embedder that embeds otherwise than the one that the folder was made with."""
         embedder = self.plan.embedder
-        if embedder is not None and embedder.is_object:
+        if embedder is not None and embedder.may_change:
             store = Embeddings(self.folder / "embeddings", embedder.identity)
             store.check(self.plan.table["text"].to_pylist(), embedder.encode)
 

@@ -44,8 +44,8 @@ class Embedder:
         prompt: Prefix of each text, which `encode` adds.
         query_prompt: Prefix of each query.
         count_cut: Function that counts truncated texts and returns the limit in tokens.
-        is_object: Whether it was given as an object or a function, so that another one may have the
-            same identity.
+        may_change: Whether another one may have the same identity: it was given as an object, a
+            function or a folder.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Embedder:
     count_cut: Callable[[Sequence[str]], tuple[int, int]] | None = None
     prompt: str = ""
     query_prompt: str = ""
-    is_object: bool = False
+    may_change: bool = False
 
 
 def find_embedder(
@@ -157,7 +157,7 @@ def _of_object(wanted: Any) -> Embedder:
         "given as an object",
         seconds=1e-3,
         identity=name,
-        is_object=True,
+        may_change=True,
     )
 
 
@@ -181,6 +181,7 @@ def _of_sentence_transformers(name: str) -> Embedder:
         seconds=1e-2,
         identity=name,
         count_cut=partial(count_cut, embedder=name),
+        may_change=Path(name).is_dir(),
     )
 
 
@@ -206,7 +207,12 @@ def _of_model2vec(wanted: str) -> Embedder:
         return _encode_with(_model2vec(name).encode)(texts)
 
     return Embedder(
-        wanted, encode, "static word vectors", seconds=1e-4, identity=wanted
+        wanted,
+        encode,
+        "static word vectors",
+        seconds=1e-4,
+        identity=wanted,
+        may_change=Path(name).is_dir(),
     )
 
 
