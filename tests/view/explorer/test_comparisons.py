@@ -1,10 +1,15 @@
 """Moved features and compared selections against search and contrast."""
 
+from types import SimpleNamespace
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from explored import get
 from nanosae.analysis.search.search import search
+from nanosae.view.explorer import comparisons
+from nanosae.view.explorer.comparisons import contrast_selection
 
 
 def test_moved_features_rank_as_search_does_and_say_what_moved(client, corpus, dense):
@@ -41,3 +46,19 @@ def test_a_comparison_finds_what_was_planted(client, planted):
         assert (told[j] > 1) == (planted.group_odds[j] > 1)
     answer = client.get("/api/contrast", params={"where": "{}"})
     assert "needs at least two of each" in answer.json()["error"]
+
+
+def test_what_defines_a_selection_is_no_finding(corpus, monkeypatch):
+    table = pd.DataFrame({"feature": [3, 4, -1, -1], "topic": [1, 1, 1, 2]})
+    about = {"notes": [], "n_tested": 4}
+    found = SimpleNamespace(findings=table, about=about)
+    monkeypatch.setattr(comparisons, "contrast", lambda *_, **__: found)
+    monkeypatch.setattr(comparisons, "select_rows", lambda *_: np.arange(10))
+
+    def left(where):
+        findings = contrast_selection(corpus, where)["findings"]
+        return [(line["feature"], line["topic"]) for line in findings]
+
+    assert left({"features": [3]}) == [(4, 1), (-1, 1), (-1, 2)]
+    assert left({"topic": 1}) == [(3, 1), (4, 1), (-1, 2)]
+    assert len(left({"tag": "mine"})) == 4

@@ -1,6 +1,7 @@
 """Effects and shares over time against the dense matrix."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -87,3 +88,21 @@ def test_dates_are_marked_as_dates(codes):
     ]
     drawn = plot.over_time(trend | {"shares": shares}).data[1].x
     assert [str(date)[:10] for date in drawn] == ["2023-01-01", "2023-04-02"]
+
+
+def test_the_largest_topics_are_drawn():
+    table = pd.DataFrame(
+        {
+            "Topic": [0, 1, 2],
+            "Count": [2, 1, 3],
+            "Representation": [["a"], ["b"], ["c"]],
+        }
+    )
+    row_topic = np.array([2, 0, 2, 1, 0, 2])
+    found = SimpleNamespace(
+        table=table, row_topic=row_topic, codes=SimpleNamespace(n_rows=6, columns=[])
+    )
+    years = [2020, 2020, 2020, 2021, 2021, 2021]
+    figure = plot.over_time(found, years, n=2)
+    assert [note.text for note in figure.layout.annotations] == ["c", "a"]
+    assert figure.data[1].y == pytest.approx([2 / 3, 1 / 3])

@@ -87,9 +87,12 @@ def contrast_selection(corpus: OpenCorpus, where: Selection | None = None) -> An
     sample = _sample(selected, rng)
     other_sample = _sample(others, rng)
     result = contrast(corpus.codes, sample, other_sample, labels=corpus.names)
-    # features that define the selection differ trivially
-    conditions = (where or {}).get("features", [])
-    findings = result.findings[~result.findings["feature"].isin(conditions)]
+    # what defines the selection differs trivially
+    conditions = where or {}
+    is_trivial = result.findings["feature"].isin(conditions.get("features", []))
+    is_topic = result.findings["feature"] < 0
+    is_trivial |= is_topic & (result.findings["topic"] == conditions.get("topic"))
+    findings = result.findings[~is_trivial]
     return {
         "rows": len(selected),
         "compared": [len(sample), len(other_sample)],

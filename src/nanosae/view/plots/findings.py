@@ -236,7 +236,7 @@ def _topic_shares(topics: Any, column: Any, n: int) -> list[tuple[str, pd.DataFr
     found = periods(values, name_of(column) or "time")
     starts, topic = found.start[found.kept], topics.row_topic[found.kept]
     shares = pd.crosstab(starts, topic, normalize="index")
-    largest = topics.table.head(n)
+    largest = topics.table.nlargest(n, "Count")
     shares = shares.reindex(columns=largest["Topic"], fill_value=0.0)
     lines = []
     for topic, words in zip(largest["Topic"], largest["Representation"], strict=True):

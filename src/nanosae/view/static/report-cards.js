@@ -56,7 +56,7 @@
     const family = families?.find((found) => found.family === get("family", place));
     if (!family) return null;
     const only = { column: "family", value: family.family, text: family.label };
-    const parts = [el("bdi", {}, family.label), ` (${family.size} features)`];
+    const parts = [el("bdi", {}, family.label), ` (${report.count(family.size, "feature")})`];
     return report.narrowLink(parts, only);
   };
   const topicLink = (place) => {

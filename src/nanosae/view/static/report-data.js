@@ -38,8 +38,9 @@ nano.report = (() => {
   const chip = (name, fact, onclick) =>
     el("button", { className: "chip", onclick }, el("bdi", {}, name), fact);
   const featureChip = (feature, fact = "") => chip(label(feature), fact, () => open(feature));
+  const count = (number, one) => `${fmt(number)} ${one}${number === 1 ? "" : "s"}`;
   /** How many texts these are, or rows if the corpus has none. */
-  const countRows = (rows) => `${fmt(rows)} ${facts.corpus?.texts ? "text" : "row"}${rows === 1 ? "" : "s"}`;
+  const countRows = (rows) => count(rows, facts.corpus?.texts ? "text" : "row");
   /** The share of the corpus that these are, as findings write it. */
   const shareOf = (rows) => nano.sentence(percent(Number((rows / facts.corpus.rows).toPrecision(2))));
 
@@ -59,6 +60,7 @@ nano.report = (() => {
     openTopic,
     chip,
     featureChip,
+    count,
     countRows,
     shareOf,
   };

@@ -23,7 +23,7 @@
   const familyBox = ({ family, label, size, score, members }) => {
     const only = { column: "family", value: family, text: label };
     const link = report.narrowLink(label || `family ${family}`, only);
-    const facts = `${size} features · score ${fmt(score)}`;
+    const facts = `${report.count(size, "feature")} · score ${fmt(score)}`;
     const others = members.length - FAMILY_MEMBERS;
     return el(
       "div",

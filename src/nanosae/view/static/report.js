@@ -3,7 +3,7 @@
 (() => {
   const { data, el, $, fmt, percent } = nano;
   const { report } = nano;
-  const { facts, columns, families, topics, n } = report;
+  const { facts, columns, families, topics, n, count } = report;
   const config = facts.config || {};
   const corpus = facts.corpus;
   const training = data("training");
@@ -12,10 +12,10 @@
   /** What the run is about, in plain words. */
   const summary = () => {
     const parts = [];
-    if (corpus) parts.push(`${fmt(corpus.rows)} ${corpus.texts ? "texts" : "rows"}`);
+    if (corpus) parts.push(report.countRows(corpus.rows));
     const active = columns.n_active?.filter((rows) => rows > 0).length ?? n;
-    if (active) parts.push(`${fmt(active)} features found in them`);
-    if (topics?.length) parts.push(`${fmt(topics.length)} topics`);
+    if (active) parts.push(`${count(active, "feature")} found in ${corpus?.rows === 1 ? "it" : "them"}`);
+    if (topics?.length) parts.push(count(topics.length, "topic"));
     return parts.join(" · ") || "nothing is encoded yet";
   };
   /** The largest topics, each a link to its card; nothing if the findings begin with them. */
