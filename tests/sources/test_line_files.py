@@ -193,3 +193,13 @@ def test_lines_of_any_length_are_texts(tmp_path):
     lines = [f"{i} " + "word " * 40_000 for i in range(12)]
     path.write_text("\n".join(lines))
     assert read_texts(path)["text"].to_pylist() == lines
+
+
+def test_rows_of_a_text_file_have_the_encoding_of_its_lines(tmp_path):
+    path = tmp_path / "rows.txt"
+    lines = ["text|n", *(f"café number {i}|{i}" for i in range(20))]
+    for written, given in (("utf-8", "cp1252"), ("cp1252", "cp1252"), ("utf-16", "x")):
+        path.write_text("\n".join(lines), written)
+        table = read_texts(path, encoding=given)
+        assert table["text"].to_pylist() == [f"café number {i}" for i in range(20)]
+        assert table["n"].to_pylist() == list(range(20))

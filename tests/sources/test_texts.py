@@ -844,3 +844,11 @@ def test_names_under_merged_cells_are_those_of_the_columns(tmp_path):
     unnamed = [["Comment", "Team", None], ["fine", "x", "A"], ["late", "y", "A"]]
     pd.DataFrame(unnamed).to_excel(path, header=False, index=False)
     assert len(read_texts(path)) == 2  # a row of texts is no header
+
+
+def test_a_byte_order_mark_says_that_a_file_is_utf_8(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("id,text\n1,café\n2,x\n", "utf-8-sig")
+    expected = {"id": [1, 2], "text": ["café", "x"]}
+    for encoding in ("utf-8", "cp1252"):
+        assert read_texts(path, encoding=encoding).to_pydict() == expected

@@ -1,6 +1,6 @@
 """The dialect of a delimited file, detected from its beginning: delimiter, header, decimal point.
 
-The encoding is never guessed, except for UTF-16, which its byte order mark or zeros identify.
+The encoding is never guessed, except from a byte order mark, or the zeros of UTF-16.
 """
 
 from __future__ import annotations
@@ -127,20 +127,18 @@ def _names(rows: list[list[str]], has_header: bool) -> tuple[list[str], int]:
     return joined_names(rows) or (rows[0], 1)
 
 
-def decode_text(content: bytes, file: Path, encoding: str) -> str:
-    """Decode a whole text file, whose encoding can differ from that of others in its folder.
+def encoding_of(content: bytes, encoding: str) -> str:
+    """Return the encoding of a whole text file, which can differ from that of others in its folder.
 
     UTF-16 is recognised by its byte order mark. Non-ASCII bytes that are valid UTF-8 are hardly
     ever anything else, so `encoding` only applies to files that are not valid UTF-8.
-
-    Raises:
-        DataError: If the file has another encoding.
     """
     marked = _marked_encoding(content)
     if marked is None and not content.isascii():
         with suppress(UnicodeDecodeError):
-            return content.decode("utf-8-sig")
-    return decode(content, file, marked or encoding)
+            content.decode()
+            return "utf-8"
+    return marked or encoding
 
 
 def decode(content: bytes, file: Path, encoding: str, *, is_whole: bool = True) -> str:
@@ -181,7 +179,9 @@ def not_decoded(file: Path, encoding: str, column: str | None = None) -> DataErr
 
 
 def _marked_encoding(head: bytes) -> str | None:
-    """Return UTF-16 if there is its byte order mark, or if many second bytes are zero."""
+    """Return the encoding of a byte order mark; UTF-16 also if many second bytes are zero."""
+    if head.startswith(codecs.BOM_UTF8):
+        return "utf-8"
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
     looked_at = head[:SNIFFED_BYTES]

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from nanosae.errors import DataError
 from nanosae.sources.csv_files import read_csv
-from nanosae.sources.dialects import cells_up_to, decode_text
+from nanosae.sources.dialects import cells_up_to, decode, encoding_of
 from nanosae.sources.entries import first_lines
 from nanosae.sources.folders import folder_columns, open_stream
 from nanosae.sources.front_matter import columns_of_fields, split_front_matter
@@ -36,7 +36,8 @@ def read_text_files(files: Sequence[Path], name: str, encoding: str) -> pa.Table
 
     The fields in the front matter of Markdown, between two lines of "---", become columns.
     """
-    split = [split_front_matter(_content(file, encoding)) for file in files]
+    contents = [_content(file, encoding)[0] for file in files]
+    split = list(map(split_front_matter, contents))
     texts = [text for _, text in split]
     columns = {name: texts, "file": [file.name for file in files]}
     columns |= folder_columns(files)
@@ -46,14 +47,17 @@ def read_text_files(files: Sequence[Path], name: str, encoding: str) -> pa.Table
     return pa.table(columns)
 
 
-def _content(path: Path, encoding: str) -> str:
+def _content(path: Path, encoding: str) -> tuple[str, str]:
+    """Return the content of a file and its encoding."""
     with open_stream(path) as stream:
-        return decode_text(stream.read(), path, encoding)
+        content = stream.read()
+    found = encoding_of(content, encoding)
+    return decode(content, path, found), found
 
 
 def read_lines(path: Path, name: str, encoding: str) -> pa.Table:
     """Read a file according to its kind; if each line is a text, empty lines are included."""
-    content = _content(path, encoding)
+    content, encoding = _content(path, encoding)
     lines = content.replace("\r\n", "\n").split("\n")
     if not lines[-1]:
         lines.pop()  # after the end of the last line
