@@ -17,6 +17,7 @@ from nanosae.analysis.search.text_index import (
 )
 from nanosae.checked import BLANK, seal_file
 from nanosae.codes import Codes, CodesWriter, write_codes
+from nanosae.text.tokens import split_words
 
 
 def words_of(text):
@@ -108,6 +109,18 @@ SCRIPTS = [
 def test_words_of_any_script_are_found(tmp_path, words, rows):
     codes = write_codes(tmp_path, sp.csr_array(np.eye(8)), texts=SCRIPTS)
     assert sorted(find_texts(codes, words)[0].tolist()) == rows
+
+
+@pytest.mark.parametrize(
+    "word", ["🚚", "❤", "🫠", "佐々木", "\U0002ceb0", "\U00011d0c"]
+)
+def test_words_that_sqlite_knows_as_no_letters_are_found(tmp_path, word):
+    """Pictures, and letters of later versions of Unicode than SQLite's."""
+    texts = ["late again", f"late {word} again", f"late{word}"]
+    codes = write_codes(tmp_path, sp.csr_array(np.eye(3)), texts=texts)
+    wanted = [1, 2] if split_words(f"late{word}") == ["late", word] else [1]
+    assert rows_with(codes, f"late {word}").tolist() == wanted
+    assert sorted(find_texts(codes, word)[0].tolist()) == wanted
 
 
 def test_a_word_stands_for_inflections_else_beginnings_else_misspellings(tmp_path):

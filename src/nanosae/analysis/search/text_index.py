@@ -25,9 +25,10 @@ from nanosae.progress import tracked
 from nanosae.text.tokens import characters, is_unspaced, split_words, stem
 from nanosae.text.vocabulary import Vocabulary
 
-FORMAT = 2  # of the index
+FORMAT = 3  # of the index
 BLOCK = 2**14  # rows that are indexed together
-TOKENS = "unicode61 remove_diacritics 0 categories 'L* N* M* Pc Co'"
+# all but spaces, because texts are split before: SQLite knows no letters of later Unicode
+TOKENS = "unicode61 remove_diacritics 0 categories 'L* M* N* P* S* C*'"
 LONGEST_RUN = 4  # characters without spaces that are looked up as one phrase
 HAN_OR_KANA = re.compile("[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
 SHORTEST_PREFIX = 3  # letters
