@@ -1282,6 +1282,15 @@ add(
     ),
 )
 add(
+    "runs/tables.py",
+    "tests/runs/test_results.py",
+    (
+        "tables: of no model are lost",
+        "features-{model or UNKNOWN}.parquet",
+        "features-{model}.parquet",
+    ),
+)
+add(
     "analysis/groups/family_edges.py",
     "tests/analysis/groups/test_families.py",
     (

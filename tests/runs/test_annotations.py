@@ -11,7 +11,7 @@ import pytest
 import scipy.sparse as sp
 
 from nanosae.codes import write_codes
-from nanosae.errors import DamagedFileError
+from nanosae.errors import ConfigError, DamagedFileError, DataError
 from nanosae.runs import annotations as edits
 from nanosae.runs.tables import known_labels, save_features
 
@@ -65,6 +65,19 @@ def test_names_bookmarks_and_tags_round_trip(tmp_path):
     assert edits.tagged(tmp_path, "a", "x").tolist() == [1, 7]
     assert edits.tagged(tmp_path, "a", "none").tolist() == []
     assert edits.tags_of(tmp_path, "a", 1) == ["x", "y"]
+
+
+def test_numbers_may_be_those_of_numpy(tmp_path):
+    features = np.array([3, 5])
+    for feature in features:
+        edits.rename(tmp_path, feature, f"name {feature}")
+        edits.bookmark(tmp_path, feature)
+    edits.rename(tmp_path, features[0], "another")
+    edits.bookmark(tmp_path, features[1], on=False)
+    edits.tag(tmp_path, "a", "x", pd.Series([1.0, 2.0]))
+    assert edits.names(tmp_path) == {3: "another", 5: "name 5"}
+    assert edits.bookmarks(tmp_path) == [3]
+    assert edits.tagged(tmp_path, "a", "x").tolist() == [1, 2]
 
 
 def test_names_of_people_win_over_labels(tmp_path):
@@ -130,12 +143,14 @@ def test_a_checksum_that_is_none_is_damage(tmp_path, change):
 @pytest.mark.parametrize(
     ("call", "kind"),
     [
-        (lambda run: edits.rename(run, [3], "sea"), sqlite3.ProgrammingError),
-        (lambda run: edits.bookmark(run, {}), sqlite3.ProgrammingError),
-        (lambda run: edits.tag(run, "a", "x", [None]), TypeError),
+        (lambda run: edits.rename(run, {}, "sea"), DataError),
+        (lambda run: edits.rename(run, 3, "sea\ud800"), ConfigError),
+        (lambda run: edits.bookmark(run, 2.5), DataError),
+        (lambda run: edits.tag(run, "a", "x", [None]), DataError),
+        (lambda run: edits.tag(run, "a", "x", [1, -1]), DataError),
         (lambda run: edits.tag(run, "a", "x", 3), TypeError),
     ],
-    ids=["name", "bookmark", "row", "rows"],
+    ids=["feature", "name", "bookmark", "row", "rows", "no rows"],
 )
 def test_only_a_damaged_file_is_called_damaged(tmp_path, call, kind):
     edits.rename(tmp_path, 3, "sea")

@@ -1,5 +1,6 @@
 """Results know what they were made from: fresh, stale or damaged, and never mixed."""
 
+import shutil
 import subprocess
 import sys
 from contextlib import closing
@@ -234,6 +235,24 @@ def test_labels_of_another_model_are_kept_apart_and_come_back(run):
     assert known_labels(run)[1] == "old 1"
     save_model(run, seed=1)
     assert known_labels(run) == {0: "new 0", 1: "new 1", 2: "new 2"}
+
+
+def test_labels_made_without_a_model_are_kept_apart_and_come_back(tmp_path):
+    codes = write_codes(tmp_path / "codes" / "default", sp.csr_array(np.eye(6)))
+    own = pd.DataFrame({"feature": [0, 1], "label": ["zero", "one"]})
+    save_features(tmp_path, own, codes)
+    save_model(tmp_path)
+    assert codes.model != ""
+    assert known_labels(codes) == {}
+    assert load_features(tmp_path, codes).attrs["other_models"] == ["unknown"]
+    save_features(tmp_path, own.assign(label="other"), codes)
+    shutil.rmtree(tmp_path / "model")
+    assert codes.model == ""
+    assert known_labels(codes) == {0: "zero", 1: "one"}
+    save_features(tmp_path, own.assign(label=1.0).rename(columns={"label": "health"}))
+    found = load_features(tmp_path)
+    assert found["label"].tolist() == ["zero", "one"]
+    assert len(found.attrs["other_models"]) == 1
 
 
 def test_columns_say_when_their_codes_have_changed(run):

@@ -19,6 +19,7 @@ import numpy as np
 
 from nanosae.atomic import write_path
 from nanosae.checked import file_state
+from nanosae.codes.places import indices
 from nanosae.errors import ConfigError, DamagedFileError, WriteError
 from nanosae.lock import SHORT_CHANGE, Lock
 from nanosae.runs.results import run_model
@@ -40,6 +41,7 @@ CREATE = (
     "PRIMARY KEY (corpus, data, tag, row)) WITHOUT ROWID",
 )
 MODULUS = 2**62
+LARGEST = 2**62  # number of a row or feature
 _verified: dict[Path, tuple[int, ...]] = {}  # state of each file when last verified
 
 
@@ -94,7 +96,14 @@ def tags_of(run: str | Path, corpus: str, row: int, data: str = "") -> list[str]
 
 
 def rename(run: str | Path, feature: int, name: str, model: str | None = None) -> None:
-    """Name a feature; an empty name restores its label."""
+    """Name a feature; an empty name restores its label.
+
+    Raises:
+        ConfigError: If the name is not Unicode.
+        DataError: If the feature is not a number; in all functions that change something.
+    """
+    _check_unicode("name", name)
+    (feature,) = _numbers([feature], "feature")
     line = (_model(run, model), feature)
     with _write(run) as db:
         db.execute("DELETE FROM names WHERE model = ? AND feature = ?", line)
@@ -109,6 +118,7 @@ def bookmark(
     change = "DELETE FROM bookmarks WHERE model = ? AND feature = ?"
     if on:
         change = "INSERT OR IGNORE INTO bookmarks VALUES (?, ?)"
+    (feature,) = _numbers([feature], "feature")
     with _write(run) as db:
         db.execute(change, (_model(run, model), feature))
 
@@ -129,15 +139,25 @@ def tag(
     """
     if not tag.strip():
         raise ConfigError("a tag must not be blank.")
-    try:
-        tag.encode()
-    except UnicodeEncodeError:
-        raise ConfigError("the tag has bytes that are not UTF-8.") from None
+    _check_unicode("tag", tag)
     change = "DELETE FROM tags WHERE corpus = ? AND data = ? AND tag = ? AND row = ?"
     if on:
         change = "INSERT OR IGNORE INTO tags VALUES (?, ?, ?, ?)"
+    lines = [(corpus, data, tag, row) for row in _numbers(rows, "row")]
     with _write(run) as db:
-        db.executemany(change, ((corpus, data, tag, int(row)) for row in rows))
+        db.executemany(change, lines)
+
+
+def _check_unicode(what: str, text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ConfigError(f"the {what} has bytes that are not UTF-8.") from None
+
+
+def _numbers(given: Iterable[int], what: str) -> list[int]:
+    """Return numbers of rows or features as SQLite stores them; it knows none of NumPy's types."""
+    return indices(list(given), LARGEST, what).tolist()
 
 
 def _model(run: str | Path, model: str | None) -> str:

@@ -156,8 +156,7 @@ def save_features(
         origins = _origins(kept, columns, facts.get("columns", {}), codes)
         _keep_other_table(run, model)
         write_table(run / TABLE, table, {"model": model, "columns": origins})
-        if model:
-            (run / _name_for(model)).unlink(missing_ok=True)
+        (run / _name_for(model)).unlink(missing_ok=True)
     return table
 
 
@@ -166,7 +165,7 @@ def _model(run: Path, codes: Codes | None) -> str:
 
 
 def _name_for(model: str) -> str:
-    return f"features-{model}.parquet"
+    return f"features-{model or UNKNOWN}.parquet"
 
 
 def _load(
@@ -192,8 +191,8 @@ def _other_models(run: Path, model: str) -> list[str]:
     }
     if (run / TABLE).exists():
         _, facts = read_table(run / TABLE, remedy_for(run, TABLE), ["feature"])
-        found.add(facts["model"])
-    return sorted(found - {model})
+        found.add(facts["model"] or UNKNOWN)
+    return sorted(found - {model or UNKNOWN})
 
 
 def _keep_other_table(run: Path, model: str) -> None:
@@ -204,7 +203,7 @@ def _keep_other_table(run: Path, model: str) -> None:
     _, facts = read_table(path, remedy_for(run, TABLE), ["feature"])
     other = facts["model"]
     if other != model:
-        write_bytes(run / _name_for(other or UNKNOWN), path.read_bytes())
+        write_bytes(run / _name_for(other), path.read_bytes())
 
 
 def _stale_columns(
