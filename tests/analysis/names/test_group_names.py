@@ -5,10 +5,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 from hypothesis import HealthCheck
 
 from nanosae.analysis.groups import families as module
 from nanosae.analysis.names.group_names import common_words, feature_names
+from nanosae.codes import write_codes
+from nanosae.runs import annotations
+from nanosae.runs.tables import save_features
 
 families: Any = module.families
 # `make` gives every example a folder of its own
@@ -62,3 +66,14 @@ def test_labels_count_by_their_score_and_missing_ones_are_left_out():
     assert feature_names(table) == {1: ("a", 0.9), 4: ("d", 0.5)}
     assert feature_names(None) == feature_names(table.drop(columns="label")) == {}
     assert feature_names({np.int64(1): "a", 2: ""}) == {1: ("a", 1.0)}
+
+
+def test_a_score_counts_for_its_own_label_alone(tmp_path):
+    codes = write_codes(tmp_path / "codes" / "default", sp.csr_array(np.eye(4)))
+    table = pd.DataFrame({"feature": range(4), "label": list("abcd")})
+    table["label_auc"] = [0.9, 0.6, 0.7, np.nan]
+    table["llm_label"] = ["", "model's", None, ""]
+    save_features(tmp_path, table, codes)
+    annotations.rename(tmp_path, 2, "mine")
+    found = feature_names(None, codes)
+    assert found == {0: ("a", 0.9), 1: ("model's", 1), 2: ("mine", 1), 3: ("d", 0.5)}

@@ -136,16 +136,21 @@ def _label_of_numbers(features: list[int]) -> str:
 
 
 def _weighted(labels: Mapping[int, str], table: pd.DataFrame) -> dict[int, FeatureName]:
-    """Return labels with their scores in a table as weights; 1 without a score."""
-    weights: dict[int, float] = {}
+    """Return labels with their scores in a table as weights; 1 if the table scores no such label.
+
+    A name by a person or a language model may stand for the label that the table scores.
+    """
+    scores: dict[int, float] = {}
     if "label_auc" in table:
-        scores = table["label_auc"].fillna(UNSURE)
-        scored = dict(zip(table["feature"], scores, strict=True))
-        weights = {feature: scored[feature] for feature in labels_by_feature(table)}
-    return {
-        feature: FeatureName(text, float(weights.get(feature, 1.0)))
-        for feature, text in labels.items()
-    }
+        filled = table["label_auc"].fillna(UNSURE)
+        scores = dict(zip(table["feature"], filled, strict=True))
+    scored = labels_by_feature(table)
+    names = {}
+    for feature, text in labels.items():
+        is_scored = scored.get(feature) == text
+        weight = scores.get(feature, 1.0) if is_scored else 1.0
+        names[feature] = FeatureName(text, float(weight))
+    return names
 
 
 def _distinctive_terms(
