@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -10,6 +11,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 import foreign_files as written
 import sae_formulas as formulas
 from nanosae import SAEModel
+from nanosae.runs.tables import save_features
 from needs import needs
 from sae_formulas import D
 
@@ -87,6 +89,26 @@ def test_the_library_saves_and_loads_features_and_their_names(kind, tmp_path):
     assert modules[-1]["type"] == "nanosae.export.sparse_encoder.SAEFeatures"
     assert plain.get_embedding_dimension() == wanted.shape[1]
     assert torch.is_tensor(plain.encode(["dog"]))
+
+
+def test_features_have_no_names_of_an_earlier_model(tmp_path):
+    from nanosae.export.sparse_encoder import sparse_encoder
+
+    p, dense = formulas.parameters(), dense_embedder()
+    cfg = {"architecture": "jumprelu"}
+    run = tmp_path / "run"
+    written.sae_lens(run / "model", cfg, written.sae_lens_tensors(p, "jumprelu"))
+    sae = SAEModel.load(run)
+    sae.save(run / "model")
+    rows = np.random.default_rng(0).normal(size=(9, D)).astype(np.float32)
+    codes = sae.encode_corpus(rows, run / "codes" / "default")
+    sae.encode_corpus(rows, run / "codes" / "other")  # no corpus is needed to name them
+    save_features(run, pd.DataFrame({"feature": [3], "label": ["animals"]}), codes)
+    assert sparse_encoder(run, dense)[-1].names == {3: "animals"}
+    p["decoder"] = p["decoder"][::-1]
+    written.sae_lens(tmp_path / "new", cfg, written.sae_lens_tensors(p, "jumprelu"))
+    SAEModel.load(tmp_path / "new").save(run / "model")
+    assert sparse_encoder(run, dense)[-1].names == {}
 
 
 def test_an_embedder_of_another_width_is_refused_at_once(tmp_path):

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 
 from nanosae.atomic import write_text
-from nanosae.codes import Codes, has_corpus
 from nanosae.errors import DataError
 from nanosae.extras import extra
 from nanosae.model.sae import SAEModel
@@ -98,7 +97,6 @@ def sparse_encoder(run: str | Path, embedder: Any) -> FeatureEncoder:
     if isinstance(embedder, str | Path):
         library = extra("embed", "sentence_transformers", "SparseEncoder")
         embedder = library.SentenceTransformer(str(embedder))
-    names = known_labels(Codes.open(run)) if has_corpus(run) else {}
     sae = SAEModel.load(run)
     _check_width(sae, embedder)
     prompts, default = dict(embedder.prompts), embedder.default_prompt_name
@@ -107,7 +105,7 @@ def sparse_encoder(run: str | Path, embedder: Any) -> FeatureEncoder:
         prompts["query"] = sae.config.get("query_prompt") or ""
         default = "document"
     return FeatureEncoder(
-        modules=[*embedder, SAEFeatures(sae, names)],
+        modules=[*embedder, SAEFeatures(sae, known_labels(Path(run)))],
         prompts=prompts,
         default_prompt_name=default,
         similarity_fn_name="cosine",
