@@ -14,7 +14,7 @@ from nanosae.analysis.names.labels import label
 from nanosae.analysis.names.scoring import is_doubtful
 from nanosae.analysis.splits import duplicate_groups, held_out
 from nanosae.codes import excerpt, sampled_rows, write_codes
-from nanosae.errors import ConfigError
+from nanosae.errors import ConfigError, DataError
 from nanosae.text import static
 from small_corpora import NOISE, corpus
 
@@ -332,6 +332,32 @@ def test_an_embedder_by_name_reads_terms_like_the_texts_of_the_run(
     label(run, range(3), embedder=encode)  # who gives a function says what it gets
     assert read
     assert named == [f"{prompt or ''}{text}" for text in read]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (np.ones(7), "width 7; those of the rows have width 64"),
+        (np.full(64, np.nan), "NaN or infinite"),
+    ],
+)
+def test_an_embedder_that_cannot_be_that_of_the_rows_is_refused(codes, rows, message):
+    assert codes.vectors([0]).shape == (1, 64)
+    with pytest.raises(DataError, match=message):
+        label(codes, range(2), embedder=lambda texts: np.tile(rows, (len(texts), 1)))
+
+
+def test_an_embedder_reads_no_empty_labels(tmp_path):
+    texts = ["red car", "red bus"] * 20 + [""] * 40
+    acts = np.repeat([[1.0, 0], [0, 1]], 40, axis=0)
+    vectors = np.random.default_rng(0).normal(size=(80, 3))
+
+    def encode(texts):
+        assert "" not in texts
+        return np.random.default_rng(1).normal(size=(len(texts), 3))
+
+    codes = corpus(tmp_path, acts, texts, vectors=vectors)
+    assert (label(codes, embedder=encode)["label"] == "").tolist() == [False, True]
 
 
 def test_held_out_texts_decide_the_score_and_not_the_name(

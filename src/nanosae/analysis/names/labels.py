@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from nanosae.analysis.names.meaning import (
     Meaning,
     TermMeaning,
     corpus_meaning,
+    encode_like_rows,
     is_about_texts,
     terms_by_corpus,
     terms_by_embedder,
@@ -40,12 +40,11 @@ from nanosae.analysis.names.scoring import (
 )
 from nanosae.analysis.names.word_forms import usual_spelling
 from nanosae.analysis.ranking import largest_places
-from nanosae.analysis.reading import chosen_features, feature_columns, text_prompt
+from nanosae.analysis.reading import chosen_features, feature_columns
 from nanosae.analysis.splits import duplicate_groups, held_out, split_notes
 from nanosae.codes import Codes, Corpus, as_codes, excerpt, sample_notes, sampled_rows
 from nanosae.errors import require_whole
 from nanosae.progress import tracked
-from nanosae.text.embedders import find_embedder
 from nanosae.text.words import Words
 
 COLUMNS = ["feature", "label", "label_doubtful", "keywords", *SCORES]
@@ -106,12 +105,13 @@ def label(
 
     Raises:
         ConfigError: If `n_keywords` or `min_texts` is not positive.
-        DataError: If there are no texts, or the rows cannot be split.
+        DataError: If there are no texts, the rows cannot be split, or the embeddings of the
+            embedder are not like those of the rows.
     """
     codes = as_codes(codes)
     require_whole(1, n_keywords=n_keywords, min_texts=min_texts)
     require_whole(0, seed=seed)
-    encode = None if embedder is None else _encode_like(codes, embedder)
+    encode = None if embedder is None else encode_like_rows(codes, embedder)
     features = chosen_features(codes, features)
     sampled, is_random = sampled_rows(codes, MOST_ROWS, seed)
     notes = sample_notes("Labels are", sampled, codes)
@@ -151,12 +151,6 @@ def label(
     frame["label_doubtful"] = frame["label_doubtful"].astype(bool) & is_labelled
     frame.attrs["notes"] = notes
     return frame
-
-
-def _encode_like(codes: Codes, embedder: Any) -> Encode:
-    """Return the function that embeds words; a named embedder gets the run's prompt of texts."""
-    prompt = text_prompt(codes) if isinstance(embedder, str | Path) else ""
-    return find_embedder(embedder, prompt=prompt).encode
 
 
 def _words_of_features(
@@ -265,11 +259,12 @@ def _spelled_labels(
 def _with_meaning_of_labels(
     names: list[Name], labels: list[str], meaning: Meaning, encode: Encode
 ) -> list[Name]:
-    """Set the direction of each name that has terms to the embedding of its whole label."""
-    directions = meaning.directions_of(encode(labels))
+    """Set the direction of each name to the embedding of its whole label, if it has one."""
+    written = [label for label in labels if label]
+    directions = iter(meaning.directions_of(encode(written)) if written else [])
     with_meaning = []
-    for name, direction in zip(names, directions, strict=True):
-        own = direction if name.terms else None
+    for name, label in zip(names, labels, strict=True):
+        own = next(directions) if label else None
         with_meaning.append(replace(name, direction=own))
     return with_meaning
 

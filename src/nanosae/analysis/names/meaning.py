@@ -17,14 +17,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from scipy.special import ndtr
 
+from nanosae.analysis.reading import text_prompt
 from nanosae.analysis.statistics import directions_from, mean_row, unit
 from nanosae.codes import Codes
+from nanosae.errors import DataError
+from nanosae.text.embedders import find_embedder
 from nanosae.text.words import Words
 
 MAX_ROWS = 50_000  # rows from which directions are estimated
@@ -135,6 +139,37 @@ def terms_by_embedder(encode: Encode, words: Words, terms: np.ndarray) -> TermMe
     """Return the meanings of terms, by their embeddings."""
     embeddings = encode(words.terms[terms].tolist())
     return TermMeaning(terms, unit(embeddings - embeddings.mean(axis=0)))
+
+
+def encode_like_rows(codes: Codes, embedder: Any) -> Encode:
+    """Return the function that embeds words like the rows of a corpus.
+
+    An embedder given by name gets the run's prompt of texts.
+
+    Raises:
+        DataError: If its embeddings have another width than those of the rows, or are not finite;
+            when the function is called.
+    """
+    prompt = text_prompt(codes) if isinstance(embedder, str | Path) else ""
+    embed = find_embedder(embedder, prompt=prompt).encode
+    if not codes.has_vectors:
+        return embed
+    width = codes.vectors([0]).shape[1]
+
+    def encode(texts: list[str]) -> np.ndarray:
+        embeddings = embed(texts)
+        own_width = embeddings.shape[1]
+        if own_width != width:
+            raise DataError(
+                f"The embedder's vectors have width {own_width}; those of the rows have width "
+                f"{width}.",
+                remedy="Give the embedder of the rows.",
+            )
+        if not np.isfinite(embeddings).all():
+            raise DataError("The embedder returned NaN or infinite numbers for a word.")
+        return embeddings
+
+    return encode
 
 
 def corpus_meaning(codes: Codes, rows: np.ndarray, seed: int = 0) -> Meaning:
