@@ -198,6 +198,12 @@ def test_a_corpus_that_does_not_know_the_encoder_is_continued(path):
     assert more.n_rows == 110
 
 
+@pytest.mark.parametrize("part", [(2, 2), (-1, 2), (0, 0), "1/2", (1,), (0.0, 2.0)])
+def test_a_part_that_does_not_exist_is_named(part, path):
+    with pytest.raises(ConfigError, match=r"part=.* must be \(r, N\) with r from 0"):
+        model().encode_corpus(rows(), path, part=part)
+
+
 def test_other_data_is_not_resumed(path, monkeypatch):
     interrupted(monkeypatch, 4, rows(), path, metadata=texts())
     changed = rows()

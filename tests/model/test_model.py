@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from agreement import assert_agree, decisions_of
-from nanosae.errors import ConfigError, DataError
+from nanosae.errors import ConfigError, DataError, DataTypeError
 from nanosae.model.folding import fold
 from nanosae.model.sae import SAEModel
 from nanosae.model.weights import Weights
@@ -201,6 +201,8 @@ def test_errors_say_both_widths_and_what_is_missing(tmp_path):
 def test_encode_refuses_what_is_no_tensor():
     with pytest.raises(TypeError, match="encode takes a torch tensor, not ndarray"):
         model("relu").encode(np.zeros((2, 5)))
+    with pytest.raises(DataError, match="x has width none, but this SAE expects"):
+        model("relu").encode(torch.tensor(1.0))
 
 
 def test_a_corpus_is_encoded_with_its_texts_resumed_and_added_to(tmp_path, monkeypatch):
@@ -329,6 +331,14 @@ def test_a_list_of_activations_is_reconstructed():
         DataError, match=r"activations are \(1, 1\); needed: \(n_rows, 9\)"
     ):
         sae.reconstruct([[1.0]])
+
+
+def test_sparse_tensors_are_reconstructed_and_words_are_not():
+    sae, acts = model("relu"), torch.eye(2, 9)
+    wanted = sae.reconstruct(acts)
+    np.testing.assert_array_equal(sae.reconstruct(acts.to_sparse()), wanted)
+    with pytest.raises(DataTypeError, match="of type <U1; needed: real numbers"):
+        sae.reconstruct([["a"] * 9])
 
 
 def test_a_format_that_does_not_exist_is_not_taken_for_another(tmp_path):

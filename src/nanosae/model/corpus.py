@@ -213,11 +213,7 @@ def _open_source(model: SAEModel, data: Any, options: EncodeOptions) -> _Source:
             f"there are {table.num_rows} texts for {rows.n_rows} rows.",
             remedy="Give one text per row.",
         )
-    number, n_parts = options.part
-    if not 0 <= number < n_parts:
-        raise ConfigError(
-            f"part={options.part} must be (r, N) with r from 0 to N − 1, for N equal parts."
-        )
+    number, n_parts = _checked_part(options.part)
     return _Source(
         rows,
         table,
@@ -226,6 +222,18 @@ def _open_source(model: SAEModel, data: Any, options: EncodeOptions) -> _Source:
         fingerprint=data_fingerprint(rows, table),
         npy_file=data if _is_npy_file(data) else None,
         has_index=hasattr(data if given is None else given, "reset_index"),
+    )
+
+
+def _checked_part(part: Any) -> tuple[int, int]:
+    """Return a part of the rows, the number r and the number N of all parts."""
+    is_pair = isinstance(part, tuple | list) and len(part) == 2
+    if is_pair and all(isinstance(number, int) for number in part):
+        number, n_parts = part
+        if 0 <= number < n_parts:
+            return number, n_parts
+    raise ConfigError(
+        f"part={part!r} must be (r, N) with r from 0 to N − 1, for N equal parts."
     )
 
 

@@ -133,8 +133,8 @@ class SAEModel(nn.Module):
                 f"encode takes a torch tensor, not {type(x).__name__}; features takes anything "
                 "that holds rows."
             )
-        width = x.shape[-1]
-        if width != self.cfg["d_in"]:
+        if x.shape[-1:] != (self.cfg["d_in"],):
+            width = x.shape[-1] if x.ndim else "none"
             raise DataError(
                 f"x has width {width}, but this SAE expects input_size={self.cfg['d_in']}.",
                 remedy="Was it trained on rows of another embedder? See model.config.",
@@ -251,12 +251,21 @@ class SAEModel(nn.Module):
 
         Raises:
             DataError: If they have another shape.
+            DataTypeError: If they are not numbers.
         """
         if isinstance(activations, Tensor):
-            activations = float32(activations)
+            is_sparse = activations.layout != torch.strided
+            dense = activations.to_dense() if is_sparse else activations
+            activations = float32(dense)
         shape, size = np.shape(activations), self.cfg["d_sae"]
         if len(shape) != 2 or shape[1] != size:
             raise DataError(f"activations are {shape}; needed: (n_rows, {size}).")
+        if not sp.issparse(activations):
+            activations = np.asarray(activations)
+        if activations.dtype.kind not in "biuf":
+            raise DataTypeError(
+                f"activations are of type {activations.dtype}; needed: real numbers."
+            )
         recon = activations @ float32(self.W_dec) + float32(self.b_dec)
         return np.asarray(recon, np.float32)
 
