@@ -1,14 +1,14 @@
-"""Mutation testing: change one thing in the source, and see whether a fast test fails.
+"""Mutation testing: change one thing in the source, and see whether a test fails.
 
     python tests/mutations.py                  # all, in a temporary copy of the tree
     python tests/mutations.py --list
     python tests/mutations.py --only clip --only lift
 
 Each mutation replaces a text that stands exactly once in a file, however its lines are broken. It
-is killed if one of its tests fails (or hangs), and survives if all pass. A text that is not found
-once is an error (see test_mutations.py): change the list together with the source. Exit code: 0 if
-at most 5 % survive, of which each is explained here or equivalent; 1 otherwise. Not collected by
-pytest.
+is killed if one of its tests fails (or hangs), and survives if all pass; slow tests are run only if
+all fast ones pass. A text that is not found once is an error (see test_mutations.py): change the
+list together with the source. Exit code: 0 if at most 5 % survive, of which each is explained here
+or equivalent; 1 otherwise. Not collected by pytest.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ LEFT_OUT = (
 TIMEOUT = 180
 MOST_SURVIVORS = 0.05
 KILLED, SURVIVED = "killed", "survived"
-TESTS_FAILED, NO_TEST_FAILED = 1, 0
+TESTS_FAILED, NO_TEST_FAILED, NO_TESTS = 1, 0, 5
+SLOW = ' -m "slow and not gpu"'
+FAST_AND_SLOW = ' -m "not gpu"'
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def _passes_unchanged(tree: Path, mutations: Sequence[Mutation]) -> bool:
     """Run all tests on the unchanged copy: a test that always fails would kill everything."""
     tests = sorted({mutation.tests for mutation in mutations})
     for words in tests:
-        if _run(tree, words) != NO_TEST_FAILED:
+        if _run(tree, words + FAST_AND_SLOW) != NO_TEST_FAILED:
             print(f"{words} fails on the unchanged tree.")
             return False
     return True
@@ -114,6 +116,10 @@ def _try(tree: Path, mutation: Mutation) -> Outcome:
     path.write_text(changed, encoding="utf-8")
     _forget_compiled(tree, path)
     code = _run(tree, mutation.tests)
+    if code == NO_TEST_FAILED:
+        code_of_slow = _run(tree, mutation.tests + SLOW)
+        if code_of_slow != NO_TESTS:
+            code = code_of_slow
     path.write_text(before, encoding="utf-8")
     _forget_compiled(tree, path)
     verdicts = {TESTS_FAILED: KILLED, NO_TEST_FAILED: SURVIVED, None: KILLED}
