@@ -789,6 +789,41 @@ def test_a_new_name_is_shown_everywhere(page):
         )
 
 
+def test_the_focus_stays_in_a_legend_that_is_drawn_anew(page):
+    page.open(color="column:group")
+    page.wait("document.querySelector('#legend button')")
+    key = page.browser.find("#legend button")
+    title = key.get_attribute("title")
+    key.send_keys(Keys.ENTER)
+    page.wait(lambda: "value" in page.view())
+    page.settle()
+    assert page.js("return document.activeElement.title") == title
+    assert page.js("return document.activeElement.closest('#legend') !== null")
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_nothing_is_wider_than_its_place(page, explorer, width):
+    long_word = "W" * 80
+    annotations.tag(explorer.run, "default", long_word, [5], data=explorer.codes.data)
+    page.browser.size(width, 844)
+    page.open(open="row:5", tag=long_word, pane="detail")
+    page.wait("document.querySelector('#detail dt')")
+    page.js(
+        "for (const node of document.querySelectorAll('#detail :is(dt, dd)'))"
+        "  node.textContent = arguments[0]",
+        long_word,
+    )
+    for pane in ("detail", "rows"):
+        page.js(f"location.hash += '&pane={pane}'")
+        page.settle()
+        wide = page.js(
+            "return [...document.querySelectorAll('main :is(.chips, .chip, dl, .list)')]"
+            ".filter((node) => node.scrollWidth > node.clientWidth + 4)"
+            ".map((node) => node.outerHTML.slice(0, 80))"
+        )
+        assert wide == []
+
+
 def test_a_tag_of_spaces_is_none(page, explorer):
     page.open(f=[3])
     page.click("#tag-all")

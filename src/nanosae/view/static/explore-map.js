@@ -117,14 +117,19 @@ const keyOf = (column, { name, number, color: shade, rest = false }) => {
 };
 
 const drawLegend = (legend) => {
-  if (!legend.title) {
-    $("#legend").replaceChildren();
-    return;
-  }
+  const node = $("#legend");
+  const focused = node.contains(document.activeElement) ? document.activeElement.title : null;
+  node.replaceChildren(...(legend.title ? legendParts(legend) : []));
+  if (focused === null) return;
+  const same = [...node.querySelectorAll("button")].find(({ title }) => title === focused);
+  (same ?? $("#map")).focus();
+};
+
+const legendParts = (legend) => {
   const column = coloringColumn();
   const scale = legend.kind === "scale" ? scaleOf(legend) : [];
   const keys = (legend.entries || []).map((entry) => keyOf(column, entry));
-  $("#legend").replaceChildren(el("b", {}, legend.title), ...scale, ...keys);
+  return [el("b", {}, legend.title), ...scale, ...keys];
 };
 
 /** What the map says of a point; nothing if a newer question came in between. */
