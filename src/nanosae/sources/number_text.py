@@ -18,8 +18,8 @@ IN_GROUPS = "|".join(
     rf"\d{{1,3}}(?:{sign}\d{{3}})+(?:[.,]\d+)?" for sign in (",", r"\.", SPACE)
 )
 IN_LAKHS = r"\d{1,2}(?:,\d{2})+,\d{3}(?:\.\d+)?"  # as in India
-TIMES = {"k": 1e3, "K": 1e3, "M": 1e6}  # suffixes
-POWER = r"(?:[eE][-+]?\d+|[kKM])?"
+TIMES = {"k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9}  # suffixes
+POWER = r"(?:[eE][-+]?\d+|[kKMB])?"
 SIZE = rf"{PLAIN}|{IN_GROUPS}|{IN_LAKHS}"
 AMOUNT = rf"{UNIT}\s*(?:{SIZE}){POWER}\s*{UNIT}"
 IN_BRACKETS = rf"{UNIT}\s*\(\s*{AMOUNT}\s*\)\s*{UNIT}"  # below zero, in accounts
