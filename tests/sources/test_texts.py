@@ -158,6 +158,17 @@ def test_a_missing_header_is_no_row_lost(tmp_path):
     assert read_texts(path).num_rows == 2
 
 
+def test_numbers_of_telephones_keep_their_plus(tmp_path, monkeypatch):
+    monkeypatch.setattr("nanosae.sources.csv_files.BLOCK_BYTES", 16)
+    path = tmp_path / "table.csv"
+    cells = ["+4915112345678", "15112345678", "+15551234567"]
+    rows = [f"a longer text,{cell},+{i}" for i, cell in enumerate(cells)]
+    path.write_text("\n".join(["text,call,change", *rows]))
+    table = read_texts(path)
+    assert table["call"].to_pylist() == cells
+    assert table["change"].to_pylist() == [0, 1, 2]  # twin: numbers with a sign
+
+
 def test_values_that_are_no_numbers_keep_their_digits(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text(

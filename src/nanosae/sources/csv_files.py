@@ -35,11 +35,12 @@ from nanosae.sources.vector_text import with_vectors_parsed
 DELIMITED = (".csv", ".tsv", ".tab")
 LARGE = 2**30  # bytes from which a file is read in blocks
 BLOCK_BYTES = 2**24
-PADDED = r"^\s*[-+]?0\d+\s*$"  # 00501 is a code, not a number
+CODE = r"^\s*([-+]?0\d+|\+\d{7,})\s*$"  # 00501 and +4915112345678 are no numbers
 LONG = r"^\s*[-+]?\d{16,}(\.0*)?\s*$"  # too many digits for a float
 ZERO_AND_DIGIT = re.compile(
     rb"0\d(?<=[^\d.]..)"
 )  # fast, because it begins with the zero
+PLUS_AND_DIGITS = re.compile(rb"\+\d{7}")
 MOST_REPEATS = 1000  # limit of Arrow's regular expressions
 
 
@@ -149,10 +150,10 @@ def _read_typed(
     read = _read_options(dialect, WHOLE_BLOCK_BYTES)
     with open_stream(path) as stream:
         table = csv.read_csv(stream, read, parse, convert)
-    has_padded = _may_have_padded(path, dialect)
+    has_codes = _may_have_codes(path, dialect)
     places = []
     for place, column in enumerate(table.columns):
-        if exceeds_integers(column) or (has_padded and is_number(column.type)):
+        if exceeds_integers(column) or (has_codes and is_number(column.type)):
             places.append(place)
     if not places:
         return table
@@ -171,22 +172,23 @@ def _read_typed(
     return table
 
 
-def _may_have_padded(path: Path, dialect: Dialect) -> bool:
-    """Return whether a cell may begin with zero and another digit."""
+def _may_have_codes(path: Path, dialect: Dialect) -> bool:
+    """Return whether a cell may begin with zero and another digit, or with plus and digits."""
     if "0".encode(dialect.encoding) != b"0":
         return True
     with open_stream(path) as stream:
         end = b""
         while block := stream.read(BLOCK_BYTES):
-            if ZERO_AND_DIGIT.search(end + block):
+            text = end + block
+            if ZERO_AND_DIGIT.search(text) or PLUS_AND_DIGITS.search(text):
                 return True
-            end = block[-2:]
+            end = block[-8:]
     return False
 
 
 def _lose_digits(cells: pa.Array | pa.ChunkedArray, kind: pa.DataType) -> bool:
     """Return whether cells, given as text, lose digits as numbers of a type."""
-    code = f"{PADDED}|{LONG}" if pa.types.is_floating(kind) else PADDED
+    code = f"{CODE}|{LONG}" if pa.types.is_floating(kind) else CODE
     return pc.any(pc.match_substring_regex(cells, code)).as_py() or False
 
 
