@@ -136,6 +136,18 @@ def test_a_step_of_no_length_gives_the_same_sae(tmp_path):
     torch.testing.assert_close(again.b_enc, ours.b_enc, rtol=1e-3, atol=1e-3)
 
 
+def test_each_latent_keeps_its_threshold_beyond_the_warm_up(tmp_path):
+    x = far_rows()
+    settings = {"lr": 1e-12, "noise": 0.0, "steps": 6, "warmup": 0.4, "k": K}
+    theirs = SAEModel.load(saved(tmp_path, "jumprelu"))
+    tuned = SAETrainer(TrainConfig(**settings)).train(x, init=theirs, progress=False)
+    wanted = theirs.threshold * theirs.W_dec.norm(dim=1)
+    # all are calibrated by the same factor
+    factors = (tuned.threshold / wanted).detach().numpy()
+    assert factors == pytest.approx(np.full(F, factors[0]), rel=1e-4)
+    assert np.ptp(wanted.detach().numpy()) > 1
+
+
 def test_training_further_lowers_the_error(tmp_path):
     x = far_rows(2000)
     sae = SAEModel.load(saved(tmp_path, "topk"))

@@ -64,7 +64,7 @@ def take_step(state: TrainingState, batch: Tensor) -> None:
 def _initialise_thresholds(state: TrainingState) -> None:
     """Initialise jumprelu's thresholds after the warm-up, from the last top-k selection."""
     counters = state.counters
-    if state.config.activation != "jumprelu" or counters.threshold == 0:
+    if state.is_fine_tuned or counters.threshold == 0:
         return
     if not schedule.selects_topk(state.config, counters):
         log_threshold = math.log(counters.threshold)

@@ -31,6 +31,7 @@ class TrainableSAE:
         latents: The slice of all latents that this rank holds.
         prefixes: Matryoshka's prefix sizes, (n_prefixes,).
         kernels: The backend.
+        is_fine_tuned: Whether the parameters, thresholds included, are those of an earlier SAE.
     """
 
     def __init__(self, config: ResolvedConfig, data: Dataset, ranks: Ranks) -> None:
@@ -45,12 +46,14 @@ class TrainableSAE:
         prefixes = () if config.matryoshka is None else config.matryoshka
         self.prefixes = torch.tensor(prefixes, device=self.device)
         self.params = initial_parameters(config, data, ranks, self.kernels, self.device)
+        self.is_fine_tuned = False
 
     @torch.no_grad()
     def start_from(self, sae: SAEModel | None, data: Dataset) -> None:
         """Replace the initial parameters by those of an SAE on raw rows, if one is given."""
         if sae is None:
             return
+        self.is_fine_tuned = True
         for name, tensor in fine_tuned_parameters(sae, self.config, data).items():
             self.params[name].copy_(self.of_this_rank(name, tensor))
 
