@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import sys
 from collections import Counter
 
@@ -12,7 +13,10 @@ import pytest
 
 import nanosae
 from complete_run import make_run
+from nanosae.analysis.groups.topic_rows import save_topics
+from nanosae.runs.tables import save_features
 from needs import needs
+from small_corpora import corpus, save_model
 
 pytestmark = [needs("mcp", extra="mcp"), pytest.mark.filterwarnings("default")]
 
@@ -130,6 +134,74 @@ def test_answers_are_bounded_and_mistakes_are_answers(run):
     assert "There is no row 1000000" in missing["error"]
     assert "no such column" in column["error"]
     assert "exactly one" in both["error"]
+
+
+def longest(value):
+    """Return the lengths of the longest text and the longest list inside an answer."""
+    if isinstance(value, str):
+        return len(value), 0
+    if not isinstance(value, list | dict):
+        return 0, 0
+    is_list = isinstance(value, list)
+    inside = [*value] if is_list else [*value, *value.values()]
+    lengths = [longest(item) for item in inside]
+    texts, lists = zip(*lengths, strict=True) if lengths else ((0,), (0,))
+    return max(texts), max([*lists, len(value) if is_list else 0])
+
+
+def test_texts_and_lists_of_all_answers_are_bounded(tmp_path):
+    rng = np.random.default_rng(0)
+    group = np.repeat(["a", "b"], 100)
+    acts = rng.random((200, 80)) * (rng.random((200, 80)) < 0.1)
+    acts[:, 0] = group == "a"
+    long = [f"{value} " + "x" * 900 for value in group]
+    metadata = {"group": long, "row": np.arange(200)}
+    folder = tmp_path / "codes" / "default"
+    words = rng.choice([*"abcdefgh"], (200, 450))
+    texts = [" ".join(letters) for letters in words]
+    codes = corpus(
+        folder, acts, texts, vectors=rng.normal(size=(200, 4)), metadata=metadata
+    )
+    save_model(tmp_path, np.float32(rng.normal(size=(80, 4))))
+    save_topics(codes, nanosae.topics(codes, 1))
+    save_features(tmp_path, pd.DataFrame({"feature": [0], "label": ["y" * 900]}), codes)
+    asked = (
+        ("overview", {}),
+        ("search", {"feature": 0}),
+        ("row", {"row": 0}),
+        ("features", {}),
+        ("feature", {"feature": 0}),
+        ("compare", {"by": "group"}),
+        ("topics", {}),
+    )
+    answers = in_process(tmp_path, *asked)
+    for (tool, _), answer in zip(asked, answers, strict=True):
+        text_length, list_length = longest(answer)
+        assert text_length <= 501, tool
+        assert list_length <= 50, tool
+    assert sorted(answers[0]["columns"]["group"].values()) == [100, 100]
+    assert answers[5]["of"] > 0
+    assert answers[6]["topics"][0]["n_features"] > 50
+
+
+@pytest.mark.parametrize("is_stale", [False, True])
+def test_a_feature_without_valid_statistics_is_described_anew(tmp_path, is_stale):
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "codes" / "default"
+    acts = rng.random((60, 6)) * (rng.random((60, 6)) < 0.3)
+    codes = corpus(folder, acts, ["text"] * 60)
+    some = nanosae.describe(codes, features=[0, 1])
+    save_features(tmp_path, some, codes)
+    save_features(tmp_path, pd.DataFrame({"feature": range(6), "label": "a"}), codes)
+    if is_stale:
+        shutil.rmtree(folder)
+        acts[::2] = 0
+        codes = corpus(folder, acts, ["text"] * 60)
+    answers = in_process(tmp_path, *[("feature", {"feature": j}) for j in (0, 3)])
+    for feature, answer in zip((0, 3), answers, strict=True):
+        assert answer["facts"]["n_active"] == (acts[:, feature] > 0).sum()
+        rows = [line["row"] for line in answer["examples"]["top_rows"]]
+        assert set(rows) <= set(np.flatnonzero(acts[:, feature]).tolist())
 
 
 def test_nothing_is_written(run):

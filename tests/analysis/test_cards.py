@@ -46,6 +46,15 @@ def test_a_card_is_plain_data_text_and_html(run):
     assert found.examples["top_rows"][0][2] in text
 
 
+def test_a_card_needs_a_line_of_describe(run):
+    described = describe(run, features=[4])
+    with_others = described.set_index("feature").reindex([3, 4]).reset_index()
+    assert str(card(run, 4, described=with_others)) == str(card(run, 4, texts=True))
+    for table in (described, with_others, described[["feature"]]):
+        with pytest.raises(NanoSAEError, match=r"feature 3 is not among the \d desc"):
+            card(run, 3, described=table)
+
+
 class Tags(HTMLParser):
     def __init__(self):
         super().__init__()

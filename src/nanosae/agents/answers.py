@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nanosae.analysis.cards import card
+from nanosae.analysis.cards import card, is_described
 from nanosae.analysis.comparisons.contrast import contrast
 from nanosae.analysis.groups.topic_rows import N_TOPICS
 from nanosae.analysis.search.results import Results
@@ -34,7 +34,7 @@ Answer = dict[str, Any]
 def overview(analysis: Analysis) -> Answer:
     """Summarise the run: rows, features, columns and their values."""
     codes = analysis.codes
-    return {
+    answer = {
         "run": str(analysis.run),
         "rows": codes.n_rows,
         "features": codes.n_features,
@@ -43,6 +43,7 @@ def overview(analysis: Analysis) -> Answer:
         "has_texts": codes.has_texts,
         "columns": {name: _values(codes.series(name)) for name in codes.columns},
     }
+    return _short(answer)
 
 
 def search_rows(
@@ -69,9 +70,11 @@ def steer(analysis: Analysis, row: int, edit: dict[str, float], n: int = 10) -> 
 def show_feature(analysis: Analysis, feature: int) -> Answer:
     """Show a feature: label, statistics, active and inactive rows, related features."""
     codes = analysis.codes
-    described = analysis.features
-    is_known = "n_active" in described and feature in set(described["feature"])
-    found = card(codes, feature, described=described if is_known else None)
+    table = analysis.features
+    is_stale = "health" in table.attrs["stale"]
+    described = table["feature"][is_described(table)]
+    is_known = not is_stale and feature in set(described)
+    found = card(codes, feature, described=table if is_known else None)
     examples = {}
     for kind, rows in found.examples.items():
         examples[kind] = [example._asdict() for example in rows[:MAX_ENTRIES]]
@@ -98,7 +101,7 @@ def find_features(analysis: Analysis, words: str = "", n: int = 20) -> Answer:
         is_doubtful = number in doubtful
         line = {"feature": number, "label": label, "doubtful": is_doubtful}
         lines.append(line | {"rows": rows})
-    return {"features": lines, "of": len(found)}
+    return _short({"features": lines, "of": len(found)})
 
 
 def show_row(analysis: Analysis, row: int) -> Answer:
@@ -133,18 +136,21 @@ def compare(
     """Test which features differ between rows with value a of a column and those with b."""
     found = contrast(analysis.codes, a, b, by=by)
     lines = found.findings.head(_bounded(n))
-    return {
+    answer = {
         "sentences": found.sentences(len(lines)),
         "findings": records(lines),
         "of": len(found.findings),
         "tested": plain(found.about["n_tested"]),
         "notes": plain(found.about["notes"]),
     }
+    return _short(answer)
 
 
 def topics(analysis: Analysis, n: int = N_TOPICS) -> Answer:
     """List the topics, the largest first, with the numbers of typical rows."""
-    return _stored(analysis.topics, n, "topics")
+    table = analysis.topics
+    n_features = table["Features"].map(len)
+    return _stored(table.assign(n_features=n_features), n, "topics")
 
 
 def findings(analysis: Analysis, n: int = 20) -> Answer:
@@ -182,7 +188,7 @@ def _values(column: pd.Series) -> Any:
     known = column.dropna()
     if pd.api.types.infer_dtype(known) in RANGED and known.nunique() > MAX_VALUES:
         return {"from": plain(known.min()), "to": plain(known.max())}
-    counts = known.astype(str).value_counts().head(MAX_VALUES)
+    counts = known.astype(str).map(_short).value_counts().head(MAX_VALUES)
     return {str(value): int(count) for value, count in counts.items()}
 
 
@@ -191,11 +197,11 @@ def _bounded(n: int) -> int:
 
 
 def _short(value: Any) -> Any:
-    """Truncate the texts inside an answer."""
+    """Truncate the texts and lists inside an answer."""
     if isinstance(value, str) and len(value) > MAX_CHARACTERS:
         return f"{value[:MAX_CHARACTERS]}…"
     if isinstance(value, list):
-        return [_short(item) for item in value]
+        return [_short(item) for item in value[:MAX_ENTRIES]]
     if isinstance(value, dict):
         return {key: _short(item) for key, item in value.items()}
     return value

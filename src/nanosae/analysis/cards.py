@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from numbers import Real
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from nanosae.analysis.describe import describe
@@ -104,13 +105,7 @@ def card(
         described = describe(
             codes, texts, features=[feature], n=n, pool=pool, seed=seed
         )
-    lines = described[described["feature"] == feature]
-    if not len(lines):
-        raise DataError(
-            f"feature {feature} is not among the {len(described)} features of the frame."
-        )
-    line = lines.iloc[0]
-    facts = {name: _plain(value) for name, value in line.items()}
+    facts = _facts(described, feature)
     examples = {}
     for kind in EXAMPLES:
         if rows := facts.get(kind):
@@ -122,6 +117,26 @@ def card(
             related[other] = labels.get(other, "")
     is_doubtful = feature in doubtful_labels(codes)
     return Card(feature, labels.get(feature, ""), facts, examples, is_doubtful, related)
+
+
+def is_described(table: pd.DataFrame) -> np.ndarray:
+    """Return which lines of a table have what `describe` says, bool (len(table),)."""
+    if "health" not in table:
+        return np.zeros(len(table), dtype=bool)
+    return table["health"].notna().to_numpy()
+
+
+def _facts(described: pd.DataFrame, feature: int) -> dict[str, Any]:
+    """Return the line of a feature as plain values."""
+    is_known = is_described(described)
+    places = np.flatnonzero(is_known & (described["feature"] == feature))
+    if not len(places):
+        raise DataError(
+            f"feature {feature} is not among the {is_known.sum()} described features of the frame.",
+            remedy="Give a frame of describe, or none.",
+        )
+    place = places[0]
+    return {name: _plain(described[name].iloc[place]) for name in described.columns}
 
 
 def _plain(value: Any) -> Any:
@@ -203,7 +218,7 @@ def _number_lines(card: Card) -> list[str]:
 
 def _statistics_line(facts: dict[str, Any]) -> str:
     density = f"{100 * facts['density']:.3g} %"
-    n_active = facts["n_active"]
+    n_active = int(facts["n_active"])
     mean = f"{facts['mean_activation']:.3g}"
     deviation = f"{facts['std_activation']:.3g}"
     peak = f"{facts['max_activation']:.3g}"
