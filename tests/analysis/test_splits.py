@@ -4,6 +4,7 @@ import re
 import unicodedata
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 from hypothesis import given
@@ -89,6 +90,14 @@ def test_numbers_with_equal_hashes_are_not_equal_cells(tmp_path):
     codes = corpus(tmp_path / "c", np.ones((5, 1)), list("uvwxy"), metadata=metadata)
     groups = duplicate_groups(codes, groups="number")
     assert same_partition(groups, [0, 1, 0, 2, 3])
+
+
+def test_large_numbers_beside_empty_cells_are_told_apart(tmp_path):
+    number = pd.array([2**60 + 1, None, 2**60 + 3, 2**60 + 1, None], "Int64")
+    metadata = pd.DataFrame({"author": number})
+    codes = corpus(tmp_path / "c", np.ones((5, 1)), list("uvwxy"), metadata=metadata)
+    groups = duplicate_groups(codes, groups="author")
+    assert same_partition(groups, [0, 1, 2, 0, 3])
 
 
 @pytest.mark.slow
@@ -415,14 +424,15 @@ def test_a_share_that_is_not_reached_is_said():
 
 
 @given(
-    st.text(st.sampled_from("aZ 1_.\té東\u0301दी\ufe0f❤"), max_size=12)
+    st.text(st.sampled_from("aZ 1_.\té東\u0301दी\ufe0f❤\u00ad\u200d"), max_size=12)
     | st.text(max_size=12)
 )
 def test_texts_are_reduced_to_their_letters(text):
     lower = text.lower()
+    visible = re.sub("[\u00ad\u200d\u2060]", "", lower)
     spaced = []
     is_in_word = False
-    for character in lower:
+    for character in unicodedata.normalize("NFC", visible):
         is_mark = unicodedata.category(character)[0] == "M" and character < "\U00010000"
         is_letter = re.match(r"[^\W\d_]", character) is not None
         is_in_word = is_letter or (is_in_word and is_mark)

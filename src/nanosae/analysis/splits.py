@@ -185,7 +185,7 @@ def duplicate_groups(
     n_rows = len(rows)
     equal = [np.zeros((2, 0), np.int64)]
     if groups is not None:
-        values = codes.column(groups, rows)
+        values = codes.series(groups, rows)  # whole numbers stay whole
         equal.append(_equal_pairs(values.tolist()))
     if codes.has_texts:
         equal.append(_equal_pairs(map(normalised, texts_of(codes, rows))))
