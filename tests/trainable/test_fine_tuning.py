@@ -197,6 +197,17 @@ def test_a_run_that_started_from_an_sae_resumes_bit_for_bit(tmp_path, monkeypatc
         assert torch.equal(resumed.tensors()[name], tensor), name
 
 
+@pytest.mark.parametrize("kind", ["standard", "jumprelu", "gated"])
+def test_a_sparsity_that_the_sae_does_not_record_is_said(kind, tmp_path):
+    sae = SAEModel.load(saved(tmp_path, kind))
+    with pytest.warns(UserWarning, match=r"trained to k=32\. Give k or l1_coefficient"):
+        config, _ = starting_point(sae, None)
+    assert (config.k, config.l1_coefficient) == (None, None)
+    for given in ({"k": 3}, {"l1_coefficient": 0.1}):
+        config, _ = starting_point(sae, TrainConfig(**given))
+        assert {name: getattr(config, name) for name in given} == given
+
+
 def test_what_does_not_fit_is_named(tmp_path):
     sae = SAEModel.load(saved(tmp_path / "sae", "topk"))
     trainer = SAETrainer(TrainConfig(**SHORT))

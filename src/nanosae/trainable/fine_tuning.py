@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nanosae.config import ResolvedConfig, TrainConfig
+from nanosae.config import DEFAULT_K, ResolvedConfig, TrainConfig
 from nanosae.data.dataset import Dataset
 from nanosae.errors import ConfigError
 from nanosae.model.architectures import is_transcoder, rule
@@ -57,6 +57,12 @@ def starting_point(
             )
     if config.nested is not None or config.matryoshka is not None:
         known |= {"nested": config.nested, "matryoshka": config.matryoshka}
+    if known["k"] is None and known["l1_coefficient"] is None:
+        warnings.warn(
+            f"The SAE does not say how many features are active on a row: it is trained to "
+            f"k={DEFAULT_K}. Give k or l1_coefficient for another sparsity.",
+            stacklevel=2,
+        )
     return dataclasses.replace(config, **known), sae
 
 
