@@ -1,5 +1,6 @@
 """SAEModel: hand-computed cases, folding, files, pickles."""
 
+import itertools
 import subprocess
 import sys
 import warnings
@@ -232,6 +233,16 @@ def test_no_row_changes_another_row_s_features():
     x = torch.randn(64, 5, generator=torch.Generator().manual_seed(3))
     whole, single = sae.features(x), sae.features(x[10:11])
     assert_agree(whole[[10]], single, decisions_of(sae, x[10:11]))
+
+
+def test_the_order_of_the_parameters_is_always_the_same():
+    names = ["W_dec", "b_dec", "b_enc", "threshold"]
+    given = tensors("jumprelu")
+    cfg = model("jumprelu").cfg
+    for order in itertools.permutations(["W_enc", *names]):
+        sae = SAEModel(cfg, {name: given[name] for name in order})
+        # optimisers know parameters by their places
+        assert [name for name, _ in sae.named_parameters()] == ["_encoder", *names]
 
 
 def test_the_state_dict_has_the_names_of_files():

@@ -73,7 +73,7 @@ class SAEModel(nn.Module):
         self.cfg = cfg
         # latent-major for the kernels; W_enc is a view of it
         self._encoder = nn.Parameter(tensors["W_enc"].detach().T.contiguous())
-        for name in tensors.keys() - {"W_enc"}:
+        for name in sorted(tensors.keys() - {"W_enc"}):
             setattr(self, name, nn.Parameter(tensors[name].detach().contiguous()))
         self.register_state_dict_post_hook(_name_encoder)
         self.register_load_state_dict_pre_hook(_take_encoder)
