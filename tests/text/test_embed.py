@@ -131,8 +131,9 @@ def test_from_a_file_of_texts_to_codes(form, tiny, tmp_path, capsys):
         )
         == 0
     )
-    hints = capsys.readouterr().out.splitlines()[1:]
-    lines = [line.split("nanosae ")[1].replace("RUN", run).split() for line in hints]
+    _, hint = capsys.readouterr().out.splitlines()
+    commands = hint.replace("RUN", run).split("; ")
+    lines = [command.split("nanosae ")[1].split() for command in commands]
     lines[0] += ["--hidden-size", "16", "--k", "3", "--steps", "3"]
     for line in lines:
         assert main(line) == 0
