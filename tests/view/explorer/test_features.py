@@ -153,7 +153,7 @@ def test_a_doubtful_name_is_not_among_the_best(client, corpus, monkeypatch):
 
 def test_a_search_lists_doubtful_names_last():
     corpus: Any = SimpleNamespace(
-        names={0: "music", 1: "music, plays"},
+        labels={0: "music", 1: "music, plays"},
         doubtful={0},
         codes=SimpleNamespace(counts=[5, 5], n_features=2),
     )

@@ -82,7 +82,7 @@ def test_a_run_without_results_has_counts_alone(client):
 def test_what_was_made_from_other_codes_is_said_and_left_out(run, monkeypatch):
     corpus = OpenCorpus(run)
     add_results(corpus)
-    assert corpus.names[3] == "fresh"
+    assert corpus.labels[3] == "fresh"
     monkeypatch.setattr(type(corpus.codes), "checksum", "changed")
     later = OpenCorpus(run)
     stale = overview(later, Jobs())["stale"]

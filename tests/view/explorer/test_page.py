@@ -181,12 +181,12 @@ def test_points_have_the_colours_of_the_legend(page):
 
 def test_a_search_looks_in_texts_and_labels(page, explorer):
     page.open()
-    word = explorer.names[5].split()[0]
+    word = explorer.labels[5].split()[0]
     page.browser.type("#words", word)
     page.browser.find("#words").send_keys(Keys.ENTER)
     page.wait("document.querySelector('#features-title').textContent !== 'Features'")
     page.settle()
-    assert page.shown("#feature-list .name")[0] == explorer.names[5]
+    assert page.shown("#feature-list .name")[0] == explorer.labels[5]
     assert page.count() == len(select_rows(explorer, {"words": word}))
     assert all(word in text for text in page.shown("#row-list .text"))
     page.click("#chips .drop")
@@ -206,7 +206,7 @@ def test_a_feature_opens_its_card_and_two_filter(page, explorer):
     before = page.ink()
     page.click(f'[data-feature="{a}"] .main')
     page.wait(CARD)
-    assert page.browser.text("#detail h2") == explorer.names[a]
+    assert page.browser.text("#detail h2") == explorer.labels[a]
     page.settle()
     assert page.ink() != before
     assert "activation of" in page.browser.text("#legend")
@@ -217,7 +217,7 @@ def test_a_feature_opens_its_card_and_two_filter(page, explorer):
     assert page.count() == explorer.codes.counts[a]
     page.click(f'[data-feature="{b}"] .main')
     page.wait(
-        f"document.querySelector('#detail h2').textContent === '{explorer.names[b]}'"
+        f"document.querySelector('#detail h2').textContent === '{explorer.labels[b]}'"
     )
     page.click("#detail .actions button.primary")
     page.wait("document.querySelectorAll('#chips .chip').length === 2")
@@ -307,7 +307,7 @@ def test_a_topic_leads_to_its_texts_and_features_and_back(page, explorer):
     assert 0 not in page.js(lines)
     page.click("#detail .pair .link")  # its only feature
     page.wait(CARD)
-    assert page.browser.text("#detail h2") == explorer.names[1]
+    assert page.browser.text("#detail h2") == explorer.labels[1]
     page.js("history.back()")
     page.wait(TOPIC)
     assert page.count() == 600
@@ -531,7 +531,7 @@ def test_words_of_a_feature_are_marked_and_long_texts_fold(page, explorer):
     j = show_row(explorer, long_row)["features"][0][0]
     page.open(open=f"feature:{j}")
     page.wait(CARD)
-    words = {*explorer.names[j].casefold().split(), explorer.names[j].casefold()}
+    words = {*explorer.labels[j].casefold().split(), explorer.labels[j].casefold()}
     marked = {text.casefold() for text in page.shown("#detail .example mark")}
     assert marked
     assert marked <= words
@@ -573,7 +573,7 @@ def test_hostile_texts_are_shown_as_they_are(page, explorer):
     page.wait(CARD)
     assert (
         page.browser.js("return document.querySelector('#detail h2').textContent")
-        == explorer.names[47]
+        == explorer.labels[47]
     )
     assert (
         page.js("return document.querySelectorAll('main img, main script').length") == 0
@@ -625,7 +625,7 @@ def test_it_works_by_keyboard(page, explorer):
     page.wait(CARD)
     assert (
         page.browser.text("#detail h2")
-        == explorer.names[int(explorer.codes.counts.argmax())]
+        == explorer.labels[int(explorer.codes.counts.argmax())]
     )
     page.click("#lasso")
     page.browser.find("body").send_keys(Keys.ESCAPE)

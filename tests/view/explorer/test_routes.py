@@ -268,7 +268,7 @@ def test_a_defect_is_a_server_error_and_no_mistake_of_the_page(
     def fail(corpus):
         raise error("a secret detail")
 
-    monkeypatch.setattr(type(corpus), "names", property(fail))
+    monkeypatch.setattr(type(corpus), "labels", property(fail))
     answer = client.get("/api/card/1")
     assert answer.status_code == 500
     assert answer.json() == {"error": web.DEFECT}

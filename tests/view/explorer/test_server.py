@@ -57,7 +57,7 @@ def test_the_page_runs_and_loads_nothing_from_elsewhere(client):
 
 
 def test_all_answers_carry_the_policy(client, corpus, monkeypatch):
-    monkeypatch.setattr(type(corpus), "names", property(lambda corpus: 1 / 0))
+    monkeypatch.setattr(type(corpus), "labels", property(lambda corpus: 1 / 0))
     with TestClient(
         server.make_app(corpus),
         base_url="http://127.0.0.1",

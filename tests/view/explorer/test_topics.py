@@ -51,7 +51,7 @@ def test_a_topic_is_told_with_its_features_findings_and_typical_texts(corpus):
     assert (found["name"], found["rows"]) == ("one, two", 100)
     assert found["share"] == pytest.approx(1 / 9)
     counts = corpus.codes.counts
-    names = corpus.names
+    names = corpus.labels
     assert found["features"] == [[j, names[j], counts[j]] for j in (3, 4)]
     assert found["findings"] == ["It is more here."]  # what was tested
     assert [line["row"] for line in found["examples"]] == [9, 0, 18]

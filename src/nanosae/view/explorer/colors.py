@@ -63,8 +63,8 @@ def _by_feature(
 ) -> tuple[Answer, np.ndarray]:
     """Colour rows by their activation of a feature, features by their cosine to it."""
     name = f"feature {feature}"
-    if feature in corpus.names:
-        name = f"“{corpus.names[feature]}”"
+    if feature in corpus.labels:
+        name = f"“{corpus.labels[feature]}”"
     if kind == "rows":
         values = np.full(corpus.codes.n_rows, np.nan, np.float32)
         rows, activations = corpus.codes.feature(feature)

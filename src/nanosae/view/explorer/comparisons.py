@@ -38,7 +38,7 @@ def steer(
         query: The text of the query, instead of a row.
         edit: New activations of some features.
     """
-    before = _search(corpus, row, query, corpus.names_version())
+    before = _search(corpus, row, query, corpus.labels_version())
     after = before
     if edit:
         after = search(corpus.codes, query, row=row, edit=edit, n=PAGE)
@@ -55,8 +55,8 @@ def steer(
     return {
         "note": after.note,
         "features": before.features,
-        "names": {
-            feature: corpus.names.get(int(feature), "") for feature in edit or {}
+        "labels": {
+            feature: corpus.labels.get(int(feature), "") for feature in edit or {}
         },
         "hits": hits,
     }
@@ -86,7 +86,7 @@ def contrast_selection(corpus: OpenCorpus, where: Selection | None = None) -> An
     rng = np.random.default_rng(0)
     sample = _sample(selected, rng)
     other_sample = _sample(others, rng)
-    result = contrast(corpus.codes, sample, other_sample, labels=corpus.names)
+    result = contrast(corpus.codes, sample, other_sample, labels=corpus.labels)
     # what defines the selection differs trivially
     conditions = where or {}
     is_trivial = result.findings["feature"].isin(conditions.get("features", []))

@@ -119,21 +119,21 @@ class OpenCorpus:
         return own_features(self.run, self.codes).set_index("feature")
 
     @property
-    def names(self) -> dict[int, str]:
-        """Names and labels of features."""
-        version = self.names_version()
-        return self._kept("names", version, lambda: known_labels(self.codes))
+    def labels(self) -> dict[int, str]:
+        """Labels of features, or names given by people."""
+        version = self.labels_version()
+        return self._kept("labels", version, lambda: known_labels(self.codes))
 
     @property
     def doubtful(self) -> set[int]:
         """Features with doubtful labels."""
-        version = self.names_version()
+        version = self.labels_version()
         return self._kept("doubtful", version, lambda: doubtful_labels(self.codes))
 
     @property
     def scores(self) -> dict[int, float]:
-        """Scores of the labels in `names`, of those that have one."""
-        version = self.names_version()
+        """Scores of the labels in `labels`, of those that have one."""
+        version = self.labels_version()
         return self._kept("scores", version, self._label_scores)
 
     def _label_scores(self) -> dict[int, float]:
@@ -163,7 +163,7 @@ class OpenCorpus:
             known = self._loaded[what] = (version, load())
         return known[1]
 
-    def names_version(self) -> tuple[int, ...]:
+    def labels_version(self) -> tuple[int, ...]:
         """Return a version that changes when features are labelled or renamed."""
         return tuple(
             modified_at(self.run / file) for file in ("features.parquet", "user.sqlite")

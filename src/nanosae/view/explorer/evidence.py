@@ -19,18 +19,18 @@ LONG_WORD = re.compile(r"\w{4,}")
 END = re.compile(r"[.!?][\"'”’)\]]*\s+|[。！？]\s*|\n+")
 
 
-def feature_words(line: dict[Any, Any], name: str) -> list[str]:
+def feature_words(line: dict[Any, Any], label: str) -> list[str]:
     """Return the words to mark in the texts of a feature.
 
     Args:
         line: Its row of the feature table.
-        name: Its name or label.
+        label: Its label or name.
     """
     keywords = line.get("keywords")
-    listed = f"{name}, {keywords}" if isinstance(keywords, str) else name
+    listed = f"{label}, {keywords}" if isinstance(keywords, str) else label
     words = [word.strip() for word in listed.split(",")]
     if len(words) == 1:  # a sentence, or a phrase alone
-        words += LONG_WORD.findall(name)
+        words += LONG_WORD.findall(label)
     return list(dict.fromkeys(word for word in words if word))[:MAX_WORDS]
 
 

@@ -26,7 +26,7 @@ MAX_PARTNER_ROWS = 2_000  # sample of a feature's rows in which partners are cou
 MIN_TOGETHER = 5  # of these rows on which a partner must be active
 MAX_NAME = 200  # characters of a name
 FACTS = ("keywords", "health")  # columns of the feature table
-LAST_NAME = "\uffff"  # sorts features without a name last
+LAST_LABEL = "\uffff"  # sorts features without a label last
 ORDERS = ("score", "rows", "name")
 MAX_FOUND = 400  # by a search
 
@@ -63,28 +63,28 @@ def list_features(
 
 
 def _search(corpus: OpenCorpus, words: str) -> list[int]:
-    """Return the features whose names match, or the one with this number.
+    """Return the features whose labels match, or the one with this number.
 
     The best matches come first, and features with doubtful labels last.
     """
     if words.isdecimal():
         feature = int(words)
         return [feature] if feature < corpus.codes.n_features else []
-    found = rank_labels(corpus.names, words, MAX_FOUND)["feature"]
+    found = rank_labels(corpus.labels, words, MAX_FOUND)["feature"]
     counts = corpus.codes.counts
     active = [feature for feature in found.tolist() if counts[feature]]
     return sorted(active, key=lambda feature: feature in corpus.doubtful)
 
 
 def _in_order(corpus: OpenCorpus, features: list[int], sort: str) -> list[int]:
-    names, counts = corpus.names, corpus.codes.counts
+    labels, counts = corpus.labels, corpus.codes.counts
     # a high AUC on few texts is uncertain
     scores = np.nan_to_num(_lowest_scores(corpus))
     doubtful = corpus.doubtful
 
     def order(feature: int) -> Any:
         if sort == "name":
-            return names.get(feature, LAST_NAME).casefold()
+            return labels.get(feature, LAST_LABEL).casefold()
         if sort == "rows":
             return -counts[feature]
         is_doubtful = feature in doubtful
@@ -97,12 +97,12 @@ def _lines(
     corpus: OpenCorpus, features: list[int], bookmarks: set[int]
 ) -> list[Answer]:
     """Return the lines of the list for these features."""
-    names, counts, scores = corpus.names, corpus.codes.counts, corpus.scores
+    labels, counts, scores = corpus.labels, corpus.codes.counts, corpus.scores
     doubtful = corpus.doubtful
     return [
         {
             "feature": feature,
-            "name": names.get(feature, ""),
+            "name": labels.get(feature, ""),
             "rows": counts[feature],
             "marked": feature in bookmarks,
             "score": scores.get(feature),
@@ -131,7 +131,7 @@ def card(corpus: OpenCorpus, feature: int) -> Answer:
     examples = _examples(corpus, rows, activations, line)
     return {
         "feature": feature,
-        "name": corpus.names.get(feature, ""),
+        "name": corpus.labels.get(feature, ""),
         "named": feature in annotations.names(corpus.run, corpus.codes.model),
         "marked": feature in annotations.bookmarks(corpus.run, corpus.codes.model),
         "rows": n,
@@ -143,7 +143,7 @@ def card(corpus: OpenCorpus, feature: int) -> Answer:
         "score": corpus.scores.get(feature),
         "doubtful": feature in corpus.doubtful,
         "findings": sentences_about(corpus, "feature", feature),
-        "words": feature_words(line, corpus.names.get(feature, "")),
+        "words": feature_words(line, corpus.labels.get(feature, "")),
         "family": _family_name(corpus, feature),
         "examples": {
             kind: row_lines(corpus, chosen, feature)
@@ -225,12 +225,12 @@ def _partners(corpus: OpenCorpus, feature: int, rows: np.ndarray) -> list[list[A
 
 
 def _most_related(corpus: OpenCorpus, values: np.ndarray) -> list[list[Any]]:
-    """Return the features with the largest values above −1, with names and values."""
+    """Return the features with the largest values above −1, with labels and values."""
     related = []
     for feature in largest_places(values, RELATED).tolist():
         if values[feature] > -1:
-            name = corpus.names.get(feature, "")
-            related.append([feature, name, values[feature]])
+            label = corpus.labels.get(feature, "")
+            related.append([feature, label, values[feature]])
     return related
 
 
@@ -239,7 +239,7 @@ def rename(corpus: OpenCorpus, feature: int, name: str) -> Answer:
     corpus.codes.features([feature])  # it must exist
     name = " ".join(name.split())[:MAX_NAME]
     annotations.rename(corpus.run, feature, name, corpus.codes.model)
-    return {"name": corpus.names.get(feature, "")}
+    return {"name": corpus.labels.get(feature, "")}
 
 
 def bookmark(corpus: OpenCorpus, feature: int, on: bool) -> Answer:

@@ -32,7 +32,7 @@ def glance(corpus: OpenCorpus) -> Answer:
 def _counts(corpus: OpenCorpus) -> list[list]:
     codes = corpus.codes
     counts = codes.counts
-    labelled = np.array(list(corpus.names), np.int64)
+    labelled = np.array(list(corpus.labels), np.int64)
     noun = "text" if codes.has_texts else "row"
     return [
         [f"{noun}s", codes.n_rows],

@@ -160,19 +160,19 @@ def map_regions(corpus: OpenCorpus, kind: str) -> list[Answer]:
     """Return names of the regions of a map, and their positions."""
     if corpus.stored_map is None:
         return []  # the first map will be replaced
-    return _regions(corpus, kind, corpus.map_version(), corpus.names_version())
+    return _regions(corpus, kind, corpus.map_version(), corpus.labels_version())
 
 
 @lru_cache(4)
 def _regions(
-    corpus: OpenCorpus, kind: str, map_version: int, names_version: tuple[int, ...]
+    corpus: OpenCorpus, kind: str, map_version: int, labels_version: tuple[int, ...]
 ) -> list[Answer]:
     found = corpus.map
     if kind == "rows":
         return json.loads(found["regions"].item())
     features = np.flatnonzero(corpus.codes.counts)
     names = {
-        place: corpus.names.get(feature, "")
+        place: corpus.labels.get(feature, "")
         for place, feature in enumerate(features.tolist())
     }
     return name_regions(found["features"][features], names, found["method"].item())

@@ -41,7 +41,7 @@ def list_rows(
     features = (where or {}).get("features", [])
     return {
         "total": len(rows),
-        "names": {feature: corpus.names.get(feature, "") for feature in features},
+        "labels": {feature: corpus.labels.get(feature, "") for feature in features},
         "lines": row_lines(corpus, rows[at : at + PAGE]),
     }
 
@@ -50,7 +50,7 @@ def row_lines(
     corpus: OpenCorpus, rows: np.ndarray, feature: int | None = None
 ) -> list[Answer]:
     """Return rows with their texts and strongest features, and the activation of `feature`."""
-    codes, names = corpus.codes, corpus.names
+    codes, labels = corpus.codes, corpus.labels
     block: Any = codes.take(rows)
     texts = codes.texts(rows) if codes.has_texts else [""] * len(rows)
     activations = [None] * len(rows)
@@ -67,7 +67,7 @@ def row_lines(
                 "row": row,
                 "text": texts[i][:MAX_TEXT],
                 "activation": activations[i],
-                "features": [[j, names.get(j, "")] for j in strongest],
+                "features": [[j, labels.get(j, "")] for j in strongest],
             }
         )
     return lines
@@ -75,7 +75,7 @@ def row_lines(
 
 def show_row(corpus: OpenCorpus, row: int) -> Answer:
     """Return the details of a row."""
-    codes, names = corpus.codes, corpus.names
+    codes, labels = corpus.codes, corpus.labels
     features, activations = codes.row(row)
     order = np.argsort(-activations, kind="stable")
     strongest = features[order].tolist()
@@ -88,7 +88,7 @@ def show_row(corpus: OpenCorpus, row: int) -> Answer:
         "topic": _topic_of(corpus, row),
         "weighable": can_weigh(corpus, text),
         "tags": annotations.tags_of(corpus.run, codes.name, row, codes.data),
-        "features": [[j, names.get(j, ""), activation] for j, activation in pairs],
+        "features": [[j, labels.get(j, ""), activation] for j, activation in pairs],
     }
 
 

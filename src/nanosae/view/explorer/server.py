@@ -146,7 +146,7 @@ def _prepare(corpus: OpenCorpus, jobs: Jobs) -> None:
     if jobs.is_stopped:
         return
     with contextlib.suppress(Exception):  # the first search will report the error
-        rank_labels(corpus.names, "")  # prepares the labels
+        rank_labels(corpus.labels, "")  # prepares the labels
     jobs.start()
 
 

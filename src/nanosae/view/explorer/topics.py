@@ -59,4 +59,4 @@ def _known_topics(corpus: OpenCorpus) -> dict[int, dict[str, Any]]:
 def _features(corpus: OpenCorpus, features: list[int]) -> list[list[Any]]:
     counts = corpus.codes.counts
     first = [int(feature) for feature in features[:FEATURES]]
-    return [[j, corpus.names.get(j, ""), int(counts[j])] for j in first]
+    return [[j, corpus.labels.get(j, ""), int(counts[j])] for j in first]

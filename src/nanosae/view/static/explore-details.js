@@ -41,7 +41,7 @@ const EXAMPLES = {
 const showFeature = (id) =>
   trying(body, async () => {
     const card = await ask("detail", `card/${id}`);
-    page.names.set(card.feature, card.name);
+    page.labels.set(card.feature, card.name);
     page.words.set(card.feature, card.words);
     page.lastFeature = card.feature;
     showDetails(
@@ -102,7 +102,7 @@ const strengths = ({ rows, histogram, mean, max }) => {
 const renameFeature = (id, name) =>
   trying(body, async () => {
     const done = await change("rename", { feature: id, name });
-    page.names.set(id, done.name);
+    page.labels.set(id, done.name);
     say(name ? "Renamed" : "Label restored");
     const isOpen = opened("feature") === String(id);
     await Promise.all([isOpen && showFeature(id), listFeatures(), listRows()]);

@@ -82,7 +82,7 @@ export const listRows = (at = 0) => {
   $("#export").href = `/api/export?${params}`; // also where the list cannot be shown
   return trying($("#row-list"), async () => {
     const found = await ask("rows", "texts", { where: where(), at });
-    for (const [id, name] of Object.entries(found.names)) page.names.set(Number(id), name);
+    for (const [id, name] of Object.entries(found.labels)) page.labels.set(Number(id), name);
     listChips();
     $("#rows-title").textContent = count(found.total, noun());
     const isNoSelection = !found.total || found.total === page.state.rows;
@@ -127,7 +127,7 @@ export const listChips = () => {
   const { q, f, value, tag, lasso, led, topic } = page.view;
   const chips = f.map((id) => {
     const others = f.filter((other) => other !== id);
-    return condition(short(featureName(id, page.names.get(id))), { f: others });
+    return condition(short(featureName(id, page.labels.get(id))), { f: others });
   });
   if (q) chips.push(condition(`words: ${short(q)}`, { q: "" }));
   if (value) chips.push(condition(`${value[0]}: ${short(value[1])}`, { value: null }));

@@ -42,12 +42,12 @@ const SHAPES = {
 };
 const CONDITIONS = ["value", "tag", "lasso", "led", "topic"];
 
-/** The view, the state, the map, and the names and words of features, and names of topics, that were met. */
+/** The view, the state, the map, and the labels and words of features, and names of topics, that were met. */
 export const page = {
   view: { ...START },
   state: null,
   map: null,
-  names: new Map(),
+  labels: new Map(),
   words: new Map(),
   topics: new Map(),
   lastFeature: null,

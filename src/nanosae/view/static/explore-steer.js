@@ -114,7 +114,7 @@ const addSliders = () => {
   const isFirst = ([id], i) => i < FIRST_SLIDERS || moved.has(id);
   sliders.append(...before.filter(isFirst).map((feature) => slider(...feature)));
   for (const id of moved) {
-    if (!known.has(id)) sliders.append(slider(id, page.names.get(id) || "", 0));
+    if (!known.has(id)) sliders.append(slider(id, page.labels.get(id) || "", 0));
   }
   return before.filter((feature, i) => !isFirst(feature, i));
 };
@@ -132,7 +132,7 @@ const showAllButton = (rest) => {
 
 /** A feature's slider, at its activation or where it was moved to. */
 const slider = (id, name, activation) => {
-  page.names.set(id, name);
+  page.labels.set(id, name);
   const { most } = steered;
   const value = page.view.edit[id] ?? activation;
   const output = el("output", { className: "mono" }, value.toFixed(2));
@@ -256,7 +256,7 @@ export const rank = () =>
     const { edit } = page.view;
     if (!ranking.firstChild) ranking.append(el("p", { className: "busy" }, "Ranking…"));
     const found = await ask("rank", "steer", { ...start, edit });
-    for (const [id, name] of Object.entries(found.names)) {
+    for (const [id, name] of Object.entries(found.labels)) {
       const link = $(`[data-slider="${id}"]`)?.parentElement.firstElementChild;
       if (link) link.textContent = featureName(id, name);
     }
