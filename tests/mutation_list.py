@@ -1269,16 +1269,25 @@ add(
 add(
     "analysis/names/labels.py",
     "tests/analysis/names/test_labels.py",
-    (
-        "labels: answers of the first rows",
-        "self.weights[strongest] @",
-        "self.weights[:len(strongest)] @",
-    ),
     ("labels: scored on added rows", "held &= is_random", "held = held"),
     (
         "labels: the weakest texts choose",
         "largest_places(activations, TOP_ROWS)",
         "largest_places(-activations, TOP_ROWS)",
+    ),
+)
+add(
+    "analysis/names/label_scorer.py",
+    "tests/analysis/names/test_labels.py tests/analysis/names/test_label_scorer.py",
+    (
+        "labels: answers of the first rows",
+        "self.weights[strongest] @",
+        "self.weights[:len(strongest)] @",
+    ),
+    (
+        "labels: areas of sampled rows alone",
+        "max(n_sampled, LEAST_ACTIVE)",
+        "n_sampled",
     ),
 )
 add(

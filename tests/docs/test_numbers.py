@@ -12,7 +12,7 @@ from nanosae.analysis import splits
 from nanosae.analysis.comparisons import joint_model, overview
 from nanosae.analysis.comparisons.repeated import MIN_COPIES
 from nanosae.analysis.groups import topics
-from nanosae.analysis.names import labels, scoring
+from nanosae.analysis.names import label_scorer, labels, scoring
 from nanosae.config import TrainConfig
 from nanosae.trainable import export, objectives
 from pages import ROOT
@@ -158,6 +158,8 @@ def default(function, parameter):
         ("scale.md", "Above {:,} rows, near-duplicates", splits.EXACT_ROWS),
         ("metrics.md", "It uses at most {:,} rows", default(evaluate, "max_rows")),
         ("metrics.md", "Above {:,} rows, most but not all", splits.EXACT_ROWS),
+        ("metrics.md", "Of more than {:,} held-out texts", label_scorer.SCORED),
+        ("metrics.md", "and on up to {} of a feature's", label_scorer.LEAST_ACTIVE),
         ("metrics.md", "none of up to {:,} training rows", export.SAMPLE_ROWS),
         ("metrics.md", "does not lie above {}, the usual bound", scoring.SURE_AUC),
         ("metrics.md", "and their F1 is below {}.", scoring.SURE_F1),

@@ -18,6 +18,7 @@ import scipy.sparse as sp
 from nanosae.analysis.blas import with_one_blas_thread
 from nanosae.analysis.inactive import hard_inactive
 from nanosae.analysis.names.keywords import FeatureWords, feature_words, informativeness
+from nanosae.analysis.names.label_scorer import STRONGEST, LabelScorer
 from nanosae.analysis.names.meaning import (
     Encode,
     Meaning,
@@ -30,14 +31,7 @@ from nanosae.analysis.names.meaning import (
 )
 from nanosae.analysis.names.name_search import Name
 from nanosae.analysis.names.naming import candidate_terms, choose_names
-from nanosae.analysis.names.scoring import (
-    SCORES,
-    area,
-    area_with_interval,
-    can_be_scored,
-    is_doubtful,
-    word_scores,
-)
+from nanosae.analysis.names.scoring import SCORES, can_be_scored
 from nanosae.analysis.names.word_forms import usual_spelling
 from nanosae.analysis.ranking import largest_places
 from nanosae.analysis.reading import chosen_features, feature_columns
@@ -51,14 +45,12 @@ COLUMNS = ["feature", "label", "label_doubtful", "keywords", *SCORES]
 COLUMNS += ["keywords_auc", "typical_text"]
 MOST_ROWS = 500_000  # larger corpora are sampled
 SAMPLE = 20_000  # rows on which the informativeness of terms is measured
-SCORED = 20_000  # held-out rows on which labels are scored by meaning
 SHOWN = 40  # keywords in the table
 NOT_ABOUT_TEXTS = (
     "The embeddings say nothing about the words of the texts: labels are chosen and scored by "
     "words alone."
 )
 TOP_ROWS = 10  # strongest rows of a feature, which are divided as all rows are
-STRONGEST = 30  # rows from which the usual spelling and the typical text are taken
 
 
 def label(
@@ -76,7 +68,8 @@ def label(
 
     Corpora of more than 500,000 rows are sampled: a random sample of this size is used, plus up to
     200 active rows of each rarer feature, but no more than a million rows in total. The additional
-    rows are used to choose labels, not to score them.
+    rows are used to choose labels, not to score them. Areas under ROC curves are measured on 20,000
+    held-out rows and, if a feature is active on fewer than 200 of them, up to 200 of its own.
 
     Args:
         codes: A corpus with texts, or its run folder, or an `Analysis` of it.
@@ -99,9 +92,9 @@ def label(
         of a query for the feature's texts, joined by ", "); scores of the label on held-out texts:
         `label_auc, label_auc_low, label_auc_high` (95 % interval; by its meaning if the corpus has
         embeddings), `label_f1, label_precision, label_recall` (by its words), `label_n` (active
-        texts), and `keywords_auc` (of the query); and `typical_text` (a strong text with many of
-        the keywords). `attrs["notes"]` tells if the split differs from the one requested, and if
-        the corpus was sampled.
+        held-out texts, each copy counted), and `keywords_auc` (of the query); and `typical_text` (a
+        strong text with many of the keywords). `attrs["notes"]` tells if the split differs from the
+        one requested, and if the corpus was sampled.
 
     Raises:
         ConfigError: If `n_keywords` or `min_texts` is not positive.
@@ -141,7 +134,7 @@ def label(
         names = _with_meaning_of_labels(names, labels, meaning, encode)
 
     held &= is_random  # rows sampled because they are active would bias the scores
-    scorer = _Scorer(codes, words, held, duplicate_group, meaning, seed)
+    scorer = LabelScorer(codes, words, held, duplicate_group, meaning, seed)
     records = _scored(scorer, features, found, names, strongest, texts, min_texts)
     frame = pd.DataFrame(records, columns=COLUMNS)
     frame["label"] = (
@@ -192,7 +185,7 @@ def _indicators(row_lists: list[np.ndarray], n_rows: int) -> sp.csc_array:
 
 @with_one_blas_thread
 def _scored(
-    scorer: _Scorer,
+    scorer: LabelScorer,
     features: np.ndarray,
     found: list[FeatureWords],
     names: list[Name],
@@ -267,102 +260,6 @@ def _with_meaning_of_labels(
         own = next(directions) if label else None
         with_meaning.append(replace(name, direction=own))
     return with_meaning
-
-
-class _Scorer:
-    """Scores labels on held-out rows.
-
-    Args:
-        codes: The corpus.
-        words: Terms of all texts.
-        held: Whether a row is held out, bool (n_rows,).
-        duplicate_group: Duplicate group of each row, (n_rows,).
-        meaning: The space of the embeddings, if there are any.
-        seed: Seed of the sample of held-out rows.
-    """
-
-    def __init__(
-        self,
-        codes: Codes,
-        words: Words,
-        held: np.ndarray,
-        duplicate_group: np.ndarray,
-        meaning: Meaning | None,
-        seed: int,
-    ) -> None:
-        self.codes = codes
-        self.words = words
-        self.held = held
-        self.by_term = sp.csc_array(words.presence)
-        self.weights = words.weight
-        self.mean_weights = words.weight.mean(axis=0)
-        held_rows = np.flatnonzero(held)
-        sample = np.random.default_rng(seed).permutation(held_rows)[:SCORED]
-        self.sample = np.sort(sample)
-        group_of_sample = duplicate_group[self.sample]
-        self.group_of_sample = np.unique(group_of_sample, return_inverse=True)[1]
-        self.place_in_sample = np.full(len(held), -1)
-        self.place_in_sample[self.sample] = np.arange(len(self.sample))
-        self.weights_of_sample = sp.csc_array(words.weight[self.sample])
-        self.directions: np.ndarray | None = None
-        if meaning is not None:
-            self.directions = meaning.directions_of(codes.vectors(self.sample))
-
-    def scores(
-        self, name: Name, rows: np.ndarray, strongest: np.ndarray
-    ) -> dict[str, float]:
-        """Return the scores of a label, by its words and by its meaning, and whether to doubt it.
-
-        Args:
-            name: The label.
-            rows: Active rows of the feature.
-            strongest: The strongest of them.
-        """
-        has_word = np.zeros(len(self.held), dtype=bool)
-        has_word[self.by_term[:, name.matching].indices] = True
-        if self.directions is not None and name.direction is not None:
-            along = self.directions @ name.direction
-        else:
-            along = self.weights_of_sample[:, name.matching].sum(axis=1)
-        is_active = self._active_in_sample(rows)
-        auc, low, high = area_with_interval(along, is_active, self.group_of_sample)
-        areas = {"label_auc": auc, "label_auc_low": low, "label_auc_high": high}
-        by_words = word_scores(has_word, rows, self.held)
-        doubtful = is_doubtful(
-            low,
-            by_words["label_recall"],
-            by_words["label_f1"],
-            has_word[strongest].mean(),
-        )
-        return areas | by_words | {"label_doubtful": doubtful}
-
-    def _active_in_sample(self, rows: np.ndarray) -> np.ndarray:
-        """Return which sampled rows are active, bool (len(sample),)."""
-        is_active = np.zeros(len(self.sample), dtype=bool)
-        places = self.place_in_sample[rows]
-        is_active[places[places >= 0]] = True
-        return is_active
-
-    def query(self, own: FeatureWords) -> np.ndarray:
-        """Return the weight of each term in the query of a feature's keywords, (T,)."""
-        query = np.zeros(len(self.mean_weights))
-        query[own.keywords] = own.keyword_weights
-        return query
-
-    def query_auc(self, query: np.ndarray, rows: np.ndarray) -> float:
-        """Return the area under the ROC curve of a query on held-out rows."""
-        terms = np.flatnonzero(query)
-        answers = self.weights_of_sample[:, terms] @ query[terms]
-        return area(answers, self._active_in_sample(rows))
-
-    def typical_row(self, own: FeatureWords, query: np.ndarray) -> np.ndarray:
-        """Return the row among the strongest with the best product of activation and keywords."""
-        strongest = own.rows[:STRONGEST]
-        answers = self.weights[strongest] @ query
-        mean_answer = self.mean_weights @ query
-        relative_answers = answers / (answers + mean_answer + 1e-9)
-        typicality = own.activations[:STRONGEST] * relative_answers
-        return strongest[np.argsort(-typicality, kind="stable")[:1]]
 
 
 def _labelling_rows(is_held: np.ndarray, min_texts: int) -> np.ndarray:
