@@ -331,3 +331,13 @@ def test_an_interrupted_call_of_write_codes_leaves_no_rows_in_the_next(
     codes.verify()
     assert codes.texts().tolist() == list("abcdef")
     np.testing.assert_array_equal(codes.rows(0, 6).toarray(), np.eye(6))
+
+
+def test_texts_that_do_not_go_with_the_metadata_are_refused(tmp_path):
+    csr = sp.csr_array(np.eye(3, dtype=np.float32))
+    texts = ["a", "b", "c"]
+    with pytest.raises(DataError, match="and a column 'text' of metadata, too"):
+        write_codes(tmp_path / "codes", csr, texts=texts, metadata={"text": texts})
+    with pytest.raises(DataError, match="3 texts and 2 rows of metadata"):
+        write_codes(tmp_path / "codes", csr, texts=texts, metadata={"year": [1, 2]})
+    assert not (tmp_path / "codes").exists()

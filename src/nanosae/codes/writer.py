@@ -411,15 +411,11 @@ def write_codes(
         source: A `.npy` file with the embeddings, of which no copy is stored.
         info: Facts for the manifest (JSON), such as the model that made these codes.
         append: Add rows to an existing corpus.
+
+    Raises:
+        DataError: If texts and metadata do not go together, or do not fit the rows or the corpus.
     """
-    table = None
-    if texts is not None:
-        table = as_table(list(texts))
-    if metadata is not None:
-        columns = as_table_with_index(metadata)
-        if table is not None:
-            columns = columns.append_column("text", table["text"])
-        table = columns
+    table = _joined(texts, metadata)
     with CodesWriter(
         path, n_features=csr.shape[1], source=source, info=info, append=append
     ) as writer:
@@ -430,6 +426,28 @@ def write_codes(
             table = without_new_index(table, known["columns"])
         writer.append(csr, table=table, vectors=vectors)
     return Codes(path)
+
+
+def _joined(texts: Any, metadata: Any) -> pa.Table | None:
+    """Return texts and metadata as one table; None if there is neither."""
+    columns = None if metadata is None else as_table_with_index(metadata)
+    if texts is None:
+        return columns
+    table = as_table(list(texts))
+    if columns is None:
+        return table
+    if "text" in columns.column_names:
+        raise DataError(
+            "texts are given, and a column 'text' of metadata, too.",
+            column="text",
+            remedy="Leave out one of them, or rename the column.",
+        )
+    if len(columns) != len(table):
+        raise DataError(
+            f"{len(table):,} texts and {len(columns):,} rows of metadata are given.",
+            remedy="Give one text for each row.",
+        )
+    return columns.append_column("text", table["text"])
 
 
 def _empty_manifest(fixed: Facts) -> Facts:
