@@ -1,11 +1,13 @@
 """One corpus of several."""
 
+import shutil
+
 import numpy as np
 import pyarrow as pa
 import pytest
 import scipy.sparse as sp
 
-from nanosae.codes import Codes, CodesWriter, join_codes, write_codes
+from nanosae.codes import Codes, CodesWriter, join_codes, joining, write_codes
 from nanosae.errors import DataError
 from written_codes import M, N
 
@@ -83,6 +85,50 @@ def test_shards_that_an_interrupted_call_moved_are_not_mixed_with_others(tmp_pat
     joined = join_codes([b], tmp_path / "joined")  # that call is completed
     joined.verify()
     assert np.array_equal(joined.take(range(3)).toarray(), 2 * np.eye(3))
+
+
+@pytest.mark.parametrize("n_removed", [0, 1])
+def test_a_call_that_ended_before_it_removed_the_parts_can_be_repeated(
+    tmp_path, monkeypatch, n_removed
+):
+    parts = parts_of(tmp_path, "a", "b")
+    (parts[1] / "map.npz").write_bytes(b"a result")
+
+    def end(folders):
+        for folder in folders[:n_removed]:
+            shutil.rmtree(folder)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(joining, "remove_parts", end)
+        with pytest.raises(KeyboardInterrupt):
+            join_codes(parts, tmp_path / "joined")
+    (other,) = parts_of(tmp_path, "c")
+    with pytest.raises(FileExistsError, match="already holds a corpus"):
+        join_codes([*parts, other], tmp_path / "joined")
+    assert_unchanged(other)
+    assert parts[1].exists()
+    joined = join_codes(parts, tmp_path / "joined")
+    joined.verify()
+    assert np.array_equal(joined.take(range(3, 6)).toarray(), 2 * np.eye(3))
+    assert not any(part.exists() for part in parts)
+    with pytest.raises(FileExistsError, match="already holds a corpus"):
+        join_codes([other], tmp_path / "joined")
+
+
+def test_the_manifest_of_a_part_is_removed_last(tmp_path, monkeypatch):
+    (part,) = parts_of(tmp_path, "a")
+    left = []
+    remove = joining.shutil.rmtree
+
+    def observe(folder):
+        left.append((folder.name, (part / "manifest.json").exists()))
+        remove(folder)
+
+    monkeypatch.setattr(joining.shutil, "rmtree", observe)
+    joining.remove_parts([part])
+    assert left == [("00000", True), ("a", True)]
+    assert not part.exists()
 
 
 def test_parts_whose_values_have_no_common_type_stay(tmp_path):

@@ -39,11 +39,14 @@ def join_codes(parts: Sequence[str | Path], path: str | Path) -> Codes:
     _check_that_they_differ(folders)
     with Lock(files.lock_path(path), WAIT):
         if (path / files.MANIFEST).exists():
-            raise ExistsError(
-                f"{path} already holds a corpus.",
-                file=path,
-                remedy="Choose another name.",
-            )
+            if not _were_joined(folders, path):
+                raise ExistsError(
+                    f"{path} already holds a corpus.",
+                    file=path,
+                    remedy="Choose another name.",
+                )
+            remove_parts(folders)
+            return Codes(path)
         manifests = [_complete_manifest(folder) for folder in folders]
         joined = _joined(manifests)
         draft = path.with_name(f".{path.name}.joining")
@@ -62,10 +65,34 @@ def join_codes(parts: Sequence[str | Path], path: str | Path) -> Codes:
 
 
 def remove_parts(folders: Sequence[Path]) -> None:
-    """Delete parts that have been joined."""
+    """Delete parts that have been joined, the manifest of each last: it says what is left."""
     for folder in folders:
-        if folder.exists():
-            shutil.rmtree(folder)
+        if not folder.exists():
+            continue
+        for entry in folder.iterdir():
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            elif entry.name != files.MANIFEST:
+                entry.unlink()
+        shutil.rmtree(folder)
+
+
+def _were_joined(folders: list[Path], path: Path) -> bool:
+    """Return whether a corpus was joined of parts that were not all removed afterwards."""
+    joined = [_content(shard) for shard in files.read_manifest(path)["shards"]]
+    left = [folder for folder in folders if (folder / files.MANIFEST).exists()]
+    shards = []
+    for folder in left:
+        for shard in files.read_manifest(folder)["shards"]:
+            if (folder / shard["name"]).exists():
+                return False
+            shards.append(_content(shard))
+    return len(shards) > 0 and all(shard in joined for shard in shards)
+
+
+def _content(shard: Facts) -> Facts:
+    """Return the facts on a shard without its name, which joining changes."""
+    return {key: value for key, value in shard.items() if key != "name"}
 
 
 def _complete_manifest(folder: Path) -> Facts:
