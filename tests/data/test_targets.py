@@ -6,6 +6,7 @@ from hypothesis import settings
 
 from containers import write_row_groups
 from nanosae.data.dataset import Dataset
+from nanosae.errors import DataError
 from nanosae.sources import open_rows
 from numbered import deal_batches, numbered, row_numbers
 
@@ -41,7 +42,7 @@ def test_targets_stay_with_their_rows(buffer_rows, kind, tmp_path):
 def test_rows_with_targets_deal_in_the_order_of_rows_alone():
     alone = Dataset(open_rows(numbered(500)), seed=0, buffer_rows=200)
     data = Dataset(
-        open_rows(numbered(500), targets=np.ones((500, 1))), seed=0, buffer_rows=200
+        open_rows(numbered(500), targets=numbered(500)[:, :1]), seed=0, buffer_rows=200
     )
     assert np.array_equal(
         deal_batches(data, 32, 50)[:, :3], deal_batches(alone, 32, 50)
@@ -64,3 +65,12 @@ def test_bad_targets_are_named():
     assert rows.width == 3  # the one given is left alone
     prints = {open_rows(x, targets=t).fingerprint() for t in (None, x, x[::-1])}
     assert len(prints) == 3
+
+
+def test_targets_that_are_all_equal_are_refused():
+    x = np.random.default_rng(0).normal(size=(50, 4))
+    equal = np.full((50, 3), 2.5)
+    with pytest.raises(DataError, match="All 50 targets read are equal: there is noth"):
+        Dataset(open_rows(x, targets=equal), seed=0)
+    equal[17, 1] = 2
+    assert Dataset(open_rows(x, targets=equal), seed=0).has_targets

@@ -62,7 +62,7 @@ class Dataset:
         in_memory: Whether all rows are in memory.
 
     Raises:
-        DataError: If all rows are equal, or a row cannot be read.
+        DataError: If all rows or all targets are equal, or a row cannot be read.
 
     Example:
         >>> from nanosae.sources import open_rows
@@ -94,6 +94,7 @@ class Dataset:
         self.fingerprint = _fingerprint_of(rows, x if self.in_memory else None)
         groups = group_duplicates(x[:, : rows.width])
         _check_variety(groups)
+        _check_targets_vary(x[:, rows.width :])
         n_wanted = max(1, round(rows.n_rows * heldout_share))
         n_wanted = min(n_wanted, MAX_HELDOUT, len(x) // 2)
         heldout, training = _split(groups, n_wanted, seed)
@@ -278,6 +279,15 @@ def _check_variety(groups: DuplicateGroups) -> None:
         raise DataError(
             f"All {n_rows} rows read are equal: there is nothing to learn.",
             remedy="Check how the vectors were made.",
+        )
+
+
+def _check_targets_vary(targets: np.ndarray) -> None:
+    n_rows, width = targets.shape
+    if width and n_rows > 1 and (targets == targets[0]).all():
+        raise DataError(
+            f"All {n_rows} targets read are equal: there is nothing to predict.",
+            remedy="Check how the targets were made.",
         )
 
 
