@@ -9,7 +9,9 @@ import pytest
 from nanosae import Codes, SAETrainer, describe
 from nanosae.cli import main
 from nanosae.export.map_table import write_map
+from nanosae.export.neuronpedia import write_neuronpedia
 from nanosae.runs.tables import save_features
+from small_corpora import corpus
 
 
 @pytest.fixture
@@ -116,6 +118,15 @@ def test_neuronpedia_gets_no_field_that_saedashboard_does_not_know(run, tmp_path
         for example in found["activations"]:
             known = ("bin_min", "bin_max", "bin_contains", "tokens", "values")
             assert set(example) == {*known, "qualifying_token_index"}
+
+
+def test_a_text_with_an_icon_of_a_font_is_whole(tmp_path):
+    text = "\ue000 Save\ue001 the file"  # the characters that mark tokens
+    codes = corpus(tmp_path / "c", np.ones((1, 1)), [text])
+    write_neuronpedia(codes, tmp_path / "batch.json", "set")
+    batch = json.loads((tmp_path / "batch.json").read_text(encoding="utf-8"))
+    (example,) = batch["features"][0]["activations"]
+    assert (example["tokens"], example["values"]) == ([text], [1.0])
 
 
 def test_a_token_stands_between_what_is_around_it(tmp_path):

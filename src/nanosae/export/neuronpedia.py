@@ -106,9 +106,9 @@ def _examples(codes: Codes, feature: int) -> list[dict[str, Any]]:
     for text, activation in zip(
         codes.texts(rows, MARKS), activations.tolist(), strict=True
     ):
-        before, opening, rest = text.partition(MARKS[0])
         pieces, place = [text], 0
-        if opening:  # a token
+        if codes.has_tokens:
+            before, _, rest = text.partition(MARKS[0])
             token, _, after = rest.partition(MARKS[1])
             pieces, place = [before, token, after], 1
         values = [0.0] * len(pieces)
