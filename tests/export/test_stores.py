@@ -18,7 +18,7 @@ import scipy.sparse as sp
 
 from nanosae import Codes, write_codes
 from nanosae.cli import main
-from nanosae.errors import BusyError, ConfigError, ExistsError, ServerError
+from nanosae.errors import BusyError, ConfigError, ExistsError, ServerError, WriteError
 from nanosae.export import stores
 from nanosae.export.stores import to_store
 from nanosae.export.vectors import vectors
@@ -220,6 +220,15 @@ def test_a_collection_is_in_qdrant_whole_or_not_at_all(codes, tmp_path, monkeypa
     with pytest.raises(BusyError, match=f"Another program uses {place}"):
         to_store(codes, place, "qdrant", "other")
     client.close()
+
+
+def test_a_file_is_no_folder_for_qdrant(codes, tmp_path):
+    pytest.importorskip("qdrant_client")
+    file = tmp_path / "rows.jsonl"
+    file.write_text("mine", encoding="utf-8")
+    with pytest.raises(WriteError, match=r"rows\.jsonl cannot be the folder"):
+        to_store(codes, file, "qdrant")
+    assert file.read_text(encoding="utf-8") == "mine"
 
 
 @pytest.mark.filterwarnings("ignore")  # its dependencies' own

@@ -6,12 +6,13 @@ import pytest
 import scipy.sparse as sp
 
 from nanosae.codes import write_codes
-from nanosae.errors import DataError
+from nanosae.errors import DataError, DataTypeError
 from nanosae.runs import annotations as edits
 from nanosae.runs.export import tag, write
 from nanosae.runs.tables import (
     doubtful_labels,
     known_labels,
+    labels_by_feature,
     load_features,
     save_features,
 )
@@ -62,6 +63,34 @@ def test_people_name_features_before_models_do_and_those_before_words(tmp_path):
     assert known_labels(codes) == {0: "a", 1: "model's"}
     edits.rename(tmp_path, 1, "mine")
     assert known_labels(codes) == {0: "a", 1: "mine"}
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {"sea": "a"},
+        {1.5: "a"},
+        {None: "a"},
+        {float("inf"): "a"},
+        pd.DataFrame({"feature": [1, None], "label": ["a", "b"]}),
+        pd.DataFrame({"label": ["a"]}),
+        pd.DataFrame({"features": [1], "label": ["a"]}),
+        ["a"],
+    ],
+)
+def test_labels_need_the_numbers_of_their_features(labels):
+    with pytest.raises((DataError, DataTypeError), match="labels"):
+        labels_by_feature(labels)
+
+
+def test_features_of_labels_may_be_texts_of_json_or_missing_without_a_label():
+    assert labels_by_feature({"3": "a", 4.0: "b", np.int64(5): "c"}) == {
+        3: "a",
+        4: "b",
+        5: "c",
+    }
+    table = pd.DataFrame({"feature": [1, None], "label": ["a", ""]})
+    assert labels_by_feature(table) == {1: "a"}
 
 
 def test_a_doubt_is_of_the_name_that_is_shown(tmp_path):

@@ -21,6 +21,7 @@ from nanosae.errors import (
     ConfigError,
     ExistsError,
     ServerError,
+    WriteError,
     reason_of,
     require_choice,
 )
@@ -53,6 +54,7 @@ def to_store(
         ExistsError: If Qdrant already has a collection of that name.
         ServerError: If Qdrant cannot be reached or refuses.
         BusyError: If another program uses the folder of Qdrant.
+        WriteError: If the output cannot be written.
         ExtraError: If qdrant-client is needed and not installed.
     """
     require_choice("to", to, get_args(Store))
@@ -192,6 +194,12 @@ def _to_qdrant(codes: Codes, place: str, name: str) -> int:
             f"Another program uses {place}.",
             file=place,
             remedy="Stop it, or start a Qdrant server and give its URL.",
+        ) from error
+    except OSError as error:
+        raise WriteError(
+            f"{place} cannot be the folder of a collection: {reason_of(error)}.",
+            file=place,
+            remedy="Give another folder, or the URL of a server.",
         ) from error
     try:
         with closing(client):

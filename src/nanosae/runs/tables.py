@@ -14,7 +14,7 @@ import pandas as pd
 
 from nanosae.atomic import write_bytes
 from nanosae.codes import Codes
-from nanosae.errors import DataTypeError
+from nanosae.errors import DataError, DataTypeError
 from nanosae.lock import SHORT_CHANGE, Lock
 from nanosae.runs import annotations
 from nanosae.runs.results import (
@@ -81,15 +81,21 @@ def labels_by_feature(labels: Labels) -> dict[int, str]:
 
     Raises:
         DataTypeError: If it is neither.
+        DataError: If a feature is not a whole number.
     """
     if isinstance(labels, Mapping):
         texts = pd.Series([*labels.values()], dtype=object)
         labels = pd.DataFrame({"feature": [*labels], "label": texts})
+    given = type(labels).__name__
     if isinstance(labels, pd.DataFrame):
-        return _by_feature(labels, "label") if "label" in labels else {}
+        if "label" not in labels:
+            return {}
+        if "feature" in labels:
+            return _by_feature(labels, "label")
+        given = f"a table with the columns {', '.join(map(str, labels.columns))}"
     raise DataTypeError(
         f"labels must be a mapping from features to labels, or a table with the columns `feature` "
-        f"and `label`, not {type(labels).__name__}."
+        f"and `label`, not {given}."
     )
 
 
@@ -97,8 +103,21 @@ def _by_feature(table: pd.DataFrame, column: str) -> dict[int, str]:
     found = {}
     for feature, label in zip(table["feature"], table[column], strict=True):
         if not pd.isna(label) and label != "":  # a label may look like a number
-            found[int(feature)] = str(label)
+            found[_number_of(feature)] = str(label)
     return found
+
+
+def _number_of(feature: Any) -> int:
+    """Return the number of a feature; keys of JSON are texts."""
+    try:
+        number = int(feature)
+    except (TypeError, ValueError, OverflowError):
+        number = None
+    if number is None or (number != feature and not isinstance(feature, str)):
+        raise DataError(
+            f"labels: a feature is given by its number, not by {feature!r}."
+        )
+    return number
 
 
 def doubtful_labels(source: Codes | Path) -> set[int]:
