@@ -236,8 +236,8 @@ def day(year: float) -> str:
     """Return a time in years as an ISO 8601 date.
 
     Example:
-        >>> day(2021.5)
-        '2021-07-02'
+        >>> day(2021.25)
+        '2021-04-01'
     """
     days = (year - 1970) * DAYS_PER_YEAR
     whole_days = int(np.floor(days + DAY_ERROR))
