@@ -246,6 +246,7 @@ def test_labels_made_without_a_model_are_kept_apart_and_come_back(tmp_path):
     assert known_labels(codes) == {}
     assert load_features(tmp_path, codes).attrs["other_models"] == ["unknown"]
     save_features(tmp_path, own.assign(label="other"), codes)
+    assert load_features(tmp_path, codes).attrs["other_models"] == ["unknown"]
     shutil.rmtree(tmp_path / "model")
     assert codes.model == ""
     assert known_labels(codes) == {0: "zero", 1: "one"}
