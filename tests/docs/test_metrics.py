@@ -15,7 +15,7 @@ from nanosae.analysis.evaluation.measures import reconstruction_measures, usage
 from nanosae.analysis.groups.family_edges import candidate_edges, content_order
 from nanosae.analysis.monosemanticity import monosemanticity
 from nanosae.analysis.names.scoring import area, word_scores
-from nanosae.analysis.statistics import false_discovery
+from nanosae.analysis.statistics import false_discovery, mean_estimate
 from nanosae.codes import write_codes
 from nanosae.model.measures import Pool
 from pages import ROOT
@@ -78,6 +78,10 @@ def checks(page, acts, codes, rows):
     yield "dead", page["dead"](acts), used["dead"].value
     yield "gini", page["gini"](acts), used["gini"].value
 
+    few = x[:5, 0]
+    estimate = mean_estimate(few)
+    yield "interval", page["interval"](few), (estimate.low, estimate.high)
+
     described = describe(codes)
     yield "density", page["density"](acts), described["density"].to_numpy()
     for i in (0, 1, 2):
@@ -135,6 +139,10 @@ WRONG = {
         np.outer(activation, activation) * (space @ space.T)
     ).mean(),
     "gini": lambda acts: (acts > 0).mean(0).std(),
+    "interval": lambda values: (
+        values.mean()
+        + np.array([-1.96, 1.96]) * values.std(ddof=1) / len(values) ** 0.5
+    ),
 }
 
 
