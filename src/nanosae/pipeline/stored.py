@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from nanosae.codes import Codes, corpus_path
-from nanosae.codes.format import MANIFEST
+from nanosae.codes.format import MANIFEST, is_complete, read_manifest
 from nanosae.errors import ExistsError
 from nanosae.pipeline.stages import Record
 from nanosae.runs.earlier import files_of_training
@@ -43,7 +43,9 @@ def state_of(run: Path, stage: str) -> str:
 
 def _checksum_of_codes(run: Path) -> str:
     path = corpus_path(run, CORPUS)
-    return Codes(path).checksum if (path / MANIFEST).exists() else ""
+    if not (path / MANIFEST).exists() or not is_complete(read_manifest(path)):
+        return ""
+    return Codes(path).checksum
 
 
 def _is_fresh(run: Path, stage: str) -> bool:
