@@ -33,7 +33,7 @@ def test_an_empty_label_of_a_cell_is_no_label():
 
 def test_lists_of_labels_are_labels():
     values = np.empty(4, dtype=object)
-    values[:] = [["a", "b"], [], ["b", None], np.array(["a"], dtype=object)]
+    values[:] = [{"a", "b"}, [], ["b", None], np.array(["a"], dtype=object)]
     names, matrix = class_matrix(values)
     assert names == ["a", "b"]
     assert matrix.toarray().tolist() == [[1, 1], [0, 0], [0, 1], [1, 0]]

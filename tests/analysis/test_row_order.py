@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 
 from nanosae.analysis.columns import one_per_row
@@ -85,6 +86,70 @@ def test_a_mask_may_have_missing_values(tmp_path):
         mask = (frame["size"] > 0).astype(dtype)
         members, _ = _members(codes, mask.where(mask), None)
         assert (members == wanted).all()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [list, pd.Series, pl.Series, lambda cells: np.array(cells, object)],
+    ids=["list", "pandas", "polars", "array"],
+)
+def test_a_mask_of_objects_may_have_missing_values(tmp_path, make):
+    codes = corpus(tmp_path, FRAME)
+    size = codes.column("size")
+    cells = [None if value < 0 else bool(value > 1) for value in size]
+    members, _ = _members(codes, make(cells), None)
+    assert (members == (size > 1)).all()
+
+
+def test_a_mask_of_numbers_is_not_read_as_the_first_two_rows(tmp_path):
+    codes = corpus(tmp_path, FRAME)
+    mask = codes.column("size") > 0
+    for dtype in (int, float, np.uint8):
+        with pytest.raises(DataError, match="300 numbers, all 0 or 1"):
+            contrast(codes, mask.astype(dtype))
+    members, _ = _members(codes, [0, 1, 1], None)
+    assert np.flatnonzero(members).tolist() == [0, 1]
+    with pytest.raises(DataError, match="a mask of rows has length 1; needed: 300"):
+        contrast(codes, True)
+
+
+NUMBERS = pd.Series(RNG.integers(0, 5, N))
+TYPES = {
+    "float": NUMBERS.astype(float),
+    "float32": NUMBERS.astype("float32"),
+    "gaps": NUMBERS.astype(float).where(NUMBERS > 0),
+    "Int64": NUMBERS.astype("Int64").where(NUMBERS > 0),
+    "Float64": NUMBERS.astype("Float64").where(NUMBERS > 0),
+    "arrow": NUMBERS.astype("int64[pyarrow]").where(NUMBERS > 0),
+    "categories": NUMBERS.astype("category"),
+}
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_a_number_names_the_same_rows_in_a_column_and_in_values(tmp_path, kind):
+    values = TYPES[kind]
+    act = (RNG.random((N, 3)) < 0.4).astype(np.float32)
+    codes = write_codes(tmp_path / "codes", act, metadata={"column": values})
+    wanted = (NUMBERS == 3).to_numpy()
+    for by in ("column", values):
+        for three in (3, np.int32(3), "3", 3.0):
+            members, _ = _members(codes, three, by)
+            assert (members == wanted).all()
+    with pytest.raises(DataError, match=f"got {N - 1} values for the {N} rows"):
+        one_per_row(codes, values.iloc[1:])
+
+
+def test_lengths_of_time_are_minutes(tmp_path):
+    hours = NUMBERS.astype(float).where(NUMBERS > 0)
+    given = pd.to_timedelta(hours, "h")
+    act = (RNG.random((N, 3)) < 0.4).astype(np.float32)
+    codes = write_codes(tmp_path / "codes", act, metadata={"waited": given})
+    minutes = (hours * 60).tolist()
+    in_polars = pl.from_pandas(given)
+    for values in ("waited", given, given.dt.as_unit("s"), in_polars):
+        assert one_per_row(codes, values).tolist() == pytest.approx(
+            minutes, nan_ok=True
+        )
 
 
 def test_values_give_the_same_result_as_their_column(tmp_path):

@@ -42,7 +42,7 @@ def is_missing_value(value: Any) -> bool:
 
 def is_list(value: Any) -> bool:
     """Return whether a cell holds several values."""
-    return isinstance(value, list | tuple | np.ndarray)
+    return isinstance(value, list | tuple | set | frozenset | np.ndarray)
 
 
 def is_missing(values: np.ndarray) -> np.ndarray:
@@ -71,6 +71,8 @@ def cells(values: np.ndarray) -> list[Any]:
 def one_per_row(codes: Codes, column: Any) -> np.ndarray:
     """Return a metadata column, or given values after checking that there is one per row.
 
+    Lengths of time become numbers of minutes, as those that `nanosae run` reads from text.
+
     Args:
         codes: The corpus.
         column: Name of a metadata column, or n_rows values; see `in_row_order`.
@@ -79,7 +81,7 @@ def one_per_row(codes: Codes, column: Any) -> np.ndarray:
         DataError: If there is no such column, or the number of values is not the number of rows.
     """
     if isinstance(column, str):
-        return _read_column(codes, column)
+        return _in_minutes(_read_column(codes, column))
     if isinstance(column, pd.DataFrame) and column.shape[1] == 1:
         column = column.iloc[:, 0]
     values = _as_cells(in_row_order(codes, column))
@@ -89,7 +91,7 @@ def one_per_row(codes: Codes, column: Any) -> np.ndarray:
             remedy="Give a list or an array of values, or the name of a metadata column.",
         )
     if len(values) == codes.n_rows:
-        return values
+        return _in_minutes(values)
     names = [name for name in values.tolist() if name in codes.columns]
     if len(names) == len(values):
         raise DataError(
@@ -112,7 +114,11 @@ def _read_column(codes: Codes, name: str) -> np.ndarray:
 
 
 def _as_cells(values: Any) -> np.ndarray:
-    """Return dates as datetimes in UTC without a zone, M8[us], and all other values as objects."""
+    """Return given values as a column holds them.
+
+    Dates become datetimes in UTC without a zone, M8[us]; fractions and lengths of time keep their
+    type, and all other values become objects, with None where one is missing.
+    """
     if isinstance(values, list | tuple) and any(map(is_list, values)):
         return pd.Series(values, dtype=object).to_numpy()  # NumPy would nest them
     if isinstance(getattr(values, "dtype", None), pd.DatetimeTZDtype):
@@ -122,7 +128,16 @@ def _as_cells(values: Any) -> np.ndarray:
     cells = np.asarray(values)
     if cells.dtype.kind == "M":  # nanoseconds, of pandas 2, would become whole numbers
         return cells.astype("M8[us]")
-    return np.asarray(values, dtype=object)
+    if cells.dtype.kind in "fm":
+        return cells
+    objects = np.array(values, dtype=object)
+    objects[pd.isna(objects)] = None  # pd.NA cannot be compared
+    return objects
+
+
+def _in_minutes(values: np.ndarray) -> np.ndarray:
+    """Return lengths of time as minutes, NaN where one is missing; leave others as they are."""
+    return values / np.timedelta64(1, "m") if values.dtype.kind == "m" else values
 
 
 def name_of(column: Any) -> str | None:
@@ -233,8 +248,13 @@ def _whole_number(cell: Any) -> Any:
 
 
 def as_moments(values: np.ndarray | pd.Series) -> np.ndarray:
-    """Read dates in ISO 8601, or datetimes, as times in UTC, M8[s] (n,); other cells are NaT."""
+    """Read dates in ISO 8601, or datetimes, as times in UTC, M8[s] (n,); other cells are NaT.
+
+    A period of pandas is read as its start.
+    """
     cells = pd.Series(values)
+    if pd.api.types.infer_dtype(cells) == "period":
+        cells = pd.PeriodIndex(cells).to_timestamp().to_series(index=cells.index)
     dates = pd.to_datetime(cells, format="ISO8601", errors="coerce", utc=True)
     moments = dates.dt.tz_localize(None).to_numpy().astype("M8[s]")
     # pandas 2 counts nanoseconds, from 1677 to 2262: other dates are parsed one by one

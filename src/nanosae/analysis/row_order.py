@@ -59,6 +59,10 @@ def as_mask(values: Any) -> np.ndarray:
         >>> as_mask(pd.Series([True, None], dtype="boolean")).tolist()
         [True, False]
     """
-    if isinstance(values, pd.Series) and pd.api.types.is_bool_dtype(values.dtype):
-        return values.fillna(False).to_numpy(dtype=bool)
-    return np.asarray(values)
+    places = np.asarray(values)
+    if places.dtype != object:
+        return places
+    is_missing = pd.isna(places)
+    if pd.api.types.infer_dtype(places[~is_missing]) != "boolean":
+        return places
+    return np.where(is_missing, False, places).astype(bool)

@@ -150,3 +150,14 @@ def test_what_is_no_date_is_refused_in_one_line():
         assert "\n" not in str(caught.value)
         assert "format=" not in str(caught.value)
         assert str(caught.value).endswith("Write dates as in 2024-05-31.")
+
+
+@pytest.mark.parametrize("code", ["D", "W", "M", "Q", "Y"])
+def test_a_period_of_pandas_is_its_start(code):
+    days = pd.Series(pd.date_range("2020-01-15", periods=40, freq="37D"))
+    cells = days.dt.to_period(code)
+    starts = cells.dt.start_time.to_numpy()
+    found = periods(np.asarray(cells, dtype=object), "month")
+    expected = periods(starts, "month")
+    assert found.start.tolist() == expected.start.tolist()
+    assert found.names == expected.names

@@ -83,7 +83,7 @@ def contrast(
             cell holds several, as a list or joined by "|", has each of them. Without: a bool mask,
             an array of row numbers, a feature (int: the rows on which it is active), or a string
             (the rows whose text contains it). A mask that is a pandas series is matched with the
-            rows by its index if possible.
+            rows by its index if possible; missing values are False.
         b: The second group, given in the same way; None: all other rows.
         by: A metadata column, or one value per row. Without `a` and `b`, its two values are
             compared, or, if it has more, each value with the rest.
@@ -162,7 +162,7 @@ def _features_among(a: Any, b: Any, by: Any) -> list[int]:
 
 
 def _is_whole_number(value: Any) -> bool:
-    return isinstance(value, int | np.integer)
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def _members(codes: Codes, group: Any, by: Any) -> tuple[np.ndarray, str]:
@@ -176,9 +176,20 @@ def _members(codes: Codes, group: Any, by: Any) -> tuple[np.ndarray, str]:
         name = f"rows of feature {group}"
         group = codes.feature(int(group))[0]
     rows = as_mask(in_row_order(codes, group))
+    _refuse_numbers_as_mask(rows, codes.n_rows)
     member = np.zeros(codes.n_rows, dtype=bool)
     member[indices(rows, codes.n_rows, "row")] = True
     return member, name
+
+
+def _refuse_numbers_as_mask(rows: np.ndarray, n_rows: int) -> None:
+    """Refuse a mask of the numbers 0 and 1, which would be read as the rows 0 and 1."""
+    are_numbers = rows.dtype.kind in "iuf" and rows.size == n_rows > 2
+    if are_numbers and np.isin(rows, [0, 1]).all():
+        raise DataError(
+            f"The group is {n_rows:,} numbers, all 0 or 1; a mask of the rows is needed.",
+            remedy="Give booleans, such as values == 1.",
+        )
 
 
 def _rows_with_text(codes: Codes, phrase: str) -> np.ndarray:

@@ -47,7 +47,7 @@ def explain(
         codes: The corpus, or its run folder, or an `Analysis` of it.
         target: A metadata column, or one value per row. Rows with an empty ("", None, NaN) or
             infinite cell are left out; a note counts the infinite ones. A pandas series is matched
-            with the rows by its index if possible.
+            with the rows by its index if possible. Lengths of time are numbers of minutes.
         kind: How to treat the target. None: numbers with more than two distinct values are
             "numeric", everything else "classes". A cell may hold several classes, joined by "|".
         covariates: See `contrast`.
