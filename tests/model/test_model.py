@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
 import torch
 
 from agreement import assert_agree, decisions_of
@@ -202,6 +203,11 @@ def test_errors_say_both_widths_and_what_is_missing(tmp_path):
 def test_encode_refuses_what_is_no_tensor():
     with pytest.raises(TypeError, match="encode takes a torch tensor, not ndarray"):
         model("relu").encode(np.zeros((2, 5)))
+    for acts in (np.zeros((2, 8)), sp.csr_array((2, 8))):
+        with pytest.raises(
+            TypeError, match=r"decode takes a torch tensor, .*reconstruct"
+        ):
+            model("relu").decode(acts)
     with pytest.raises(DataError, match="x has width none, but this SAE expects"):
         model("relu").encode(torch.tensor(1.0))
 

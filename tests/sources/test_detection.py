@@ -87,6 +87,16 @@ def test_columns_are_matched_by_name_in_the_given_order():
         ValueError, match=r"2 columns are missing: \['e77', 'q'\]. There are 14"
     ):
         open_rows(frame(X), columns=["e1", "e77", "q"])
+    with pytest.raises(ValueError, match=r"1 column is missing: .* Choose the vector"):
+        open_rows(frame(X), columns=["e1", "q"])
+
+
+def test_the_name_of_a_column_may_be_a_string_or_a_number():
+    assert np.array_equal(open_rows(LISTS, columns="vector").read(0, N), X)
+    unnamed = pd.DataFrame(X)
+    for columns in ([3, 0], np.array([3, 0]), unnamed.columns[[3, 0]]):
+        rows = open_rows(unnamed, columns=columns)
+        assert np.array_equal(rows.read(0, N), X[:, [3, 0]])
 
 
 def test_names_sort_by_number():

@@ -269,6 +269,19 @@ def test_what_arrow_knows_no_type_for_is_text():
     assert table_of_texts(gaps)["mixed"].to_pylist() == ["a", None, None, None, "1.5"]
 
 
+def test_tensors_in_cells_are_vectors():
+    vectors = torch.arange(6.0).reshape(3, 2)
+    for dtype in (torch.float32, torch.bfloat16):
+        frame = pd.DataFrame({"v": list(vectors.to(dtype).requires_grad_())})
+        for data in (frame, frame["v"]):
+            assert open_rows(data).read(0, 3).tolist() == vectors.tolist()
+
+
+def test_a_generator_is_refused_with_what_to_do():
+    with pytest.raises(TypeError, match=r"generator is not .* Concatenate its batches"):
+        open_rows(iter_batch for iter_batch in [np.ones((2, 3))])
+
+
 def test_columns_of_different_lengths_are_an_error():
     with pytest.raises(DataError, match="side by side"):
         table_of_texts({"text": ["a", "b"], "n": [1]})

@@ -112,6 +112,16 @@ def test_frames_are_refused_with_what_to_do():
         estimator().set_output(transform="pandas")
 
 
+def test_features_stay_sparse_where_frames_are_asked_for_globally():
+    x = np.random.default_rng(0).normal(size=(200, 5))
+    expected = make_pipeline(StandardScaler(), estimator()).fit_transform(x)
+    with sklearn.config_context(transform_output="pandas"):
+        features = make_pipeline(StandardScaler(), estimator()).fit_transform(x)
+        again = estimator().set_output(transform="default").fit(x).transform(x)
+    assert (features != expected).nnz == 0
+    assert again.shape == (200, 8)
+
+
 def test_settings_of_the_default_config_may_be_set_and_searched():
     trainer = SAETrainer().set_params(config__k=3)
     assert trainer.config == TrainConfig(k=3)

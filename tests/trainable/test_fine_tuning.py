@@ -208,6 +208,13 @@ def test_a_sparsity_that_the_sae_does_not_record_is_said(kind, tmp_path):
         assert {name: getattr(config, name) for name in given} == given
 
 
+def test_a_config_of_another_type_is_refused():
+    rows = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
+    for config in ({"hidden_size": 8}, rows):
+        with pytest.raises(ConfigError, match="config must be a TrainConfig, not"):
+            SAETrainer(config).train(rows, progress=False)
+
+
 def test_what_does_not_fit_is_named(tmp_path):
     sae = SAEModel.load(saved(tmp_path / "sae", "topk"))
     trainer = SAETrainer(TrainConfig(**SHORT))

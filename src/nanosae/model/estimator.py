@@ -13,8 +13,11 @@ from nanosae.model.measures import explained_variance
 from nanosae.model.sae import SAEModel
 
 
-class FeatureTransformer(TransformerMixin, BaseEstimator):
-    """Transform rows into feature activations and back; `fit` of a subclass sets `model_`."""
+class FeatureTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
+    """Transform rows into feature activations and back; `fit` of a subclass sets `model_`.
+
+    Activations stay sparse where `sklearn.set_config` asks for DataFrames.
+    """
 
     model_: SAEModel
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from nanosae.atomic import write_text
 from nanosae.errors import DataError, DataTypeError, require_choice
+from nanosae.fields import as_list
 from nanosae.kernels import Pairs, backend, own_defaults, without_padding
 from nanosae.model import files
 from nanosae.model.architectures import (
@@ -128,11 +129,7 @@ class SAEModel(nn.Module):
             DataTypeError: If x is no tensor.
             DataError: If the width of x is not `input_size`.
         """
-        if not isinstance(x, Tensor):
-            raise DataTypeError(
-                f"encode takes a torch tensor, not {type(x).__name__}; features takes anything "
-                "that holds rows."
-            )
+        _require_tensor(x, "encode", "features takes anything that holds rows")
         if x.shape[-1:] != (self.cfg["d_in"],):
             width = x.shape[-1] if x.ndim else "none"
             raise DataError(
@@ -160,7 +157,11 @@ class SAEModel(nn.Module):
 
         If rows are standardised (`layer_norm`), these are standardised rows, which `in_units_of`
         converts back.
+
+        Raises:
+            DataTypeError: If acts is no tensor.
         """
+        _require_tensor(acts, "decode", "reconstruct takes matrices of activations")
         return acts @ self.W_dec + self.b_dec
 
     def forward(self, x: Tensor) -> Tensor:
@@ -216,7 +217,7 @@ class SAEModel(nn.Module):
 
     def open_rows(self, data: Any, columns: Iterable[str] | None = None) -> Rows:
         """Open data as rows for this model; arguments and errors as for `features`."""
-        names = [] if columns is None else list(columns)
+        names = [] if columns is None else as_list(columns)
         if not names:
             names = self.config.get("columns")
         return open_rows(data, columns=names, input_size=self.cfg["d_in"])
@@ -233,7 +234,8 @@ class SAEModel(nn.Module):
         """Return the feature activations of every row, sparse, (n_rows, hidden_size) float32.
 
         Args:
-            data: Anything `SAETrainer.train` takes; columns are matched by their names in training.
+            data: Anything `SAETrainer.train` takes except a stream; columns are matched by their
+                names in training.
             columns: Names of the vector columns, if they differ from those in training.
 
         Raises:
@@ -497,6 +499,13 @@ def _take_encoder(_model: Any, state: dict[str, Any], prefix: str, *_: Any) -> N
     """Accept W_enc in `load_state_dict`."""
     if f"{prefix}W_enc" in state:
         state[f"{prefix}_encoder"] = state.pop(f"{prefix}W_enc").T
+
+
+def _require_tensor(given: Any, method: str, other: str) -> None:
+    if not isinstance(given, Tensor):
+        raise DataTypeError(
+            f"{method} takes a torch tensor, not {type(given).__name__}; {other}."
+        )
 
 
 def _row_statistics(x: Tensor) -> tuple[Tensor, Tensor]:

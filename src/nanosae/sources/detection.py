@@ -117,9 +117,12 @@ def _check_unique(schema: pa.Schema) -> None:
 def _requested(schema: pa.Schema, columns: list[str]) -> list[str]:
     missing = [name for name in columns if name not in schema.names]
     if missing:
-        n_missing, shown = len(missing), missing[:SHOWN]
-        problem = f"{n_missing} columns are missing: {shown}. {_describe(schema)}."
-        raise DataError(problem, column=shown[0])
+        shown = missing[:SHOWN]
+        are_missing = (
+            "1 column is" if len(missing) == 1 else f"{len(missing)} columns are"
+        )
+        problem = f"{are_missing} missing: {shown}. {_describe(schema)}."
+        raise DataError(problem, column=shown[0], remedy=CHOOSE)
     _refuse_matrices(pa.schema([schema.field(name) for name in columns]))
     lists = [name for name in columns if is_vector(schema.field(name).type)]
     if lists and len(columns) > 1:

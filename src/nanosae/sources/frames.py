@@ -24,6 +24,7 @@ ONE_OF_SEVERAL = (
     "Give one of them, or concatenate them: np.concatenate([*arrays.values()], axis=1)."
 )
 LAZY = {
+    "generator": "Concatenate its batches: np.concatenate(list(data)).",
     "LazyFrame": "Call .collect() on it.",
     "IterableDataset": "Give a function that yields its batches as (n, width) arrays.",
     "TensorDataset": "Give its tensor, or a DataLoader of it.",
@@ -305,6 +306,8 @@ def _from_series(series: Any, name: str) -> pa.Array:
     """Convert a column; mixed types become text, so that a bad cell can be reported."""
     import pandas as pd
 
+    if series.dtype == object and any(hasattr(cell, "detach") for cell in series):
+        series = series.map(dense)  # tensors
     if isinstance(series.dtype, pd.SparseDtype):
         series = series.sparse.to_dense()
     if isinstance(series.dtype, pd.CategoricalDtype) and _is_interval(

@@ -17,7 +17,7 @@ from nanosae.train.loop import train_together
 from nanosae.trainable.fine_tuning import Init, starting_point
 
 
-class SAETrainer(FeatureTransformer):
+class SAETrainer(FeatureTransformer, auto_wrap_output_keys=None):
     """Train a sparse autoencoder; also a scikit-learn estimator.
 
     Args:

@@ -41,6 +41,12 @@ def starting_point(
         ConfigError: If the SAE cannot be trained further, or the settings contradict it.
     """
     config = TrainConfig() if config is None else config
+    if not isinstance(config, TrainConfig):
+        raise ConfigError(
+            f"config must be a TrainConfig, not {type(config).__name__}.",
+            remedy="SAETrainer(config).train(data) trains; settings may be given as keywords: "
+            "SAETrainer(k=16).",
+        )
     if init is None:
         return config, None
     sae = init if isinstance(init, SAEModel) else SAEModel.load(init)
