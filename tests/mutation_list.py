@@ -859,8 +859,13 @@ add(
     ),
     (
         "contrast: no adjustment for selection",
-        "found.effect - error * (z - centre),",
-        "found.effect,",
+        "effect = found.effect * centre / z",
+        "effect = found.effect",
+    ),
+    (
+        "contrast: rare effects shrink beyond 0",
+        "effect = found.effect * centre / z",
+        "effect = found.effect - error * (z - centre)",
     ),
 )
 add(

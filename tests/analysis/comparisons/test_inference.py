@@ -5,6 +5,7 @@ import pytest
 
 from nanosae.analysis.comparisons.contrast import contrast
 from nanosae.analysis.comparisons.explain import explain
+from nanosae.analysis.comparisons.summary import findings
 from nanosae.analysis.splits import held_out
 from small_corpora import active_with_target
 
@@ -57,6 +58,33 @@ def test_intervals_of_findings_cover_and_their_effects_are_not_too_large(rounds)
     assert np.mean(inside) > 0.95 - 2 * np.sqrt(0.05 * 0.95 / len(inside))
     assert np.mean(raw_excess) > 0.05  # the winner's curse, without the adjustment
     assert np.mean(excess) < 0.02
+
+
+def test_a_rare_feature_of_one_group_is_not_said_to_be_of_the_other(tmp_path):
+    """The standard error of a log-odds ratio with an empty cell exceeds effect ÷ score."""
+    n_rows, n_features, n_planted, n_active = 1000, 1000, 8, 12
+    in_group = np.arange(n_rows) < n_rows // 2
+    active = np.zeros((n_rows, n_features), bool)
+    for feature in range(n_features):
+        first = 7 * feature % 400
+        active[first : first + n_active, feature] = True
+        if feature >= n_planted:
+            active[500 + first : 500 + first + n_active, feature] = True
+    codes = active_with_target(tmp_path, active, in_group)
+    result = contrast(codes, True, by="y")
+    found = result.findings
+    assert sorted(found["feature"]) == list(range(n_planted))
+    # the least score that was reported lies just below theirs
+    beyond_zero = found["raw_effect"] - 3.5 * found["error"]
+    assert (beyond_zero < -1).all()  # what the usual shrinkage would report
+    assert (found["effect"] > 0).all()
+    assert (found["effect"] < found["raw_effect"]).all()
+    assert (found["low"] <= found["effect"]).all()
+    assert (found["effect"] <= found["high"]).all()
+    assert list(result.sides) == ["True"]
+    sentences = findings([result])["sentence"].tolist()
+    assert len(sentences) == n_planted
+    assert all("2.4 % of the texts where y is True" in line for line in sentences)
 
 
 @pytest.mark.slow

@@ -344,20 +344,22 @@ def _after_selection(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return effects and the ends of their intervals, corrected for how each was selected.
 
-    Findings passed the cutoff of the false discovery rate, other candidates the screening.
+    Findings passed the cutoff of the false discovery rate, other candidates the screening. An
+    effect shrinks by the same factor as its score, so it keeps its sign. In rare features the error
+    exceeds effect ÷ score, and the interval is then as wide as the error says.
     """
     z = np.where(is_found, found.z, z_screen)
     exceeded = np.where(is_found, cutoff, Z95)
-    centre, low, high = given_selected(z, exceeded)
+    centre, *ends_of_z = given_selected(z, exceeded)
     size = np.abs(found.z)
     implied_error = np.abs(found.effect) / np.maximum(size, 1)
     larger_error = np.maximum(found.error, implied_error)
     error = np.where(is_found, larger_error, found.error)
-    return (
-        found.effect - error * (z - centre),
-        found.effect - error * (z - low),
-        found.effect - error * (z - high),
-    )
+    effect = found.effect * centre / z
+    scaled = [found.effect * end / z for end in ends_of_z]
+    shifted = [found.effect - error * (z - end) for end in ends_of_z]
+    ends = np.stack(scaled + shifted)
+    return effect, ends.min(axis=0), ends.max(axis=0)
 
 
 def _joint_models(
