@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,8 +80,9 @@ class Contrast:
     def sides(self) -> dict[str, pd.DataFrame]:
         """The findings by side: the group that has more of them, "rises", "lower" and so on."""
         findings = self.findings
+        groups = set(findings["target"])
         lines = findings.to_dict(orient="records")
-        sides = [_side_of(self.kind, line, self.about) for line in lines]
+        sides = [_side_of(self.kind, line, self.about, groups) for line in lines]
         grouped = findings.groupby(np.array(sides, dtype=object), sort=False)
         return {str(side): table for side, table in grouped}
 
@@ -192,8 +193,21 @@ def shares_of(shares: pd.DataFrame, line: Mapping[str, Any]) -> pd.DataFrame:
     return shares.loc[is_same]
 
 
-def _side_of(kind: Kind, line: dict[str, Any], about: dict[str, Any]) -> str:
-    """Return the group that has more of a finding ("not A" for the rest), or its direction."""
+def rest_of(group: str, groups: Collection[str]) -> str:
+    """Name all texts outside a group: "not A", with quotation marks if that is a group itself.
+
+    Example:
+        >>> rest_of("spam", ["spam", "ham"]), rest_of("spam", ["spam", "not spam"])
+        ('not spam', 'not “spam”')
+    """
+    name = f"not {group}"
+    return f"not “{group}”" if name in groups else name
+
+
+def _side_of(
+    kind: Kind, line: dict[str, Any], about: dict[str, Any], groups: Collection[str]
+) -> str:
+    """Return the group that has more of a finding, or its direction."""
     is_positive = line["effect"] > 0
     if kind == "trend":
         return "rises" if is_positive else "falls"
@@ -203,7 +217,7 @@ def _side_of(kind: Kind, line: dict[str, Any], about: dict[str, Any]) -> str:
         return str(line["target"])
     other_group = about.get("b")
     if other_group in (None, "the rest"):
-        return f"not {line['target']}"
+        return rest_of(line["target"], groups)
     return str(other_group)
 
 

@@ -7,7 +7,7 @@ period consists of texts with a feature or topic, or how a number differs in the
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ import pandas as pd
 from nanosae.analysis.comparisons.findings import (
     Contrast,
     is_about_topic,
+    rest_of,
     shares_of,
 )
 
@@ -61,8 +62,9 @@ def as_comparison(result: Contrast | Mapping[str, Any]) -> Comparison:
 
 def finding_lines(result: Comparison, names_column: bool) -> Iterator[Line]:
     """Yield a line per finding; `names_column`: names of groups include their column."""
+    groups = set(result.findings.get("target", ()))
     writers = {
-        "groups": partial(_group_line, names_column=names_column),
+        "groups": partial(_group_line, names_column=names_column, groups=groups),
         "trend": _trend_line,
         "numeric": _number_line,
     }
@@ -85,7 +87,9 @@ def finding_lines(result: Comparison, names_column: bool) -> Iterator[Line]:
         yield column | numbers | subject | doubt | line
 
 
-def _group_line(result: Comparison, found: Line, names_column: bool) -> Line | None:
+def _group_line(
+    result: Comparison, found: Line, names_column: bool, groups: Collection[str]
+) -> Line | None:
     """Write a finding by its shares; None if their difference has the opposite sign of the effect.
 
     This can happen because effects, unlike shares, are adjusted for covariates.
@@ -103,7 +107,7 @@ def _group_line(result: Comparison, found: Line, names_column: bool) -> Line | N
         return None
     texts = f"Texts {_about(found)}"
     if rest == THE_REST and not is_more_frequent:
-        side = f"not {target}"
+        side = rest_of(target, groups)
         group = group_words(target, column, names_column, includes)
         shares = f"{percent(share)}, against {percent(other_share)} elsewhere"
         sentence = f"{texts} are rarer in {group}: {shares}."

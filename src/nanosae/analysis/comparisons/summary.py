@@ -253,7 +253,7 @@ def lines(
             sentences = findings([only_side])["sentence"].tolist()
         if not sentences:
             continue
-        heading = _heading(found.kind, side, found.about)
+        heading = _heading(found.kind, side, table, found.about)
         written.append(f"{heading}:")
         written += [f"  {sentence}" for sentence in sentences[:n_per_side]]
         n_further = len(sentences) - n_per_side
@@ -266,7 +266,9 @@ def lines(
     return written + found.about["notes"]
 
 
-def _heading(kind: str, side: str, about: Mapping[str, Any]) -> str:
+def _heading(
+    kind: str, side: str, table: pd.DataFrame, about: Mapping[str, Any]
+) -> str:
     """Return the heading above the findings of a side."""
     if kind == "trend":
         direction = "More" if side == "rises" else "Less"
@@ -275,7 +277,7 @@ def _heading(kind: str, side: str, about: Mapping[str, Any]) -> str:
         name = column_words(about["column"] or "target")
         return f"{side.capitalize()} {name}"
     column = about.get("column")
-    if side.startswith("not "):
-        group = side.removeprefix("not ")
-        return f"Less in {group_words(group, column)}"
-    return f"More in {group_words(side, column)}"
+    group = str(table["target"].iloc[0])
+    if side in (group, about.get("b")):
+        return f"More in {group_words(side, column)}"
+    return f"Less in {group_words(group, column)}"
