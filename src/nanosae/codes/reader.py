@@ -306,6 +306,11 @@ class Codes:
         self, name: str, rows: Any
     ) -> tuple[pa.ChunkedArray, np.ndarray]:
         """Read a column shard by shard; return it and the order that restores that of `rows`."""
+        if not isinstance(name, str) and hasattr(name, "shape"):
+            raise DataError(
+                f"A column is given by its name, not by {type(name).__name__} of values.",
+                remedy=f"Give a name; {near_names('', self.columns)}.",
+            )
         if name not in self.manifest["columns"]:
             raise DataError(
                 f"{self.path} has no column {name!r}; {near_names(name, self.columns)}.",

@@ -11,7 +11,7 @@ from nanosae.analysis.comparisons import effects, hypotheses
 from nanosae.analysis.comparisons.contrast import _members, contrast
 from nanosae.analysis.comparisons.explain import explain
 from nanosae.analysis.comparisons.over_time import over_time
-from nanosae.analysis.comparisons.summary import lines
+from nanosae.analysis.comparisons.summary import findings, lines
 from nanosae.codes import write_codes
 from nanosae.errors import DataError
 from small_corpora import active_with_target
@@ -326,6 +326,33 @@ def test_whole_numbers_name_groups_also_where_some_are_missing(compared, tmp_pat
         contrast(codes, "May", by="year")
 
 
+@pytest.mark.parametrize("dtype", ["Int64", "Float64", float, object])
+def test_given_numbers_name_groups_as_those_of_a_column_do(
+    compared_codes, compared, dtype
+):
+    year = pd.Series(compared.columns["group"] == "B").astype(int) + 2019
+    given = year.astype(dtype)
+    given[[3, 5]] = None
+    n_b = int((compared.columns["group"] == "B").sum())
+    n_missing_b = int((year[[3, 5]] == 2020).sum())
+    for a in (2020, "2020", 2020.0, ["2020.0"]):
+        result = contrast(compared_codes, a, by=given, covariates=())
+        assert result.about["n_rows"] == compared_codes.n_rows - 2
+        members, _ = _members(compared_codes, a, given)
+        assert members.sum() == n_b - n_missing_b
+    with pytest.raises(DataError, match="holds numbers, but 'May' is not one"):
+        contrast(compared_codes, "May", by=given)
+
+
+def test_a_mask_of_objects_with_gaps_is_a_mask(compared_codes, compared):
+    in_b = pd.Series(compared.columns["group"] == "B")
+    with_gaps = in_b.astype(object)
+    with_gaps[[3, 5]] = None
+    result = contrast(compared_codes, with_gaps, covariates=())
+    whole = contrast(compared_codes, in_b & ~in_b.index.isin([3, 5]), covariates=())
+    assert result.to_dict() == whole.to_dict()
+
+
 @pytest.mark.parametrize("unit", ["s", "ns"])
 def test_dates_name_groups_by_day_month_or_year(compared, tmp_path, unit):
     day = np.arange(len(compared.texts)) % 366
@@ -391,6 +418,14 @@ def test_two_equal_features_and_a_silent_one_do_no_harm(tmp_path):
         (lambda c: explain(c, "group", kind="class"), "kind='class' must be one of"),
         (lambda c: over_time(c, "group"), "neither numbers nor dates"),
         (lambda c: contrast(c, "B", by="grp"), "has no column 'grp'"),
+        (
+            lambda c: contrast(c, "B", by="group", groups=pd.Series(["a"])),
+            "given by its name, not by Series",
+        ),
+        (
+            lambda c: contrast(c, "B", by="group", covariates=[np.ones(3)]),
+            "given by its name, not by ndarray",
+        ),
     ],
 )
 def test_errors_say_what_was_given(compared_codes, call, message):
@@ -439,6 +474,41 @@ def test_findings_come_by_falling_difference_of_shares_and_each_side_by_itself(
     first = result.sides["B"].iloc[0]
     assert f"“{first['label']}” make up 37 % of the texts where group is B" in told[1]
     assert "odds ratio" in lines(result, 20, statistics=True)[1]
+
+
+def test_a_group_called_not_a_is_told_from_all_but_a(tmp_path):
+    kinds = np.array(["spam", "not spam", "unsure"], object)
+    kind = kinds[np.arange(300) % 3]
+    active = np.stack([kind == "not spam", kind != "spam"], axis=1)
+    active &= np.random.default_rng(0).random((300, 2)) < 0.8
+    codes = write_codes(tmp_path, active.astype(np.float32), metadata={"kind": kind})
+    result = contrast(codes, by="kind")
+    sides = {side: set(table["target"]) for side, table in result.sides.items()}
+    assert sides == {
+        "not spam": {"not spam"},
+        "not “spam”": {"spam"},
+        "unsure": {"unsure"},
+        "not unsure": {"unsure"},
+    }
+    of_side = {}
+    for line in lines(result, 20):
+        if line.endswith(":"):
+            heading = line
+            of_side[heading] = []
+        elif line.startswith("  "):
+            of_side[heading].append(line)
+    assert set(of_side) == {
+        "More in not spam:",
+        "Less in spam:",
+        "More in unsure:",
+        "Less in unsure:",
+    }
+    assert all("rarer in spam" in line for line in of_side["Less in spam:"])
+    assert all("of not spam and" in line for line in of_side["More in not spam:"])
+    table = findings([result])
+    assert set(table["side"]) <= set(sides)
+    is_rest = table["side"] == "not “spam”"
+    assert table["sentence"][is_rest].str.contains("rarer in spam").all()
 
 
 def hypergeom_score_p(active, y):
