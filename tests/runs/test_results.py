@@ -11,6 +11,8 @@ import pytest
 import scipy.sparse as sp
 
 from complete_run import kept_for_other_models
+from nanosae.agents.answers import show_feature
+from nanosae.analysis.describe import describe
 from nanosae.analysis.groups.families import family_names
 from nanosae.codes import CodesWriter, write_codes
 from nanosae.errors import DamagedFileError, MissingError, StaleError
@@ -101,12 +103,65 @@ def test_a_result_is_fresh_until_its_codes_or_their_model_change(run):
     assert load_result(run, "evaluation.json").fresh  # they come back with their model
 
 
-def test_a_result_of_another_corpus_is_judged_by_that_one(run):
+def test_a_result_of_another_corpus_is_stale_for_this_one(run):
     other = encode(run, Weights.load(run), "other", seed=5)
     save_result(other, "evaluation.json", EVALUATION, {})
-    assert load_result(run, "evaluation.json", opened(run)).fresh
+    save_result(other, "contrasts/a.json", {"kind": "groups"}, {})
+    codes = opened(run)
+    assert load_result(run, "evaluation.json").fresh
+    assert load_result(run, "evaluation.json", other).fresh
+    stale = load_result(run, "evaluation.json", codes).stale
+    assert stale == "it was made from the corpus 'other'"
+    assert fresh_value(run, "evaluation.json", codes) is None
+    with pytest.raises(StaleError, match=r"from the corpus 'other'.* nanosae evaluate"):
+        needed_value(run, "evaluation.json", codes)
+    assert [len(load_contrasts(run, of)) for of in (None, other, codes)] == [1, 1, 0]
     (other.path / "manifest.json").unlink()
-    assert "is gone" in load_result(run, "evaluation.json", opened(run)).stale
+    assert "is gone" in load_result(run, "evaluation.json", codes).stale
+
+
+def test_what_to_do_names_the_corpus(run):
+    other = encode(run, Weights.load(run), "other", seed=5)
+    with pytest.raises(MissingError, match=r"families \S+ --name other\."):
+        needed_value(run, "families.json", other)
+    save_result(opened(run), "families.json", FAMILIES, {})
+    with pytest.raises(StaleError, match=r"families \S+ --name other\."):
+        needed_value(run, "families.json", other)
+    save_result(other, "families.json", FAMILIES, {})
+    with pytest.raises(StaleError, match=r"families \S+\.$"):
+        needed_value(run, "families.json", opened(run))
+
+
+def test_columns_of_another_corpus_are_stale_but_for_what_features_mean(run):
+    codes = opened(run)
+    other = encode(run, Weights.load(run), "other", seed=5)
+    columns = labels("of other").assign(
+        label_auc=0.9, llm_label="x", keywords="y", density=0.1, topic=1
+    )
+    save_features(run, columns, other)
+    assert load_features(run, other).attrs["stale"] == {}
+    assert load_features(run).attrs["stale"] == {}
+    assert set(load_features(run, codes).attrs["stale"]) == {"density", "topic"}
+    assert known_labels(codes)[0] == "x"
+    # some lines of this corpus do not make the others fresh
+    save_features(run, columns[:2], codes)
+    assert set(load_features(run, codes).attrs["stale"]) == {"density", "topic"}
+    save_features(run, columns, codes)
+    assert load_features(run, codes).attrs["stale"] == {}
+
+
+def test_a_card_does_not_show_the_rows_of_another_corpus(run):
+    codes = opened(run)
+    other = encode(run, Weights.load(run), "other", seed=5)
+    feature = int(codes.counts.argmax())
+    rows, activations = codes.feature(feature)
+    strongest_first = rows[np.argsort(-activations, kind="stable")].tolist()
+    others = set(other.feature(feature)[0].tolist())
+    assert not others <= set(strongest_first)
+    save_features(run, describe(other, False), other)
+    answer = show_feature(Analysis(run), feature)
+    shown = [example["row"] for example in answer["examples"]["top_rows"]]
+    assert shown == strongest_first[: len(shown)]
 
 
 @pytest.mark.parametrize("name", ["families.json", "topics.parquet"])

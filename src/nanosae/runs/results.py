@@ -3,8 +3,9 @@
     families.json  topics.parquet  evaluation.json  contrasts/NAME.json
 
 A result is stored with its parameters and the checksums of the model and codes that it was made
-from. Readers are told whether these are still the same (*fresh*) or not (*stale*). A damaged file
-is an error that names the file and the command that makes it again.
+from. Readers are told whether these are still the same (*fresh*) or not (*stale*). A result of one
+corpus is stale for another, whose rows it knows nothing of. A damaged file is an error that names
+the file and the command that makes it again.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ COMMANDS = {  # words of the commands that make each result, before the run fold
     "features.parquet": ["describe"],
     "findings.parquet": ["run", "DATA", "-o"],
 }
+DEFAULT_CORPUS = "default"
 FAMILIES_FORMAT = 1
 CONTENT: dict[str, dict[str, type]] = {  # what readers need of a result
     "families.json": {
@@ -183,7 +185,7 @@ def needed_value(run: str | Path, name: str, codes: Codes | None = None) -> Any:
         if words is None:
             command = command_line("contrast", run, "--by", "COLUMN")
         else:
-            command = command_line(*words, run)
+            command = command_line(*words, run, *_name_of(codes, words))
         raise MissingError(
             f"{run} has no {name} yet.",
             file=path,
@@ -193,18 +195,25 @@ def needed_value(run: str | Path, name: str, codes: Codes | None = None) -> Any:
         raise StaleError(
             f"{path} is stale: {result.stale}.",
             file=path,
-            remedy=remedy_for(run, name),
+            remedy=remedy_for(run, name, codes),
         )
     return result.value
 
 
 def load_contrasts(run: str | Path, codes: Codes | None = None) -> list[Result]:
-    """Return the results of contrast, explain and over_time, in the order of their names."""
+    """Return the results of contrast, explain and over_time, in the order of their names.
+
+    Args:
+        run: The run folder.
+        codes: The corpus whose comparisons are returned; by default those of all.
+    """
     run = Path(run)
     contrasts = []
     for path in sorted(run.glob("contrasts/[!.]*.json")):
         found = load_result(run, path.relative_to(run).as_posix(), codes)
-        if found is not None:  # it may have been deleted in the meantime
+        if found is None:  # it has been deleted in the meantime
+            continue
+        if codes is None or found.corpus in ("", codes.name):
             contrasts.append(found)
     return contrasts
 
@@ -271,6 +280,15 @@ def why_stale(run: Path, facts: dict[str, Any], codes: Codes | None = None) -> s
         facts: The facts that `made_from` returned.
         codes: The codes that it is shown with; by default those that it was made from.
     """
+    corpus = facts["corpus"]
+    reason = why_outdated(run, facts, codes)
+    if not reason and codes is not None and corpus not in ("", codes.name):
+        return f"it was made from the corpus {corpus!r}"
+    return reason
+
+
+def why_outdated(run: Path, facts: dict[str, Any], codes: Codes | None = None) -> str:
+    """Return why a result that holds on any corpus is stale; see `why_stale`."""
     model = codes.model if codes is not None else run_model(run)
     if facts["model"] != model:
         return (
@@ -293,12 +311,19 @@ def run_model(run: str | Path) -> str:
     return saved_checksum(run) if has_model(run) else ""
 
 
-def remedy_for(run: Path, name: str) -> str:
-    """Return a remedy for a damaged or stale result."""
+def remedy_for(run: Path, name: str, codes: Codes | None = None) -> str:
+    """Return a remedy for a damaged or stale result, of a corpus if one is given."""
     words = COMMANDS.get(name)
     if words is None:
         return "Delete it and repeat the comparison."
-    return f"Make it again: {command_line(*words, run)}."
+    return f"Make it again: {command_line(*words, run, *_name_of(codes, words))}."
+
+
+def _name_of(codes: Codes | None, words: list[str]) -> list[str]:
+    """Return the words that name a corpus in a command, none for that of a run."""
+    if codes is None or codes.name == DEFAULT_CORPUS or words[0] == "run":
+        return []
+    return ["--name", codes.name]
 
 
 def write_table(path: Path, table: pd.DataFrame, facts: dict[str, Any]) -> None:

@@ -22,6 +22,7 @@ from nanosae.runs.results import (
     read_table,
     remedy_for,
     run_model,
+    why_outdated,
     why_stale,
     write_table,
 )
@@ -30,6 +31,8 @@ Labels = Mapping[int, str] | pd.DataFrame  # labels of features, see `labels_by_
 TABLE = "features.parquet"
 LABELS = ("label", "llm_label")  # later ones win
 DOUBTS = ("label_doubtful", "llm_doubtful")  # whether each of these is doubtful
+# beginnings of columns that say what features mean, which holds on any corpus
+MEANINGS = ("label", "llm_", "keywords")
 UNKNOWN = "unknown"  # name of the model of a table that was made without one
 
 
@@ -42,18 +45,13 @@ def load_features(run: str | Path, codes: Codes | None = None) -> pd.DataFrame:
 
     Returns:
         The table; if there is none, an empty one with the column `feature`. `attrs["stale"]` maps
-        each stale column to the reason; `attrs["corpora"]` maps each column to the names of the
-        corpora that it was made from, if known; `attrs["other_models"]` lists the models of other
-        tables in the folder.
+        each stale column to the reason; `attrs["other_models"]` lists the models of other tables
+        in the folder.
     """
     run = Path(run)
     model = _model(run, codes)
     table, facts = _load(run, model)
     table.attrs["stale"] = _stale_columns(run, facts, codes)
-    table.attrs["corpora"] = {
-        column: {origin["corpus"] for origin in origins}
-        for column, origins in facts.get("columns", {}).items()
-    }
     table.attrs["other_models"] = _other_models(run, model)
     return table
 
@@ -230,8 +228,9 @@ def _stale_columns(
 ) -> dict[str, str]:
     stale = {}
     for column, origins in facts.get("columns", {}).items():
+        why = why_outdated if column.startswith(MEANINGS) else why_stale
         for origin in origins:
-            reason = why_stale(run, origin, codes)
+            reason = why(run, origin, codes)
             if reason:
                 stale[column] = reason
     return stale

@@ -24,11 +24,11 @@ from nanosae.analysis.groups.topic_rows import load_row_topics, topic_name
 from nanosae.analysis.reading import run_model
 from nanosae.codes import Codes
 from nanosae.runs import annotations
-from nanosae.runs.tables import doubtful_labels, known_labels
+from nanosae.runs.results import fresh_value, load_result
+from nanosae.runs.tables import doubtful_labels, known_labels, load_features
 from nanosae.view.explorer.prepare import first_map, load_map
 from nanosae.view.files import modified_at
 from nanosae.view.maps import largest_first
-from nanosae.view.own import own_features, own_result, own_value
 from nanosae.view.scores import label_scores
 from nanosae.view.style import COLORS
 
@@ -116,7 +116,7 @@ class OpenCorpus:
         return self._kept("table", version, self._feature_table)
 
     def _feature_table(self) -> pd.DataFrame:
-        return own_features(self.run, self.codes).set_index("feature")
+        return load_features(self.run, self.codes).set_index("feature")
 
     @property
     def labels(self) -> dict[int, str]:
@@ -137,7 +137,7 @@ class OpenCorpus:
         return self._kept("scores", version, self._label_scores)
 
     def _label_scores(self) -> dict[int, float]:
-        table = own_features(self.run, self.codes)
+        table = load_features(self.run, self.codes)
         named = annotations.names(self.run, self.codes.model)
         table["score"] = label_scores(table, named)
         return table.set_index("feature")["score"].dropna().to_dict()
@@ -182,7 +182,7 @@ class OpenCorpus:
             if column in columns
         }
         for name, what in STALE_FILES.items():
-            result = own_result(self.run, name, self.codes)
+            result = load_result(self.run, name, self.codes)
             if result is not None and result.stale:
                 reasons[what] = result.stale
         return reasons
@@ -285,7 +285,7 @@ def _groups(corpus: OpenCorpus, kind: str) -> Groups:
 
 
 def _topic_names(corpus: OpenCorpus) -> dict[int, str]:
-    table = own_value(corpus.run, "topics.parquet", corpus.codes)
+    table = fresh_value(corpus.run, "topics.parquet", corpus.codes)
     lines = [] if table is None else table.itertuples()
     return {
         line.Topic: topic_name(line.Representation)

@@ -7,8 +7,8 @@ import numpy as np
 from nanosae.analysis.comparisons.summary import of_comparisons
 from nanosae.analysis.groups.topic_rows import topic_name
 from nanosae.runs.export import records
+from nanosae.runs.results import fresh_value, load_contrasts
 from nanosae.view.explorer.corpus import Answer, OpenCorpus
-from nanosae.view.own import own_contrasts, own_value
 
 TOPICS = 100  # the largest
 FINDINGS = 6
@@ -43,7 +43,7 @@ def _counts(corpus: OpenCorpus) -> list[list]:
 
 
 def _topics(corpus: OpenCorpus) -> list[Answer]:
-    table = own_value(corpus.run, "topics.parquet", corpus.codes)
+    table = fresh_value(corpus.run, "topics.parquet", corpus.codes)
     if table is None:
         return []
     largest = table.nlargest(TOPICS, "Count")
@@ -60,14 +60,14 @@ def _topics(corpus: OpenCorpus) -> list[Answer]:
 
 def _findings(corpus: OpenCorpus) -> list[Answer]:
     """Return the findings of the run, or else those of its latest comparisons."""
-    found = own_value(corpus.run, "findings.parquet", corpus.codes)
+    found = fresh_value(corpus.run, "findings.parquet", corpus.codes)
     if found is not None:
         is_topic = found["side"] == "topic"  # these are listed above
         columns = ["sentence", "feature", "topic", "label"]
         first = found.loc[~is_topic, columns].head(FINDINGS)
         return records(first)
     newest_first = sorted(
-        own_contrasts(corpus.run, corpus.codes),
+        load_contrasts(corpus.run, corpus.codes),
         key=lambda found: -(corpus.run / found.name).stat().st_mtime_ns,
     )
     sentences = []
@@ -79,7 +79,7 @@ def _findings(corpus: OpenCorpus) -> list[Answer]:
 
 def sentences_about(corpus: OpenCorpus, what: str, number: int) -> list[str]:
     """Return the findings about a "feature" or "topic", the most informative first."""
-    table = own_value(corpus.run, "findings.parquet", corpus.codes)
+    table = fresh_value(corpus.run, "findings.parquet", corpus.codes)
     if table is None:
         return []
     found = of_comparisons(table)

@@ -8,10 +8,10 @@ import numpy as np
 
 from nanosae.analysis.groups.topic_rows import TOPICS, load_row_topics, topic_name
 from nanosae.errors import DataError
+from nanosae.runs.results import fresh_value
 from nanosae.view.explorer.corpus import Answer, OpenCorpus
 from nanosae.view.explorer.glance import sentences_about
 from nanosae.view.explorer.rows import row_lines
-from nanosae.view.own import own_value
 
 EXAMPLES = 6  # texts of a topic that are shown
 FEATURES = 12
@@ -49,7 +49,7 @@ def topic(corpus: OpenCorpus, topic: int) -> Answer:
 
 def _known_topics(corpus: OpenCorpus) -> dict[int, dict[str, Any]]:
     """Return the run's topics by number; none if they are stale."""
-    table = own_value(corpus.run, TOPICS, corpus.codes)
+    table = fresh_value(corpus.run, TOPICS, corpus.codes)
     if table is None:
         return {}
     lines: list[dict[str, Any]] = table.to_dict("records")

@@ -22,11 +22,10 @@ from nanosae.codes import Codes
 from nanosae.runs import annotations
 from nanosae.runs.export import records
 from nanosae.runs.results import contrast_title
-from nanosae.runs.tables import doubtful_labels, known_labels
+from nanosae.runs.tables import doubtful_labels, known_labels, load_features
 from nanosae.view import maps, plots
 from nanosae.view.files import read_json
 from nanosae.view.history import training_state
-from nanosae.view.own import own_features
 from nanosae.view.report.cards import CARDS_PER_BLOCK, rounded, truncated
 from nanosae.view.report.commands import StoredResults, missing_steps, past_commands
 from nanosae.view.scores import label_scores
@@ -123,7 +122,7 @@ def feature_table(run: Path, codes: Codes | None) -> pd.DataFrame:
 
     It is ordered by the lower end of the label's AUC, then by rows, with dead features last.
     """
-    features = own_features(run, codes)
+    features = load_features(run, codes)
     named = annotations.names(run, None if codes is None else codes.model)
     features["score"] = label_scores(features, named)
     table = features.drop(columns=features.attrs["stale"], errors="ignore")

@@ -12,8 +12,14 @@ from nanosae.analysis.groups.topic_rows import N_TOPICS
 from nanosae.codes import Codes
 from nanosae.errors import command_line
 from nanosae.runs.folder import STAGES
-from nanosae.runs.results import Result, contrast_title
-from nanosae.view.own import own_contrasts, own_features, own_result
+from nanosae.runs.results import (
+    DEFAULT_CORPUS,
+    Result,
+    contrast_title,
+    load_contrasts,
+    load_result,
+)
+from nanosae.runs.tables import load_features
 
 
 class Step(NamedTuple):
@@ -49,8 +55,8 @@ class StoredResults:
             "evaluation.json",
             "findings.parquet",
         )
-        self._by_name = {name: own_result(run, name, codes) for name in names}
-        self.contrasts = own_contrasts(run, codes)
+        self._by_name = {name: load_result(run, name, codes) for name in names}
+        self.contrasts = load_contrasts(run, codes)
 
     def fresh_value(self, name: str) -> Any:
         """Return the value of a result, or None if it is missing or stale."""
@@ -154,7 +160,7 @@ def _source_of_vectors(codes: Codes) -> str | None:
 def _analysis_steps(
     run: Path, codes: Codes | None, results: StoredResults
 ) -> list[Step]:
-    table = own_features(run, codes)
+    table = load_features(run, codes)
     steps = [
         _column_step(table, "top_rows", "feature cards", ["describe", run]),
         _column_step(table, "label", "labels", ["label", run]),
@@ -163,7 +169,7 @@ def _analysis_steps(
         *_contrast_steps(run, codes, results),
         _evaluation_step(run, codes, results),
     ]
-    if codes is None or codes.name == "default":
+    if codes is None or codes.name == DEFAULT_CORPUS:
         return steps
     return [_of_corpus(step, codes.name) for step in steps]
 
@@ -218,7 +224,7 @@ def _contrast_words(run: Path, result: Result) -> list[Any]:
     parameters = dict(result.parameters)
     words = [parameters.pop("verb"), run]
     corpus = parameters.pop("corpus", None)
-    if corpus != "default":
+    if corpus != DEFAULT_CORPUS:
         parameters["name"] = corpus
     for name, value in parameters.items():
         if value is not None:
