@@ -1037,6 +1037,11 @@ add(
     "tests/analysis/comparisons/test_over_time.py",
     ("trend: collections never change", "MOVED = 0.5", "MOVED = 5"),
     ("trend: kinds never move", "MOST = 0.8", "MOST = 8"),
+    (
+        "trend: shares of copies",
+        "one_hot(level).multiply(weight[:, None])",
+        "one_hot(level)",
+    ),
 )
 add(
     "analysis/comparisons/strata.py",

@@ -9,7 +9,7 @@ from scipy.stats import hypergeom, norm
 
 from nanosae.analysis.comparisons import effects, hypotheses
 from nanosae.analysis.comparisons.contrast import _members, contrast
-from nanosae.analysis.comparisons.explain import explain
+from nanosae.analysis.comparisons.explain import explain, question_about
 from nanosae.analysis.comparisons.over_time import over_time
 from nanosae.analysis.comparisons.summary import findings, lines
 from nanosae.codes import write_codes
@@ -578,6 +578,33 @@ def test_of_many_small_groups_a_note_names_ten(compared, tmp_path):
     (note,) = [note for note in notes if note.startswith("In too few rows")]
     assert note.count(",") == 9
     assert note.endswith(" and 5 more.")
+
+
+def test_a_tag_of_all_rows_is_not_said_to_be_in_too_few(compared, tmp_path):
+    tags = ["all|some" if i % 2 else "all" for i in range(len(compared.texts))]
+    tags[5] = "all|rare"
+    codes = write_codes(tmp_path, compared.activations, metadata={"tags": tags})
+    notes = contrast(codes, by="tags", covariates=()).about["notes"]
+    assert notes == [
+        "In too few rows to be tested: rare.",
+        "In so many rows that too few others are left: all.",
+    ]
+
+
+def test_classes_are_exclusive_only_if_each_row_has_one(tmp_path):
+    """A row of two classes and one of none are as many classes as rows, too."""
+    kinds = np.array(["a", "b"], object)[np.arange(100) % 2]
+    codes = write_codes(
+        tmp_path / "one", np.ones((100, 1), np.float32), metadata={"kind": kinds}
+    )
+    assert question_about(codes, "kind").names == ["b"]
+    kinds[:2] = "a|b", "|"
+    codes = write_codes(
+        tmp_path / "two", np.ones((100, 1), np.float32), metadata={"kind": kinds}
+    )
+    question = question_about(codes, "kind")
+    assert question.names == ["a", "b"]
+    assert question.target.sum(0).tolist() == [50, 50]
 
 
 def test_the_largest_of_very_many_groups_are_compared(compared, tmp_path, monkeypatch):

@@ -113,6 +113,38 @@ def test_a_trend_is_told_in_months_of_the_calendar(tmp_path):
     assert line["odds_ratio"] < 2  # of a year it would be a dozen
 
 
+def test_shares_of_periods_count_each_text_once_as_the_tests_do(tmp_path):
+    """A form letter without the feature fills the last year, in which the feature is frequent."""
+    rng = np.random.default_rng(0)
+    year = np.repeat(np.arange(2018, 2024), 60)
+    active = rng.random(360) < 0.05 + 0.1 * (year - 2018)
+    letters = rng.integers(97, 123, (360, 12)).astype(np.uint8)
+    texts = [bytes(letters_of_text).decode() for letters_of_text in letters]
+    n_copies = 600
+    frame = pd.DataFrame({"text": texts, "year": year, "active": active})
+    letter = pd.DataFrame({"text": ["dear sir"], "year": 2023, "active": False})
+    all_rows = pd.concat([frame, *[letter] * n_copies], ignore_index=True)
+    all_rows = all_rows.sample(frac=1, random_state=0)
+    codes = write_codes(
+        tmp_path,
+        all_rows[["active"]].to_numpy(np.float32),
+        texts=all_rows["text"].tolist(),
+        metadata={"year": all_rows["year"].to_numpy()},
+    )
+    result = over_time(codes, "year")
+    by_year = all_rows.drop_duplicates().groupby("year")["active"]
+    shares = result.shares
+    assert shares["n"].tolist() == by_year.size().tolist() == [60] * 5 + [61]
+    assert shares["n_active"].tolist() == by_year.sum().tolist()
+    assert shares["share"].tolist() == pytest.approx(by_year.mean().tolist())
+    ends = beta.ppf(0.975, by_year.sum() + 0.5, by_year.size() - by_year.sum() + 0.5)
+    assert shares["high"].tolist() == pytest.approx(ends.tolist())
+    (sentence,) = findings([result])["sentence"]
+    assert f"{percent(by_year.mean()[2023])} in 2023" in sentence
+    of_rows = all_rows.groupby("year")["active"].mean()
+    assert of_rows[2023] < of_rows[2018] + 0.02  # by rows there would be no trend
+
+
 def test_a_collection_that_changes_is_told_from_a_topic_that_does(tmp_path):
     """In a second source, which grows, features 6 to 11 are frequent and the others rare."""
     rng = np.random.default_rng(1)

@@ -161,7 +161,7 @@ def _classes(values: np.ndarray, column: str | None) -> Question:
     has_lists = values.dtype == object and any(map(is_list, values))
     has_several = bool((indicators.sum(axis=1) > 1).any())
     facts: dict[str, Any] = {"column": column, "lists": has_lists or has_several}
-    one_class_each = indicators.sum() == rows.sum()
+    one_class_each = (indicators.sum(axis=1)[rows] == 1).all()
     if len(names) == 2 and one_class_each:
         facts["b"] = names[0]
         return Question("groups", indicators[:, [1]], rows, names[1:], facts)

@@ -61,7 +61,7 @@ class Contrast:
             (with the features as well), `n_features`.
         about: Options, counts of rows and of independent texts, and notes.
         shares: For trends, `feature, topic, period, name, n, n_active, share, low, high` of each
-            finding (95 % Jeffreys intervals).
+            finding (95 % Jeffreys intervals), each duplicate group counted once.
     """
 
     kind: Kind

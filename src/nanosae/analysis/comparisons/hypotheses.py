@@ -90,9 +90,17 @@ class Options:
         require_whole(0, min_active=self.min_active, seed=self.seed)
 
 
-@with_one_blas_thread
 def answer(compared: Compared, question: Question, options: Options) -> Contrast:
     """Test features and topics on all rows, and fit a joint model of each target."""
+    result, _ = answer_and_rows(compared, question, options)
+    return result
+
+
+@with_one_blas_thread
+def answer_and_rows(
+    compared: Compared, question: Question, options: Options
+) -> tuple[Contrast, ComparedRows]:
+    """Return the answer to a question, and the rows that it rests on."""
     codes = compared.codes
     covariates, notes = _covariates(codes, options)
     rows = _rows(codes, question, covariates, options)
@@ -124,7 +132,8 @@ def answer(compared: Compared, question: Question, options: Options) -> Contrast
         "n_candidates": len(table),
         "notes": question.notes + notes,
     }
-    return Contrast(question.kind, table, model, scores, about, pd.DataFrame())
+    result = Contrast(question.kind, table, model, scores, about, pd.DataFrame())
+    return result, rows
 
 
 def _names(compared: Compared, given: Labels | None) -> np.ndarray:
@@ -189,16 +198,18 @@ def _with_large_groups(
     n_members = question.target[rows.numbers].sum(0)
     n_minority = np.minimum(n_members, n_rows - n_members)
     is_large = n_minority >= options.min_active
-    small = np.flatnonzero(~is_large)
+    is_small = n_members < options.min_active
+    small = np.flatnonzero(is_small)
+    without_rest = np.flatnonzero(~is_small & ~is_large)
     large = np.flatnonzero(is_large)
     largest_first = large[np.argsort(-n_minority[large], kind="stable")]
     compared = np.sort(largest_first[:MAX_GROUPS])
     notes = []
     if len(small):
-        named = ", ".join(question.names[group] for group in small[:NAMED])
-        n_further = len(small) - NAMED
-        further = f" and {n_further:,} more" if n_further > 0 else ""
-        notes.append(f"In too few rows to be tested: {named}{further}.")
+        notes.append(f"In too few rows to be tested: {_listed(question, small)}.")
+    if len(without_rest):
+        named = _listed(question, without_rest)
+        notes.append(f"In so many rows that too few others are left: {named}.")
     if len(compared) < len(large):
         notes.append(
             f"Only the {MAX_GROUPS:,} largest of {len(large):,} groups are compared."
@@ -206,6 +217,13 @@ def _with_large_groups(
     names = [question.names[group] for group in compared]
     target = question.target[:, compared]
     return replace(question, target=target, names=names), notes
+
+
+def _listed(question: Question, groups: np.ndarray) -> str:
+    """List the first of some groups by name, and say how many more there are."""
+    named = ", ".join(question.names[group] for group in groups[:NAMED])
+    n_further = len(groups) - NAMED
+    return f"{named} and {n_further:,} more" if n_further > 0 else named
 
 
 def _tested(question: Question, sums: FeatureSums, options: Options) -> np.ndarray:

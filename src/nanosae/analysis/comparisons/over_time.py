@@ -14,7 +14,11 @@ from nanosae.analysis.columns import name_of, one_hot, one_per_row
 from nanosae.analysis.comparisons.compared import Compared, load_compared
 from nanosae.analysis.comparisons.feature_sums import active_indicators
 from nanosae.analysis.comparisons.findings import Contrast
-from nanosae.analysis.comparisons.hypotheses import Options, Question, answer
+from nanosae.analysis.comparisons.hypotheses import (
+    Options,
+    Question,
+    answer_and_rows,
+)
 from nanosae.analysis.comparisons.periods import Periods, periods
 from nanosae.analysis.groups.families import family_names
 from nanosae.analysis.groups.topic_rows import load_row_topics
@@ -24,6 +28,7 @@ from nanosae.runs.tables import Labels, load_features
 KINDS = ("topic", "family")  # columns of features.parquet that group related features
 MIN_KIND = 5  # features of one topic or family, for a note that they move together
 MOST = 0.8  # share of the features of a topic or family that move together
+ROUNDING = 1e-9  # relative error of a count
 MOVED = 0.5  # share of all features from which on the whole collection is in doubt
 
 
@@ -71,19 +76,20 @@ def answer_over_time(compared: Compared, column: Any, options: Options) -> Contr
     target = sp.csr_array(since_first[:, None])
     notes = list(found.notes)
     question = Question("trend", target, found.kept, [name], facts, notes)
-    result = answer(compared, question, options)
+    result, rows = answer_and_rows(compared, question, options)
     columns = compared.column_numbers(result.findings)
-    result.shares = shares_by_period(compared, found, columns)
+    result.shares = shares_by_period(compared, found, columns, rows.weight)
     return result
 
 
 def shares_by_period(
-    compared: Compared, found: Periods, columns: np.ndarray
+    compared: Compared, found: Periods, columns: np.ndarray, weight: np.ndarray
 ) -> pd.DataFrame:
-    """Compute the share of rows with each feature or topic in each period.
+    """Compute the share of texts with each feature or topic in each period.
 
-    `low` to `high` is the 95 % Jeffreys interval (Brown, Cai and DasGupta, Stat. Sci. 16 (2001)
-    101, §3.1.3), which begins at 0 if no row is active and ends at 1 if all are.
+    Rows that have a period count by their weight, so copies of a text count once. `low` to `high`
+    is the 95 % Jeffreys interval (Brown, Cai and DasGupta, Stat. Sci. 16 (2001) 101, §3.1.3), which
+    begins at 0 if no row is active and ends at 1 if all are.
 
     Returns:
         `feature, topic` (-1 for the other kind), `period` (its start in years, or a number),
@@ -92,12 +98,16 @@ def shares_by_period(
     rows = np.flatnonzero(found.kept)
     starts, level = np.unique(found.start[rows], return_inverse=True)
     active = active_indicators(compared, columns)[rows]
-    n_active = (active.T @ one_hot(level)).toarray().ravel()
-    n = np.tile(np.bincount(level), len(columns))
+    weighted_levels = one_hot(level).multiply(weight[:, None])
+    n_active = (active.T @ weighted_levels).toarray().ravel()
+    n = np.tile(np.bincount(level, weight), len(columns))
+    n_inactive = n - n_active
+    are_all_active = n_inactive < ROUNDING * n
+    n_inactive = np.where(are_all_active, 0, n_inactive)
     tails = [[0.025], [0.975]]
-    low, high = betaincinv(n_active + 0.5, n - n_active + 0.5, tails)
+    low, high = betaincinv(n_active + 0.5, n_inactive + 0.5, tails)
     low = np.where(n_active == 0, 0, low)
-    high = np.where(n_active == n, 1, high)
+    high = np.where(are_all_active, 1, high)
     names = [found.names[start] for start in starts.tolist()]
     feature, topic = compared.split(columns)
     lines = {
@@ -105,9 +115,9 @@ def shares_by_period(
         "topic": np.repeat(topic, len(starts)),
         "period": np.tile(starts, len(columns)),
         "name": names * len(columns),
-        "n": n,
-        "n_active": n_active.astype(np.int64),
-        "share": n_active / n,
+        "n": n.round().astype(np.int64),
+        "n_active": n_active.round().astype(np.int64),
+        "share": np.where(are_all_active, 1, n_active / n),
         "low": low,
         "high": high,
     }

@@ -62,7 +62,8 @@ def as_comparison(result: Contrast | Mapping[str, Any]) -> Comparison:
 
 def finding_lines(result: Comparison, names_column: bool) -> Iterator[Line]:
     """Yield a line per finding; `names_column`: names of groups include their column."""
-    groups = set(result.findings.get("target", ()))
+    records = result.findings.to_dict("records")
+    groups = {found["target"] for found in records}
     writers = {
         "groups": partial(_group_line, names_column=names_column, groups=groups),
         "trend": _trend_line,
@@ -71,7 +72,6 @@ def finding_lines(result: Comparison, names_column: bool) -> Iterator[Line]:
     write = writers[result.kind]
     column = {"column": result.about.get("column")}
     is_text = bool(result.about.get("copies"))  # rather than a topic or a feature
-    records = result.findings.to_dict("records")
     for found in records:
         line = write(result, found | {"is_text": is_text})
         if line is None:
