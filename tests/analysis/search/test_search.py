@@ -80,7 +80,20 @@ def test_several_texts_are_not_one_query(codes):
     with pytest.raises(DataError, match="one text or one vector"):
         search(codes, ["medical", "imaging"])
     with pytest.raises(DataError, match="given by its number, not by 'a row'"):
-        search(codes, row="a row")
+        search(codes, row="a row")  # pyright: ignore
+
+
+@pytest.mark.parametrize("row", [3, 3.0, np.float32(3), np.uint8(3), np.array(3)])
+def test_a_row_is_a_whole_number_of_any_type(codes, row):
+    found = search(codes, row=row, n=5)
+    assert found.note.startswith("rows like row 3")
+    assert found.hits == search(codes, row=3, n=5).hits
+
+
+@pytest.mark.parametrize("row", [True, 3.5, -1, 10**9, [3], np.nan])
+def test_what_is_no_row_is_an_error_of_the_user(codes, row):
+    with pytest.raises(DataError):
+        search(codes, row=row)
 
 
 def test_without_embeddings_shared_activation_ranks(tmp_path, codes):

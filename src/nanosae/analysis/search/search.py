@@ -29,7 +29,7 @@ from nanosae.analysis.search.text_index import (
     find_texts,
     word_terms,
 )
-from nanosae.codes import Codes, Corpus, as_codes
+from nanosae.codes import Codes, Corpus, as_codes, indices
 from nanosae.errors import ConfigError, DataError, DataTypeError, require_whole
 from nanosae.fields import as_list
 from nanosae.lengths import lengths, unit
@@ -127,6 +127,7 @@ def search(
     if feature is not None:
         made = _feature_query(codes, feature, labels)
     elif row is not None:
+        row = _row_number(codes, row)
         made = _row_query(codes, row)
     elif isinstance(query, str):
         made = _text_query(codes, query, embedder, model, labels)
@@ -182,12 +183,18 @@ def _feature_query(
     return _Query(activations, None, "rows by activation")
 
 
-def _row_query(codes: Codes, row: int) -> _Query:
-    if np.ndim(row):
+def _row_number(codes: Codes, row: Any) -> int:
+    """Return the number of a row as a plain integer."""
+    if np.ndim(row) or isinstance(row, bool | np.bool_):
         raise DataError(
             f"One row is given by its number, not {row!r:.60}.",
             remedy="Search for several rows one after another.",
         )
+    (number,) = indices([row], codes.n_rows, "row").tolist()
+    return number
+
+
+def _row_query(codes: Codes, row: int) -> _Query:
     features, values = codes.row(row)
     activations = np.zeros(codes.n_features, np.float32)
     activations[features] = values
