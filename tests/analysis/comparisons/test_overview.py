@@ -7,6 +7,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from nanosae.analysis.comparisons import overview as module
 from nanosae.analysis.comparisons.overview import NEAREST, closeness, overview
+from nanosae.analysis.reading import drawn_rows
 from nanosae.analysis.statistics import unit
 from nanosae.codes import write_codes
 from nanosae.runs.tables import save_features
@@ -192,6 +193,19 @@ def test_a_sample_stands_for_all_rows(codes, monkeypatch):
     monkeypatch.setattr(module, "SAMPLE_ROWS", 100)
     table = overview(codes, TOPICS)
     assert {"topic", "unusual"} <= set(table["side"])
+
+
+def test_counts_in_a_sample_are_not_said_of_all_rows(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "SAMPLE_ROWS", 100)
+    texts = [chr(97 + i // 26) + chr(97 + i % 26) for i in range(200)]
+    texts += ["No comment"] * 200
+    codes = write_codes(tmp_path, np.ones((400, 1), np.float32), texts=texts)
+    (sentence,) = said(overview(codes), "repeated")
+    n_drawn = int((drawn_rows(codes, 100) >= 200).sum())
+    assert sentence == (
+        f"Of 100 texts drawn at random, {n_drawn - 1} ({n_drawn - 1} %) repeat another one; "
+        f"the most frequent occurs {n_drawn} times: “No comment”."
+    )
 
 
 def test_what_is_there_often_is_not_unusual_and_tags_are_not_quoted(tmp_path):

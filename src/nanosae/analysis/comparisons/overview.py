@@ -162,10 +162,14 @@ def _repeated_line(
     place = int((text_group == most).argmax())
     share = n_repeated / len(rows)
     (text,) = _quotes(codes, rows[[place]])
+    counted = f"{n_repeated:,} texts ({percent(share)})"
+    if len(rows) < codes.n_rows:
+        counted = (
+            f"Of {len(rows):,} texts drawn at random, {n_repeated:,} ({percent(share)})"
+        )
     yield _line(
         "repeated",
-        f"{n_repeated:,} texts ({percent(share)}) repeat another one; the most frequent occurs "
-        f"{sizes[most]:,} times: {text}.",
+        f"{counted} repeat another one; the most frequent occurs {sizes[most]:,} times: {text}.",
         share,
     )
 
