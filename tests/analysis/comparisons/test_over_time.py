@@ -9,6 +9,7 @@ from scipy.stats import beta
 from nanosae.analysis.comparisons.over_time import over_time
 from nanosae.analysis.comparisons.sentences import percent
 from nanosae.analysis.comparisons.summary import findings
+from nanosae.analysis.splits import duplicate_groups
 from nanosae.codes import write_codes
 from nanosae.runs.results import save_result
 from nanosae.runs.tables import save_features
@@ -25,15 +26,15 @@ def test_trends_are_found_with_their_slopes(compared_codes, compared):
     ]
     assert sum(inside) >= len(inside) - 1  # each interval may miss with 5 %
     one = result.shares.query(f"feature == {found.index[0]}")
-    truth = pd.crosstab(
-        compared.columns["year"],
-        compared.activations[:, [found.index[0]]].toarray()[:, 0] > 0,
-    )
-    assert one["n_active"].tolist() == truth[True].tolist()
-    assert one["n"].tolist() == truth.sum(axis=1).tolist()
-    low, high = beta.ppf(
-        [[0.025], [0.975]], one["n_active"] + 0.5, one["n"] - one["n_active"] + 0.5
-    )
+    group = duplicate_groups(compared_codes)
+    weight = pd.Series(1 / np.bincount(group)[group])
+    is_active = compared.activations[:, [found.index[0]]].toarray()[:, 0] > 0
+    n = weight.groupby(compared.columns["year"]).sum()
+    n_active = (weight * is_active).groupby(compared.columns["year"]).sum()
+    assert one["n_active"].tolist() == n_active.round().tolist()
+    assert one["n"].tolist() == n.round().tolist()
+    np.testing.assert_allclose(one["share"], n_active / n)
+    low, high = beta.ppf([[0.025], [0.975]], n_active + 0.5, n - n_active + 0.5)
     np.testing.assert_allclose(one["low"], low)  # Jeffreys' interval
     np.testing.assert_allclose(one["high"], high)
     interval = one[["low", "share", "high"]].to_numpy()

@@ -50,7 +50,8 @@ def strata(codes: Codes, rows: np.ndarray, covariates: Sequence[str]) -> sp.csr_
 
 def _covariate(codes: Codes, rows: np.ndarray, name: str) -> np.ndarray:
     """Read a covariate; a column named "length" takes precedence over the text length."""
-    if name == TEXT_LENGTH and name not in codes.columns:
+    is_length = isinstance(name, str) and name == TEXT_LENGTH
+    if is_length and name not in codes.columns:
         length = np.array([len(text) for text in texts_of(codes, rows)], np.int64)
         return np.round(LENGTH_STEPS * np.log1p(length))
     return codes.column(name, rows)
