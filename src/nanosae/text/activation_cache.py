@@ -21,10 +21,16 @@ from nanosae.errors import ConfigError, DataError, require_choice, require_whole
 from nanosae.fields import as_list
 from nanosae.lock import Lock
 from nanosae.progress import tracked
-from nanosae.text.activations import Block, Pooling, activations, layer_names
+from nanosae.text.activations import (
+    Block,
+    Blocks,
+    Pooling,
+    activations,
+    layer_names,
+)
 from nanosae.text.chats import as_text
 from nanosae.text.language_models import load_model
-from nanosae.text.provenance import DEFAULT_MAX_NORM, SIDE_BY_SIDE, TokenRules
+from nanosae.text.provenance import DEFAULT_MAX_NORM, TokenRules
 from nanosae.text.windows import TEXTS, as_texts, check_strings
 
 SHARD_BLOCKS = 4  # blocks per shard
@@ -101,28 +107,14 @@ def cache_activations(
         known_texts = _KnownTexts(texts)
         first_text = _next_text(shards[-1], settings, known_texts) if shards else 0
         if first_text < len(texts):
-            remaining = tracked(
-                texts[first_text:], "activations", len(texts) - first_text
-            )
+            n_left = len(texts) - first_text
+            remaining = tracked(texts[first_text:], "activations", n_left)
             blocks = activations(
                 model, names, remaining, tokenizer=tokenizer, **options
             )
-            if concat:
-                names = [SIDE_BY_SIDE.join(names)]
-            for name in names:
-                make_folder(folder / name)
-                known = json.dumps(blocks.provenance[name], indent=1)
-                write_text(folder / name / PROVENANCE, known)
-            with_rows = (block for block in blocks if len(block.table))
-            while shard := list(islice(with_rows, SHARD_BLOCKS)):
-                number = f"{len(shards):05d}"
-                for name in names:
-                    _write_rows(folder / name / f"{number}.npy", shard, name, dtype)
-                shards.append(folder / "tokens" / f"{number}.parquet")
-                table = _tokens_of(shard, first_text)
-                digest = known_texts.digest(_end_of_batch(table))
-                metadata = {"nanosae": json.dumps(settings), "texts": digest}
-                _write_tokens(shards[-1], table.replace_schema_metadata(metadata))
+            shards += _write_shards(
+                folder, blocks, settings, known_texts, first_text, len(shards)
+            )
     if not shards:
         raise DataError(
             "No token of these texts has a row.",
@@ -179,6 +171,42 @@ def _next_text(last_shard: Path, settings: dict, texts: _KnownTexts) -> int:
             remedy="Use the same texts and settings, or another folder.",
         )
     return end
+
+
+def _write_shards(
+    folder: Path,
+    blocks: Blocks,
+    settings: dict,
+    known_texts: _KnownTexts,
+    first_text: int,
+    n_shards: int,
+) -> list[Path]:
+    """Write the rows and tokens of blocks to further shards; return the files of their tokens.
+
+    Args:
+        folder: The output folder.
+        blocks: Rows of the texts from `first_text` on.
+        settings: The settings to record in each shard.
+        known_texts: All texts.
+        first_text: Number of the first text of the blocks.
+        n_shards: Number of the shards that there are already.
+    """
+    for name, provenance in blocks.provenance.items():
+        make_folder(folder / name)
+        write_text(folder / name / PROVENANCE, json.dumps(provenance, indent=1))
+    with_rows = (block for block in blocks if len(block.table))
+    written: list[Path] = []
+    while shard := list(islice(with_rows, SHARD_BLOCKS)):
+        number = f"{n_shards + len(written):05d}"
+        for name in blocks.provenance:
+            path = folder / name / f"{number}.npy"
+            _write_rows(path, shard, name, settings["dtype"])
+        table = _tokens_of(shard, first_text)
+        digest = known_texts.digest(_end_of_batch(table))
+        metadata = {"nanosae": json.dumps(settings), "texts": digest}
+        written.append(folder / "tokens" / f"{number}.parquet")
+        _write_tokens(written[-1], table.replace_schema_metadata(metadata))
+    return written
 
 
 def _end_of_batch(tokens: pa.Table) -> int:
