@@ -18,7 +18,11 @@ from nanosae.config import DEFAULT_K, ResolvedConfig, TrainConfig
 from nanosae.data.dataset import Dataset
 from nanosae.errors import ConfigError
 from nanosae.model.architectures import is_transcoder, rule
-from nanosae.model.formats.common import lengths, with_centring, with_unit_decoder
+from nanosae.model.formats.common import (
+    norms_or_one,
+    with_centring,
+    with_unit_decoder,
+)
 from nanosae.model.sae import SAEModel
 from nanosae.model.tensors import float32
 
@@ -122,7 +126,7 @@ def fine_tuned_parameters(
 
 def _warn_if_norms_differ(decoder: np.ndarray) -> None:
     """Warn if the top k activations change when the norms of decoder rows are folded into them."""
-    norms = lengths(decoder)
+    norms = norms_or_one(decoder)
     if np.ptp(norms) > NORM_TOLERANCE * norms.mean():
         warnings.warn(
             f"The norms of the SAE's decoder rows range from {norms.min():.2g} to "

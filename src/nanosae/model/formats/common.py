@@ -53,7 +53,7 @@ def settings(
     return cfg
 
 
-def lengths(rows: np.ndarray) -> np.ndarray:
+def norms_or_one(rows: np.ndarray) -> np.ndarray:
     """Return the norm of each row, or 1 for zero rows."""
     norms = np.linalg.norm(rows.astype(np.float64), axis=1)
     return np.where(norms > 0, norms, 1.0).astype(np.float32)
@@ -64,7 +64,7 @@ def with_unit_decoder(tensors: Arrays) -> Arrays:
 
     Activations, thresholds and encoder biases are multiplied by the norms.
     """
-    norm = lengths(tensors["W_dec"])
+    norm = norms_or_one(tensors["W_dec"])
     folded = dict(tensors)
     folded["W_enc"] = tensors["W_enc"] * norm
     folded["W_dec"] = tensors["W_dec"] / norm[:, None]
