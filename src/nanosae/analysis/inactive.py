@@ -10,8 +10,9 @@ import scipy.sparse as sp
 
 from nanosae.analysis.ranking import largest_in_rows, largest_places
 from nanosae.analysis.reading import COLUMNS_WIDTH, feature_columns
-from nanosae.analysis.statistics import directions_from, unit
+from nanosae.analysis.statistics import directions_from
 from nanosae.codes import Codes
+from nanosae.lengths import unit
 
 PROJECTED = 256  # random directions that replace embeddings
 HARD_POOL = 20_000  # sampled rows among which hard inactive ones are searched

@@ -28,9 +28,10 @@ from scipy.special import betaincinv
 from nanosae.analysis.columns import is_missing_value, one_hot
 from nanosae.analysis.near_rows import N_BITS, all_near_rows, near_rows
 from nanosae.analysis.reading import texts_of
-from nanosae.analysis.statistics import directions_from, unit
+from nanosae.analysis.statistics import directions_from
 from nanosae.codes import Codes
 from nanosae.errors import ConfigError, DataError
+from nanosae.lengths import unit
 from nanosae.text.tokens import words_of_letters
 
 MIN_COSINE = 0.95  # of near-duplicates, unless chance gives more

@@ -47,9 +47,10 @@ from nanosae.analysis.names.meaning import Meaning, corpus_meaning
 from nanosae.analysis.reading import drawn_rows
 from nanosae.analysis.similarity import directions_of_features
 from nanosae.analysis.splits import first_of_each, same_texts
-from nanosae.analysis.statistics import directions_from, unit
+from nanosae.analysis.statistics import directions_from
 from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.errors import ConfigError, require_number
+from nanosae.lengths import unit
 from nanosae.progress import tracked
 from nanosae.runs.tables import Labels
 from nanosae.text.words import Words

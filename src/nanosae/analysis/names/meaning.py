@@ -25,9 +25,10 @@ import scipy.sparse as sp
 from scipy.special import ndtr
 
 from nanosae.analysis.reading import text_prompt
-from nanosae.analysis.statistics import directions_from, mean_row, unit
+from nanosae.analysis.statistics import directions_from, mean_row
 from nanosae.codes import Codes
 from nanosae.errors import DataError
+from nanosae.lengths import unit
 from nanosae.text.embedders import find_embedder
 from nanosae.text.words import Words
 
