@@ -286,8 +286,8 @@ class SAEModel(nn.Module):
     ) -> Codes:
         """Stream the features of a corpus to disk, with its texts and metadata.
 
-        An interrupted call continues when repeated with the same data; data that the corpus already
-        holds is not added again.
+        An interrupted call continues when repeated with the same data and model; data that the
+        corpus already holds is not added again.
 
         Args:
             data: Anything `features` takes.
@@ -305,11 +305,12 @@ class SAEModel(nn.Module):
                 model itself stays where it is.
 
         Raises:
-            ConfigError: If there is no such device or part, or `force` is combined with `append` or
-                `resume`.
+            ConfigError: If there is no such device or part, `force` is combined with `append` or
+                `resume`, or another model is to add rows.
             DataError: If rows and texts differ in number, if rows cannot be encoded, or if the
                 call to resume had other data.
-            ExistsError: If the folder holds a corpus of other data and `append` is not set.
+            ExistsError: If the folder holds a corpus of other data or by another model, and
+                `append` is not set.
         """
         from nanosae.model.corpus import EncodeOptions, encode_corpus
 
