@@ -14,6 +14,8 @@ from nanosae.analysis.comparisons.repeated import MIN_COPIES
 from nanosae.analysis.groups import topics
 from nanosae.analysis.names import label_scorer, labels, scoring
 from nanosae.config import TrainConfig
+from nanosae.data import dataset
+from nanosae.sources import rows
 from nanosae.trainable import export, objectives
 from pages import ROOT
 
@@ -156,6 +158,8 @@ def default(function, parameter):
             overview.SAMPLE_ROWS,
         ),
         ("scale.md", "Above {:,} rows, near-duplicates", splits.EXACT_ROWS),
+        ("scale.md", "otherwise a sample of {:,} rows", dataset.SAMPLED_ROWS),
+        ("scale.md", "or of {} from Parquet", 3 * rows.SAMPLE_ROWS),
         ("metrics.md", "It uses at most {:,} rows", default(evaluate, "max_rows")),
         ("metrics.md", "Above {:,} rows, most but not all", splits.EXACT_ROWS),
         ("metrics.md", "Of more than {:,} held-out texts", label_scorer.SCORED),
