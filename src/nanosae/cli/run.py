@@ -57,9 +57,9 @@ class Embeddings:
     """How to embed the texts.
 
     Attributes:
-        embedder: wordllama, all-MiniLM-L6-v2, the name of any sentence-transformers model,
-            model2vec:NAME, or with --base-url a model of that server; by default the best installed
-            one.
+        embedder: wordllama, all-MiniLM-L6-v2, the name or folder of any sentence-transformers
+            model, model2vec:NAME, or with --base-url a model of that server; by default the best
+            installed one.
         base_url: Address of a server with the embeddings protocol (key in NANOSAE_API_KEY or
             OPENAI_API_KEY).
         prompt: Prefix of each text for the embedder, such as "passage: ".
@@ -92,7 +92,7 @@ def run(
     """Turn a file of texts into labelled features, tested comparisons and a report.
 
     Repeat the command to resume at the first unfinished stage. With other settings, only the stages
-    that depend on them are repeated.
+    that depend on them are repeated, and those whose results were deleted.
 
     Args:
         output: The run folder.

@@ -75,7 +75,8 @@ def run(
     """Turn texts into labelled features, tested comparisons and a report.
 
     Called again with the same arguments, it resumes at the first unfinished stage; with other
-    arguments, only the stages that depend on them are repeated.
+    arguments, only the stages that depend on them are repeated. A stage whose result was deleted,
+    or is stale, is repeated, too.
 
     Args:
         data: A path, folder or glob of texts (.csv .tsv .jsonl .json .parquet .xlsx .txt, possibly
@@ -105,7 +106,8 @@ def run(
     Raises:
         DataError: If the data cannot be used; the message says what to do.
         ConfigError: If a named column does not exist, or `n_topics` is less than 1.
-        ExistsError: If the folder holds a training or codes that no run has made.
+        ExistsError: If the folder holds a training or codes that no run has made, or that have
+            changed since.
     """
     plan = make_plan(
         data,
