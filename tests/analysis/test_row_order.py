@@ -5,7 +5,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from nanosae.analysis.columns import one_per_row
+from nanosae.analysis.columns import class_matrix, one_per_row
 from nanosae.analysis.comparisons.contrast import _members, contrast
 from nanosae.analysis.comparisons.explain import explain
 from nanosae.analysis.comparisons.over_time import over_time
@@ -135,6 +135,8 @@ def test_a_number_names_the_same_rows_in_a_column_and_in_values(tmp_path, kind):
         for three in (3, np.int32(3), "3", 3.0):
             members, _ = _members(codes, three, by)
             assert (members == wanted).all()
+    names = [class_matrix(one_per_row(codes, by))[0] for by in ("column", values)]
+    assert names[0] == names[1]
     with pytest.raises(DataError, match=f"got {N - 1} values for the {N} rows"):
         one_per_row(codes, values.iloc[1:])
 

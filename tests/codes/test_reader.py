@@ -1,5 +1,7 @@
 """Codes on disk against the arrays that were written."""
 
+import copy
+import pickle
 from datetime import date, datetime
 from decimal import Decimal
 
@@ -81,6 +83,13 @@ def test_the_check_of_ties_rejects_another_order(corpus):
         226,
         225,
     ]
+
+
+def test_a_copy_in_another_process_reads_the_same_corpus(corpus, dense):
+    codes, *_ = corpus
+    codes.take([0])  # files are open
+    for again in (pickle.loads(pickle.dumps(codes)), copy.deepcopy(codes)):
+        np.testing.assert_array_equal(rebuilt(again), dense)
 
 
 def test_long_table(corpus, dense):

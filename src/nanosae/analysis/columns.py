@@ -117,7 +117,8 @@ def _as_cells(values: Any) -> np.ndarray:
     """Return given values as a column holds them.
 
     Dates become datetimes in UTC without a zone, M8[us]; fractions and lengths of time keep their
-    type, and all other values become objects, with None where one is missing.
+    type, and all other values become objects, with None where one is missing. Whole numbers beside
+    missing ones, which NumPy makes fractions, stay whole if their type says so.
     """
     if isinstance(values, list | tuple) and any(map(is_list, values)):
         return pd.Series(values, dtype=object).to_numpy()  # NumPy would nest them
@@ -128,9 +129,10 @@ def _as_cells(values: Any) -> np.ndarray:
     cells = np.asarray(values)
     if cells.dtype.kind == "M":  # nanoseconds, of pandas 2, would become whole numbers
         return cells.astype("M8[us]")
-    if cells.dtype.kind in "fm":
-        return cells
     objects = np.array(values, dtype=object)
+    has_whole_numbers = pd.api.types.infer_dtype(objects.ravel()) == "integer"
+    if cells.dtype.kind in "fm" and not has_whole_numbers:
+        return cells
     objects[pd.isna(objects)] = None  # pd.NA cannot be compared
     return objects
 

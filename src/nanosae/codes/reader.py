@@ -22,7 +22,13 @@ from nanosae.codes.places import indices
 from nanosae.codes.shard import Shard
 from nanosae.codes.tables import as_series
 from nanosae.codes.tokens import in_context
-from nanosae.errors import DataError, MissingError, StaleError, command_line, near_names
+from nanosae.errors import (
+    DataError,
+    MissingError,
+    StaleError,
+    command_line,
+    near_names,
+)
 from nanosae.model.files import checksum, has_model, saved_checksum
 from nanosae.model.weights import Weights
 from nanosae.schemas import cast_column
@@ -165,6 +171,10 @@ class Codes:
         """Fingerprint of the data that was encoded first; "" if unknown."""
         fingerprint = self.manifest["sources"][0]["data"]
         return "" if fingerprint is None else fingerprint
+
+    def __reduce__(self) -> tuple[type[Codes], tuple[Path]]:
+        """Pickle the path: the corpus is opened again where it is needed."""
+        return type(self), (self.path,)
 
     def __repr__(self) -> str:
         size = f"{self.n_rows:,} rows × {self.n_features:,} features"

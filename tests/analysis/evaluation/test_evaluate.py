@@ -304,7 +304,7 @@ def test_dead_features_count_neither_for_recovery_nor_for_stability(
     some = write_codes(tmp_path / "codes" / "default", sp.csr_array(activations))
     other = planted.directions.copy()
     other[[3, 9, 20]] = 0  # what is dead is not found again
-    found = evaluate(some, truth=some, others=[other], baselines=False)
+    found = evaluate(some, truth=some.path, others=[other], baselines=False)
     for measure in ("recovery", "stability"):
         assert value(found, measure) == pytest.approx(1, abs=1e-5)
         assert value(found, measure, what="n") == 45

@@ -60,6 +60,21 @@ def test_weighted_features_with_signs(codes):
     assert all(j in (3, 7) for h in found.hits for j, *_ in h.shared)
 
 
+def test_weights_may_be_a_series(codes):
+    weights = pd.Series({3: 2.0, 5: -0.5})
+    for given in (weights, weights.astype("Float32")):
+        found = search(codes, feature=given)
+        assert found.hits == search(codes, feature={3: 2.0, 5: -0.5}).hits
+    numbers = pd.Series([3, 5], index=[7, 9])
+    assert search(codes, feature=numbers).hits == search(codes, feature=[3, 5]).hits
+
+
+def test_the_number_of_a_row_may_be_a_fraction(codes):
+    assert search(codes, row=5.0).hits == search(codes, row=5).hits
+    with pytest.raises(DataError, match=r"row 5\.5 is not an integer"):
+        search(codes, row=5.5)
+
+
 def test_several_features_weigh_the_same(codes, planted):
     numbers = search(codes, feature=[3, 8], n=5)
     weights = search(codes, feature={3: 1.0, 8: 1.0}, n=5)

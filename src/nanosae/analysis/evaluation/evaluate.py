@@ -101,7 +101,7 @@ def evaluate(
     targets: np.ndarray | None = None,
     ks: Sequence[int] = (1, 2, 5, 10, 20),
     others: Sequence[Any] = (),
-    truth: Codes | None = None,
+    truth: Corpus | None = None,
     baselines: bool = True,
     groups: str | None = None,
     min_rows: int = 10,
@@ -120,8 +120,8 @@ def evaluate(
             not measured. Baselines always reconstruct the rows.
         ks: Numbers of features of the sparse probes.
         others: Other SAEs of the same input, for `stability`; see `matching.stability`.
-        truth: Codes of the same rows with the true activations, for `recovery`: the correlation of
-            each true feature with its one-to-one partner.
+        truth: A corpus of the same rows with the true activations, for `recovery`: the correlation
+            of each true feature with its one-to-one partner.
         baselines: Whether to measure the baselines as well; they need vectors.
         groups: A column whose equal values stay on one side of the split.
         min_rows: Minimum number of rows of a class, and of others, in either part.
@@ -174,7 +174,8 @@ def evaluate(
         measures[name] |= _other_measures(representation, spaces, rng)
         del representation  # frees a large one before the next is made
     measures["codes"]["dead"] = _share_dead(codes)
-    measures["codes"] |= _agreement_measures(codes, others, truth)
+    true_codes = None if truth is None else as_codes(truth)
+    measures["codes"] |= _agreement_measures(codes, others, true_codes)
     about = plain(
         {
             "rows": len(rows),

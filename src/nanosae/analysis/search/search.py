@@ -96,8 +96,8 @@ def search(
         codes: The corpus, or its run folder, or an `Analysis` of it.
         query: A text, or a vector (input_size,) from the corpus' embedder.
         row: Number of a row; similar rows are found.
-        feature: A feature by number or label, a list of several, or their weights; rows are ranked
-            by activation.
+        feature: A feature by number or label, a list of several, or their weights, a mapping or a
+            series of fractions; rows are ranked by activation.
         edit: New activations of some features of the query; 0 turns a feature off.
         steps: Descent steps that bring the edited query closer to the edited features (see
             `steering`).
@@ -138,7 +138,7 @@ def search(
         made = _edited(codes, made, edit, steps, model, labels)
     scores = _scores(codes, made)
     if row is not None:
-        scores[row] = -np.inf
+        scores[int(row)] = -np.inf
     hits, n_copies = _find(codes, made, scores, n, labels)
     return Results(
         hits=hits,
@@ -176,7 +176,9 @@ def _feature_query(
     labels: Mapping[int, str],
 ) -> _Query:
     weights: Any = feature
-    if not isinstance(feature, Mapping):
+    if isinstance(feature, pd.Series) and feature.dtype.kind == "f":
+        weights = feature.to_dict()  # numbers of features are integers
+    elif not isinstance(feature, Mapping):
         weights = dict.fromkeys(as_list(feature), 1.0)
     nothing = np.zeros(codes.n_features, np.float32)
     activations = set_features(nothing, weights, labels)
@@ -201,7 +203,7 @@ def _row_query(codes: Codes, row: int) -> _Query:
     vector = None
     if codes.has_vectors:
         (vector,) = codes.vectors([row])
-    return _Query(activations, vector, f"rows like row {row}")
+    return _Query(activations, vector, f"rows like row {int(row)}")
 
 
 def _vector_query(
