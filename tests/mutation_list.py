@@ -1051,6 +1051,20 @@ add(
     ("contrast: wider bins", "ROWS_PER_BIN = 100", "ROWS_PER_BIN = 1000"),
 )
 add(
+    "analysis/comparisons/strata_fit.py",
+    "tests/analysis/comparisons/test_strata_fit.py tests/analysis/comparisons/test_joint_model.py",
+    (
+        "joint model: strata without training rows are 0",
+        "ridge[0] = CONSTANT_RIDGE",
+        "ridge[0] = 1e9",
+    ),
+    (
+        "joint model: the constant is that of the mean columns",
+        "constant = beta[0] - centre @ beta[1:]",
+        "constant = beta[0]",
+    ),
+)
+add(
     "analysis/comparisons/joint_model.py",
     "tests/analysis/comparisons/test_joint_model.py",
     (
@@ -1072,11 +1086,6 @@ add(
         "joint model: chosen ones are not taken out",
         "residual = covariances(best) - explained",
         "residual = covariances(best)",
-    ),
-    (
-        "joint model: strata without training rows are 0",
-        "ridge[0] = CONSTANT_RIDGE",
-        "ridge[0] = 1e9",
     ),
     (
         "joint model: sides not balanced",

@@ -23,15 +23,14 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from nanosae.analysis.statistics import Z95, regress
+from nanosae.analysis.comparisons.strata_fit import StrataFit, fit_in_strata
+from nanosae.analysis.statistics import Z95
 
 MAX_CANDIDATES = 200  # among which features are selected
 N_PAIRS = 5  # of complementary halves
 MAX_ROWS = 200_000  # for the models of all targets together
 MIN_ROWS = 10_000  # for each model, if there are as many
 MIN_NEW = 1e-3  # share of a column's variance that the selected columns must leave unexplained
-RIDGE = 1e-3  # penalty of the coefficients of strata and features
-CONSTANT_RIDGE = 1e-9  # keeps the constant finite where all rows are of one class
 TINY = 1e-12
 
 
@@ -153,10 +152,9 @@ def joint_model(
     of_candidates = data.of_columns(candidates)
     places = _choose(of_candidates, n_select)
     chosen = candidates[places]
-    n_strata = rows.strata.shape[1]
     columns = {
         "column": chosen,
-        "coefficient": unit * _fit(data, chosen)[1 + n_strata :],
+        "coefficient": unit * _fit(data, chosen).of_columns,
         "stability": _stability(of_candidates, rows.duplicate_group, places, n_select),
     }
     score = _held_out_score(data, rows.held, n_select)
@@ -287,29 +285,12 @@ def _weighted(x: Any, weight: np.ndarray) -> Any:
     return weighted
 
 
-def _fit(data: _Data, chosen: np.ndarray) -> np.ndarray:
-    """Return the coefficients of the constant, of the strata and of the chosen columns.
-
-    The constant is hardly penalised, so it is what is predicted in strata without training rows.
-    Columns are centred for the fit, and the constant is corrected for it.
-    """
-    design = _design(data, chosen)
-    centre = np.average(design, axis=0, weights=data.weight)
-    centre[0] = 0
-    ridge = np.full(design.shape[1], RIDGE)
-    ridge[0] = CONSTANT_RIDGE
-    beta, _ = regress(
-        design - centre, data.target, data.weight, linear=data.numeric, ridge=ridge
+def _fit(data: _Data, chosen: np.ndarray) -> StrataFit:
+    """Fit the target by the strata and the chosen columns."""
+    columns = data.strengths[:, chosen].toarray().astype(np.float64)
+    return fit_in_strata(
+        columns, data.strata, data.target, data.weight, linear=data.numeric
     )
-    beta[0] -= centre @ beta
-    return beta
-
-
-def _design(data: _Data, chosen: np.ndarray) -> np.ndarray:
-    """Return the dense design matrix: a constant, the strata, and the chosen columns."""
-    constant = np.ones((len(data.target), 1))
-    columns = sp.hstack([data.strata, data.strengths[:, chosen]]).toarray()
-    return np.hstack([constant, columns])
 
 
 def _held_out_score(data: _Data, is_held: np.ndarray, n_select: int) -> dict[str, Any]:
@@ -328,7 +309,8 @@ def _held_out_score(data: _Data, is_held: np.ndarray, n_select: int) -> dict[str
     score: dict[str, Any] = {"measure": measure}
     columns_of = {"covariates": chosen[:0], "features": chosen}
     for name, columns in columns_of.items():
-        predicted = _design(held, columns) @ _fit(training, columns)
+        strengths = held.strengths[:, columns].toarray()
+        predicted = _fit(training, columns).predict(strengths, held.strata)
         if data.numeric:
             score[name] = float(
                 r2_score(held.target, predicted, sample_weight=held.weight)
