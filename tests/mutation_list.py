@@ -969,6 +969,8 @@ add(
     "sources/number_text.py",
     "tests/sources/test_number_text.py",
     ("numbers: brackets are below zero", 'BELOW_ZERO = r"[(−]', 'BELOW_ZERO = r"[−]'),
+    ("numbers: 45k is 45 of the unit k", "unit in TIMES and", "False and"),
+    ("numbers: 45 kelvins are 45,000", " and written >= MEASURED_SHARE", ""),
     (
         "numbers: empty stars count",
         'count_substring_regex(cells, "[★⭐]")',

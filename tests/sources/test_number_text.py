@@ -11,6 +11,7 @@ from nanosae.sources.number_text import (
     decimal_sign,
     parse_numbers,
     parse_ratings,
+    read_numbers,
 )
 from nanosae.sources.roles import column_roles
 from nanosae.sources.typed import with_types
@@ -44,6 +45,21 @@ TEXTS = [f"a longer text about the river and the boat number {i}" for i in range
 )
 def test_numbers_are_read_as_they_are_meant(cells, numbers):
     assert parse_numbers(pa.array(cells, pa.string())).to_pylist() == numbers
+
+
+@pytest.mark.parametrize(
+    ("cells", "numbers"),
+    [
+        (["45k", "50k", "7.5k"], [45_000, 50_000, 7500]),
+        (["$45K", "$50K", "$70K"], [45_000, 50_000, 70_000]),
+        (["1.2M", "3M", "4M"], [1.2e6, 3e6, 4e6]),
+        (["45 K", "50 K", "70 K"], [45, 50, 70]),  # kelvins
+        (["45 m", "50 m", "70 m"], [45, 50, 70]),
+        (["45 years", "1 year", "7 years"], [45, 1, 7]),
+    ],
+)
+def test_a_letter_that_all_numbers_share_multiplies_them_or_is_a_unit(cells, numbers):
+    assert read_numbers(pa.array(cells)).to_pylist() == numbers
 
 
 def test_the_last_of_two_signs_is_the_decimal_one():

@@ -167,6 +167,8 @@ def measured_in(values: pa.Array | pa.ChunkedArray) -> str | None:
     Example:
         >>> measured_in(pa.array(["1 year", "34 years", "70 years"]))
         'years'
+        >>> measured_in(pa.array(["45k", "50k", "70k"])) is None
+        True
     """
     if share(pc.match_substring_regex(values, MEASURED)) < MEASURED_SHARE:
         return None
@@ -178,7 +180,14 @@ def measured_in(values: pa.Array | pa.ChunkedArray) -> str | None:
     has_several = pc.count_distinct(sizes).as_py() >= MEASURED_VALUES
     if not is_one or not has_several:
         return None
-    return most_frequent(units)
+    unit = most_frequent(units)
+    return None if _are_multiples(values, unit) else unit
+
+
+def _are_multiples(values: pa.Array | pa.ChunkedArray, unit: str) -> bool:
+    """Return whether what looks like a unit multiplies numbers, as in "45k"; not in "45 K"."""
+    written = share(pc.match_substring_regex(values, WRITTEN_NUMBER))
+    return unit in TIMES and written >= MEASURED_SHARE
 
 
 def are_ranges(values: pa.Array | pa.ChunkedArray) -> bool:
