@@ -25,6 +25,24 @@ def test_labels_are_a_mapping_or_a_table(compared_codes):
         contrast(compared_codes, "B", "A", by="group", labels=["F0"])  # pyright: ignore
 
 
+def test_what_cannot_be_scored_is_said_to_be_unknown(tmp_path):
+    """All texts of a group are copies of one, which is in either part of the split."""
+    rng = np.random.default_rng(0)
+    active = (rng.random((300, 60)) < 0.05).astype(np.float32)
+    active[:30, :5] = 1
+    letters = [chr(97 + i % 26) + chr(97 + i // 26) for i in range(300)]
+    texts = ["all the same"] * 30 + letters[30:]
+    kind = ["copies"] * 30 + ["others"] * 270
+    codes = write_codes(tmp_path, active, texts=texts, metadata={"kind": kind})
+    for seed in range(4):  # in either part
+        result = contrast(codes, "copies", by="kind", covariates=(), seed=seed)
+        assert result.scores[["covariates", "features"]].isna().all(axis=None)
+        (sentence,) = result.model_sentences()
+        assert sentence.startswith("How well features predict copies is unknown")
+        (line,) = result.to_dict()["scores"]
+        assert line["features"] is None
+
+
 def test_results_are_json_sentences_and_html(compared_codes, compared):
     name = "a <b> & “c”"
     result = contrast(

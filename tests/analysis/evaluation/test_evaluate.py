@@ -363,3 +363,14 @@ def test_the_measures_of_codes_do_not_depend_on_baselines(codes):
     )
     of_codes = beside[beside["representation"] == "codes"]
     pd.testing.assert_frame_equal(alone, of_codes)
+
+
+def test_another_sae_may_be_given_without_a_list(codes):
+    directions = codes.weights().W_dec
+    for other in (directions, codes.weights(), str(codes.run)):
+        found = [
+            evaluate(codes, others=others, baselines=False).wide().loc["stability"]
+            for others in (other, [other])
+        ]
+        assert found[0].tolist() == found[1].tolist()
+        assert found[0]["codes"] == pytest.approx(1, abs=1e-5)

@@ -121,6 +121,12 @@ class Contrast:
                 predicted = column_words(target)
             else:
                 predicted = group_words(target, column, includes=includes)
+            if np.isnan(line["features"]):
+                sentences.append(
+                    f"How well features predict {predicted} is unknown: it is the same for all "
+                    "texts in one part of the split."
+                )
+                continue
             if line["features"] <= line["covariates"]:
                 sentences.append(
                     f"Features do not help to predict {predicted}: {with_features} on held-out "

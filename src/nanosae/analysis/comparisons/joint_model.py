@@ -296,7 +296,7 @@ def _fit(data: _Data, chosen: np.ndarray) -> StrataFit:
 def _held_out_score(data: _Data, is_held: np.ndarray, n_select: int) -> dict[str, Any]:
     """Select and fit on the training part; score on the held-out part, with and without features.
 
-    The AUC is NaN if the held-out part has only one class.
+    The scores are NaN if all rows of either part have the same target.
     """
     from sklearn.metrics import r2_score, roc_auc_score
 
@@ -308,6 +308,8 @@ def _held_out_score(data: _Data, is_held: np.ndarray, n_select: int) -> dict[str
     measure = "r2" if data.numeric else "auc"
     score: dict[str, Any] = {"measure": measure}
     columns_of = {"covariates": chosen[:0], "features": chosen}
+    if np.ptp(training.target) == 0 or np.ptp(held.target) == 0:
+        return score | dict.fromkeys(columns_of, np.nan)
     for name, columns in columns_of.items():
         strengths = held.strengths[:, columns].toarray()
         predicted = _fit(training, columns).predict(strengths, held.strata)
@@ -315,8 +317,6 @@ def _held_out_score(data: _Data, is_held: np.ndarray, n_select: int) -> dict[str
             score[name] = float(
                 r2_score(held.target, predicted, sample_weight=held.weight)
             )
-        elif np.ptp(held.target) == 0:
-            score[name] = np.nan
         else:
             score[name] = float(
                 roc_auc_score(held.target, predicted, sample_weight=held.weight)

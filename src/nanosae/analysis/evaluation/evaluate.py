@@ -201,6 +201,8 @@ def _agreement_measures(
 ) -> Measures:
     """Measure the stability of features across other SAEs, and the recovery of true features."""
     measures: Measures = {}
+    if not isinstance(others, list | tuple):
+        others = [] if others is None else [others]
     if others:
         scores = stability(codes.weights(), others)[codes.counts > 0]
         measures["stability"] = mean_estimate(scores)
