@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
+import torch
 
 import nanosae
 from nanosae import plot
@@ -14,6 +16,10 @@ def test_one_line_calls(run, codes, pca):
     frame = pd.DataFrame(codes.vectors(np.arange(200))).assign(text="a")
     figure = nanosae.plot_umap(frame)
     assert sum(len(t.x) for t in figure.data) == 200
+    dense = codes.vectors(np.arange(60))
+    drawn = nanosae.plot_umap(dense).to_dict()
+    for same in (sp.csr_array(dense), torch.from_numpy(dense).requires_grad_()):
+        assert nanosae.plot_umap(same).to_dict() == drawn
     figure = nanosae.plot_dictionary(nanosae.SAEModel.load(run))
     assert sum(len(t.x) for t in figure.data) == 96
     assert sum(len(t.x) for t in nanosae.plot_umap(run).data) == codes.n_rows

@@ -1,5 +1,6 @@
 """What figures say when something is missing or being written."""
 
+import itertools
 import re
 import shutil
 from types import SimpleNamespace
@@ -41,6 +42,27 @@ def test_errors_say_what_is_missing(run, codes, tmp_path):
     for bad in (np.full((30, 4), np.nan), np.zeros((0, 4)), np.zeros(9)):
         with pytest.raises(ValueError, match="a map needs rows of finite numbers"):
             plot.texts(bad)
+
+
+def test_what_cannot_be_drawn_is_named(run, codes, trend):
+    topics = nanosae.topics(codes, 3)
+    families = nanosae.families(codes)
+    for draw, bad in itertools.product(
+        (plot.contrast, plot.over_time), (topics, families, {"a": 1}, 5, None)
+    ):
+        with pytest.raises(
+            TypeError, match="A result of contrast, explain or over_time"
+        ):
+            draw(bad)
+    directions = np.eye(4, dtype=np.float32)
+    for draw in (plot.dictionary, lambda bad: plot.splitting_flow(bad, bad)):
+        with pytest.raises(
+            TypeError, match="A model, Weights or a run folder is needed"
+        ):
+            draw(directions)
+    nothing = trend.to_dict() | {"findings": [], "shares": []}
+    with pytest.raises(ValueError, match="nothing changes over time"):
+        plot.over_time(nothing)
 
 
 def test_what_is_being_written_is_left_out(run, tmp_path):

@@ -215,6 +215,8 @@ def _feature_shares(result: dict[str, Any], n: int) -> list[tuple[str, Any]]:
         raise DataError(
             f"{result['kind']!r} findings have no time: give `time`, or a result of over_time."
         )
+    if not result["findings"]:
+        return []
     shares = _on_calendar(pd.DataFrame(result["shares"]), result["about"]["unit"])
     return [
         (finding["label"], shares_of(shares, finding))

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from nanosae.analysis.similarity import as_float32
 from nanosae.codes import Codes, as_codes, has_corpus
 from nanosae.errors import DataError
 from nanosae.runs.tables import Labels, labels_by_feature
@@ -91,7 +92,8 @@ def texts(source: Any, *, points: int = POINTS) -> go.Figure:
     Colours and labels show regions of the map; labels are words that distinguish their texts.
 
     Args:
-        source: Codes with embeddings, a run folder, an `Analysis`, or an array or frame of numbers.
+        source: Codes with embeddings, a run folder, an `Analysis`, or an array, sparse matrix or
+            frame of numbers.
         points: Maximum number of rows; more are sampled.
 
     Raises:
@@ -109,10 +111,11 @@ def texts(source: Any, *, points: int = POINTS) -> go.Figure:
     else:
         if hasattr(source, "select_dtypes"):  # a frame
             source = source.select_dtypes("number")
-        array = np.asarray(source)
-        n = len(array)
+        is_sparse = hasattr(source, "tocsr")
+        array = source.tocsr() if is_sparse else _as_array(source)
+        n = array.shape[0] if array.ndim else 0
         rows = _sample(n, points)
-        vectors = array[rows]
+        vectors = array[rows].toarray() if is_sparse else array[rows]
     names = dict(enumerate(row_texts))
     hover = [
         f"row {row}<br>{escape_wrapped(names.get(place, ''))}"
@@ -121,6 +124,10 @@ def texts(source: Any, *, points: int = POINTS) -> go.Figure:
     figure = _draw_map(vectors, names, hover, 4.0)
     subtitle = f"{len(rows):,} of {n:,} rows; near means a similar embedding"
     return titled(figure, f"Text map{run_suffix(source)}", FIGURE_HEIGHT, subtitle)
+
+
+def _as_array(data: Any) -> np.ndarray:
+    return as_float32(data) if hasattr(data, "detach") else np.asarray(data)
 
 
 def _sample(n: int, points: int) -> np.ndarray:

@@ -15,7 +15,7 @@ from nanosae.analysis.groups.topics import topics
 from nanosae.analysis.similarity import as_float32
 from nanosae.codes import Codes, as_codes
 from nanosae.codes.given import HoldsCodes
-from nanosae.errors import DamagedFileError, DataError, MissingError
+from nanosae.errors import DamagedFileError, DataError, DataTypeError, MissingError
 from nanosae.model.weights import Weights
 from nanosae.runs.folder import verify_training
 from nanosae.runs.results import fresh_value, load_contrasts, needed_value
@@ -23,6 +23,7 @@ from nanosae.runs.tables import known_labels
 from nanosae.view.files import read_arrays, read_json
 from nanosae.view.plots.base import run_of
 
+CONTRAST = {"kind", "about", "findings"}  # keys of the dictionary of a contrast
 # a run folder, an `Analysis`, or the lines of the metrics
 Metrics = str | Path | HoldsCodes | Sequence[Mapping[str, Any]]
 
@@ -138,11 +139,16 @@ def contrast_result(source: Any) -> dict[str, Any]:
 
     Raises:
         MissingError: If there is no file, or a run folder has several.
+        DataTypeError: If it is none of these.
     """
-    if isinstance(source, Mapping):
-        return dict(source)
     if not isinstance(source, str | Path):
-        return source.to_dict()
+        result = source.to_dict() if hasattr(source, "to_dict") else source
+        if not isinstance(result, Mapping) or not result.keys() >= CONTRAST:
+            raise DataTypeError(
+                "A result of contrast, explain or over_time is needed, or a run folder, not "
+                f"{type(source).__name__}."
+            )
+        return dict(result)
     path = Path(source)
     if not path.is_dir():
         return _contrast_file(path)
@@ -183,4 +189,8 @@ def weight_matrices(source: Any) -> tuple[np.ndarray, np.ndarray]:
     """
     if isinstance(source, str | Path):
         source = Weights.load(source)
+    if not hasattr(source, "W_enc"):
+        raise DataTypeError(
+            f"A model, Weights or a run folder is needed, not {type(source).__name__}."
+        )
     return as_float32(source.W_enc), as_float32(source.W_dec)
