@@ -961,7 +961,7 @@ add(
     ("score: rounding over nothing", "np.where(variance > 0, score, 0)", "score"),
     (
         "score: nothing within strata",
-        "n_inactive > ROUNDING * self.n_rows",
+        "n_inactive > ROUNDING * n_rows",
         "n_inactive > -1",
     ),
 )

@@ -1,17 +1,22 @@
 """Features that go with a number or with classes."""
 
 import re
+import tracemalloc
 
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
 import statsmodels.api as statsmodels
 from scipy.stats import t as student
 from scipy.stats import ttest_ind
 
+from nanosae.analysis.columns import one_hot
+from nanosae.analysis.comparisons.compared import Compared
 from nanosae.analysis.comparisons.contrast import contrast
 from nanosae.analysis.comparisons.explain import explain
-from nanosae.analysis.comparisons.feature_sums import FeatureSums
+from nanosae.analysis.comparisons.feature_sums import FeatureSums, feature_sums
+from nanosae.codes import write_codes
 from nanosae.errors import DataError
 from small_corpora import active_with_target
 
@@ -189,14 +194,51 @@ def test_of_what_the_strata_decide_sums_in_another_order_are_equal():
         strata=None,
         weight=np.array([0.1, 0.2]),
         n_rows=np.array([0.1 + 0.2]),
-        n_active=np.array([[0.3]]),
+        n_active=sp.csr_array([[0.3]]),
         target_sum=np.array([[0.7]]),
         active_target_sum=np.array([[0.7]]),
         target_squares=np.array([[0.2]]),
     )
     assert sums.n_rows[0] != sums.n_active[0, 0]
-    assert sums.active_squares.tolist() == [[0]]
+    assert sums.active_squares.toarray().tolist() == [[0]]
     assert sums.z.tolist() == [[0]]
+
+
+def test_memory_does_not_grow_with_features_times_strata(tmp_path):
+    rng = np.random.default_rng(0)
+    n_rows, n_features, n_strata = 2000, 4000, 1000
+    features = rng.integers(0, n_features, 20 * n_rows)
+    ends = np.arange(0, len(features) + 1, 20)
+    entries = (np.ones(len(features), np.float32), features, ends)
+    active = sp.csr_array(entries, shape=(n_rows, n_features))
+    active.sum_duplicates()
+    codes = write_codes(tmp_path, active)
+    target = sp.csr_array(rng.random((n_rows, 1)))
+    strata = one_hot(np.arange(n_rows) % n_strata)
+    weight = rng.random(n_rows)
+    tracemalloc.start()
+    sums = feature_sums(Compared(codes), np.arange(n_rows), target, strata, weight)
+    z = sums.z
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 * n_features * n_strata / 2  # bytes of one dense array: 32 MB
+
+    indicator = active.toarray() > 0
+    of_strata = [
+        np.flatnonzero(strata[:, [s]].toarray()[:, 0]) for s in range(n_strata)
+    ]
+    score, variance = np.zeros(n_features), np.zeros(n_features)
+    y = target.toarray()[:, 0]
+    for rows in of_strata:
+        w = weight[rows, None]
+        x = indicator[rows] - np.average(indicator[rows], axis=0, weights=weight[rows])
+        d = (y[rows] - np.average(y[rows], weights=weight[rows]))[:, None]
+        score += (w * x * d).sum(0)
+        freedom = max(w.sum() - 1, 1)
+        variance += (w * x**2).sum(0) * (w * d**2).sum() / freedom
+    np.testing.assert_allclose(
+        z[:, 0], score / np.sqrt(np.where(variance > 0, variance, 1)), atol=1e-9
+    )
 
 
 @pytest.mark.parametrize("follows", ["feature", "target"])

@@ -168,12 +168,29 @@ def _error_squares(
     the rows with the feature and another on the rest, so the sums follow from sums of the number
     and its square.
     """
-    active_sum, active_squares = _deviations_where_active(compared, sums, features)
-    n_active = sums.n_active[features]  # (K, S)
+    deviations = _deviations_where_active(compared, sums)
+    size = max(1, BLOCK_CELLS // len(sums.n_rows))
+    with_feature, without = [np.zeros(0)], [np.zeros(0)]
+    for start in range(0, len(features), size):
+        block = slice(start, start + size)
+        squares = _error_squares_of(sums, deviations, features[block], effect[block])
+        with_feature.append(squares[0])
+        without.append(squares[1])
+    return np.concatenate(with_feature), np.concatenate(without)
+
+
+def _error_squares_of(
+    sums: FeatureSums,
+    deviations: tuple[Any, Any],
+    features: np.ndarray,
+    effect: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what `_error_squares` does for a block of features, each (K,)."""
+    active_sum, active_squares = (of_all[features].toarray() for of_all in deviations)
+    n_active = sums.n_active[features].toarray()  # (K, S)
     mean = n_active / sums.n_rows
     all_squares = sums.target_squares[:, 0]
-    stratum_x_squares = sums.active_squares[features]
-    x_squares = stratum_x_squares.sum(1)[:, None]
+    x_squares = sums.active_squares[features].sum(1)[:, None]
     slope = effect[:, None]
     # near-duplicates may be in different strata: less than two texts are parts of several
     largest_part = np.minimum(1, sums.n_rows / 2)
@@ -194,13 +211,11 @@ def _error_squares(
     return with_feature, without
 
 
-def _deviations_where_active(
-    compared: Compared, sums: FeatureSums, features: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _deviations_where_active(compared: Compared, sums: FeatureSums) -> tuple[Any, Any]:
     """Sum the number's deviations from the stratum means, and their squares, over active rows.
 
     Returns:
-        Weighted sums by feature and stratum, each (K, S).
+        Weighted sums by feature and stratum, each csr_array (F, S).
     """
     stratum_sum = sums.target_sum[:, 0]
     stratum_mean = stratum_sum / sums.n_rows
@@ -212,10 +227,9 @@ def _deviations_where_active(
     squares = by_stratum.multiply(column**2)
     values = sp.hstack([deviations, squares], format="csr")
     of_features = sums_where_active(compared, sums.rows, values)
-    totals = of_features[features]
     n_strata = len(sums.n_rows)
-    active_sum = totals[:, :n_strata]
-    active_squares = totals[:, n_strata:]
+    active_sum = of_features[:, :n_strata]
+    active_squares = of_features[:, n_strata:]
     return active_sum, active_squares
 
 
@@ -229,7 +243,7 @@ def _fit_groups(sums: FeatureSums, candidates: Candidates) -> LogOdds:
         of_block = by_target[:, block.targets]  # (S, K, 2)
         n_rows = of_block.swapaxes(0, 1)
         active_in_group = sums.active_target_sum[block.features, block.targets]
-        n_active = sums.n_active[block.features]
+        n_active = sums.n_active[block.features].toarray()
         fits.append(fit_log_odds(active_in_group, n_active, n_rows, NO_AND_YES))
     return joined(fits)
 
@@ -244,7 +258,7 @@ def _fit_trends(sums: FeatureSums, candidates: Candidates) -> LogOdds:
     fits = []
     for block in _blocks(candidates, n_cells=n_rows.size):
         active_time_sum = sums.active_target_sum[block.features, block.targets]
-        n_active = sums.n_active[block.features]
+        n_active = sums.n_active[block.features].toarray()
         fits.append(fit_log_odds(active_time_sum, n_active, n_rows, times))
     return joined(fits)
 

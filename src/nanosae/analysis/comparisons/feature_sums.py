@@ -33,7 +33,8 @@ class FeatureSums:
         strata: Stratum of each row, one-hot, csr_array (n, S).
         weight: Weight of each row, (n,).
         n_rows: Weighted number of rows by stratum, (S,).
-        n_active: Weighted number of rows on which each feature is active, by stratum, (F, S).
+        n_active: Weighted number of rows on which each feature is active, by stratum, csr_array
+            (F, S): with many strata, each has few of the features.
         target_sum: Weighted sum of the targets by stratum, (S, C).
         active_target_sum: Weighted sum of the targets over the rows on which each feature is
             active, (F, C).
@@ -45,7 +46,7 @@ class FeatureSums:
     strata: Any
     weight: np.ndarray
     n_rows: np.ndarray
-    n_active: np.ndarray
+    n_active: sp.csr_array
     target_sum: np.ndarray
     active_target_sum: np.ndarray
     target_squares: np.ndarray
@@ -56,14 +57,18 @@ class FeatureSums:
         return self.n_rows.sum()
 
     @cached_property
-    def active_squares(self) -> np.ndarray:
-        """Squared deviations of the feature indicators from the stratum means, (F, S).
+    def active_squares(self) -> sp.csr_array:
+        """Squared deviations of the feature indicators from the stratum means, csr_array (F, S).
 
         Exactly 0 in strata in which a feature is active on all rows or on none.
         """
-        n_inactive = self.n_rows - self.n_active
-        varies = n_inactive > ROUNDING * self.n_rows
-        return np.where(varies, self.n_active * n_inactive / self.n_rows, 0)
+        n_active = self.n_active.data
+        n_rows = self.n_rows[self.n_active.indices]
+        n_inactive = n_rows - n_active
+        varies = n_inactive > ROUNDING * n_rows
+        squares = np.where(varies, n_active * n_inactive / n_rows, 0)
+        entries = (squares, self.n_active.indices, self.n_active.indptr)
+        return sp.csr_array(entries, shape=self.n_active.shape)
 
     @cached_property
     def co_deviation(self) -> np.ndarray:
@@ -120,9 +125,9 @@ def feature_sums(
         strata=strata,
         weight=weight,
         n_rows=n_rows,
-        n_active=sums[:, :n_strata],
+        n_active=sp.csr_array(sums[:, :n_strata]),
         target_sum=target_sum,
-        active_target_sum=sums[:, n_strata:],
+        active_target_sum=sums[:, n_strata:].toarray(),
         target_squares=np.where(varies, target_squares, 0),
     )
 
@@ -138,11 +143,15 @@ def dense_column(matrix: Any, column: int) -> np.ndarray:
     return matrix[:, [column]].toarray()[:, 0]
 
 
-def sums_where_active(compared: Compared, rows: np.ndarray, values: Any) -> np.ndarray:
-    """Sum each column of `values` over the rows on which each feature is active, (F, columns)."""
-    sums = np.zeros((compared.n_columns, values.shape[1]))
+def sums_where_active(compared: Compared, rows: np.ndarray, values: Any) -> Any:
+    """Sum columns of `values` over the rows on which each feature is active.
+
+    Returns:
+        The sums, csr_array (F, columns).
+    """
+    sums: Any = sp.csr_array((compared.n_columns, values.shape[1]))
     for start in tracked(range(0, len(rows), BLOCK), "test features"):
         activations = compared.take(rows[start : start + BLOCK])
         active: Any = activations.astype(bool).astype(np.float64)
-        sums += (active.T @ values[start : start + BLOCK]).toarray()
+        sums = sums + sp.csr_array(active.T @ values[start : start + BLOCK])
     return sums
