@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from nanosae.analysis.comparisons.findings import Contrast
-from nanosae.analysis.comparisons.sentences import COLUMNS
+from nanosae.analysis.comparisons.sentences import COLUMNS, percent
 from nanosae.analysis.comparisons.summary import findings, findings_of_each, lines
 
 STATISTICS = ("odds", "CI", "q =", "risk", "δ", "p =")
@@ -342,3 +342,14 @@ def test_the_first_findings_of_each_comparison_are_those_of_all():
     (of_all,) = findings_of_each([result])
     assert of_all["feature"].tolist()[:2] == [1, 3]
     assert len(of_all) == 4
+
+
+def test_only_none_is_0_percent_and_only_all_is_100():
+    for share in np.linspace(0, 1, 20_001).tolist():
+        told = percent(share)
+        assert (told == "0 %") == (share == 0)
+        assert (told == "100 %") == (share == 1)
+        if told[0].isdigit():
+            assert float(told.removesuffix(" %")) == pytest.approx(
+                100 * share, abs=0.51
+            )
