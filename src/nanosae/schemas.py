@@ -124,3 +124,24 @@ def index_levels(index: Any) -> Iterator[tuple[str, Any]]:
         return
     for level, column in enumerate(index_columns(index)):
         yield column, index.get_level_values(level)
+
+
+def refuse_other_order(rows: Any, others: Any, what: str) -> None:
+    """Refuse pandas objects whose indices have the same labels in different orders.
+
+    They are put side by side by the numbers of the rows, which may not be meant.
+
+    Raises:
+        DataError: If this is so.
+    """
+    if not (hasattr(rows, "reset_index") and hasattr(others, "reset_index")):
+        return
+    labels, other_labels = rows.index, others.index
+    if labels.equals(other_labels) or not labels.is_unique:
+        return
+    if len(labels) == len(other_labels) and labels.isin(other_labels).all():
+        raise DataError(
+            f"The index of the {what} has the labels of the data's in another order.",
+            remedy=f"Give {what}.loc[data.index], or {what}.reset_index(drop=True) if the rows "
+            "are in the same order.",
+        )

@@ -310,6 +310,8 @@ def test_the_run_folder_opens_again(finished):
     assert 2 <= len(analysis.topics) <= 4  # fewer where words would not tell them apart
     assert (finished[1] / "report.html").stat().st_size > 10_000
     assert "400 rows" in repr(analysis)
+    of_corpus = nanosae.open(finished[1] / "codes" / "default")
+    pd.testing.assert_frame_equal(of_corpus.features, analysis.features)
     assert len(analysis.search("boat").to_frame())
     for compared, expected in (
         (analysis.contrast(by="place"), nanosae.contrast(analysis, by="place")),
@@ -608,6 +610,41 @@ def test_columns_are_named_between_commas_and_may_contain_some(by, groups, tmp_p
     columns = bound.arguments["columns"]
     plan = make_plan(path, embedder=Embedder(), by=columns.by)
     assert plan.groups == groups
+
+
+DISTINCT = [f"{a} {b}" for a in WORDS["sea"].split() for b in "abcdefghijkl"]
+
+
+def test_vectors_with_the_same_labels_in_another_order_are_refused(tmp_path):
+    rng = np.random.default_rng(0)
+    index = pd.Index([f"row {i}" for i in range(60)])
+    frame = pd.DataFrame({"text": DISTINCT}, index=index)
+    vectors = pd.DataFrame(rng.normal(size=(60, 4)), index=index)
+    shuffled = vectors.sample(frac=1, random_state=0)
+    message = "the labels of the data's in another order"
+    with pytest.raises(DataError, match=message):
+        make_plan(frame, vectors=shuffled)
+    for given in (shuffled.loc[frame.index], vectors.reset_index(drop=True)):
+        assert (
+            make_plan(frame, vectors=given).vectors == vectors.to_numpy(np.float32)
+        ).all()
+    trainer = nanosae.SAETrainer(hidden_size=8, k=2, steps=3)
+    with pytest.raises(DataError, match=message):
+        trainer.train(vectors, shuffled, progress=False)
+    sae = trainer.train(vectors, progress=False)
+    with pytest.raises(DataError, match=message):
+        sae.encode_corpus(vectors, tmp_path / "c", metadata=frame.loc[shuffled.index])
+    with pytest.raises(DataError, match=message):
+        nanosae.write_codes(
+            tmp_path / "d", np.eye(60), metadata=vectors, texts=frame["text"].iloc[::-1]
+        )
+
+
+def test_names_may_be_numbers_and_values_are_no_names():
+    frame = pd.DataFrame({0: DISTINCT, 1: ["a", "b"] * 30})
+    assert make_plan(frame, text=0, embedder="wordllama").groups == ["1"]  # pyright: ignore
+    with pytest.raises(ConfigError, match="classes: there is no column 'a'"):
+        make_plan(frame, classes=frame[1], embedder="wordllama")  # pyright: ignore
 
 
 @pytest.mark.parametrize("kind", [tuple, np.array, pd.Index])

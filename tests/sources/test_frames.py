@@ -282,6 +282,20 @@ def test_a_generator_is_refused_with_what_to_do():
         open_rows(iter_batch for iter_batch in [np.ones((2, 3))])
 
 
+def test_nan_in_a_list_of_texts_is_missing():
+    columns = {"text": ["a", np.nan, None], "n": [1.5, np.nan, 2]}
+    expected = {"text": ["a", None, None], "n": [1.5, None, 2]}
+    assert table_of_texts(columns).to_pydict() == expected
+
+
+def test_periods_may_have_one_name():
+    month = pd.period_range("2024-01", periods=2, freq="M").to_series()
+    frame = pd.concat([month, month], axis=1, keys=["when", "when"])
+    table = table_of_texts(frame.reset_index(drop=True))
+    for name in ("when", "when (2)"):
+        assert str(table[name][1].as_py()) == "2024-02-01 00:00:00"
+
+
 def test_columns_of_different_lengths_are_an_error():
     with pytest.raises(DataError, match="side by side"):
         table_of_texts({"text": ["a", "b"], "n": [1]})

@@ -31,7 +31,7 @@ from nanosae.codes.tables import (
 )
 from nanosae.errors import ConfigError, DataError, ExistsError, WriteError
 from nanosae.lock import Lock
-from nanosae.schemas import conforming_columns
+from nanosae.schemas import conforming_columns, refuse_other_order
 
 SHARD_ROWS = 2**20
 SHARD_BYTES = 2**27  # a shard ends early at this size, which bounds memory
@@ -433,6 +433,7 @@ def _joined(texts: Any, metadata: Any) -> pa.Table | None:
     columns = None if metadata is None else as_table_with_index(metadata)
     if texts is None:
         return columns
+    refuse_other_order(metadata, texts, "texts")
     table = as_table(list(texts))
     if columns is None:
         return table

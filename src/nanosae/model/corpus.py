@@ -33,6 +33,7 @@ from nanosae.lock import Lock
 from nanosae.model.architectures import rule, standardises_rows, subtracts_bias
 from nanosae.model.tensors import float32
 from nanosae.progress import tracked
+from nanosae.schemas import refuse_other_order
 from nanosae.sources import Rows
 from nanosae.sources.frames import table_of_texts
 from nanosae.sources.repeated_columns import with_own_names
@@ -207,6 +208,7 @@ def _open_source(model: SAEModel, data: Any, options: EncodeOptions) -> _Source:
     """
     rows = model.open_rows(data, options.columns)
     given = options.metadata
+    refuse_other_order(data, given, "metadata")
     table = rows.metadata() if given is None else _table_of_metadata(given)
     if table is not None and table.num_rows != rows.n_rows:
         raise DataError(

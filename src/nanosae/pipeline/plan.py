@@ -18,7 +18,7 @@ from nanosae.analysis.splits import normalised
 from nanosae.errors import ConfigError, DataError, near_names
 from nanosae.fields import as_list
 from nanosae.runs.embeddings import Embeddings
-from nanosae.schemas import INDEX
+from nanosae.schemas import INDEX, refuse_other_order
 from nanosae.sources import open_rows
 from nanosae.sources.arrays import ARRAY_SUFFIXES
 from nanosae.sources.categories import Column, Role
@@ -139,6 +139,8 @@ def make_plan(
     """
     if vectors is not None and embedder is not None:
         raise ConfigError("vectors and embedder cannot both be given.")
+    refuse_other_order(data, vectors, "vectors")
+    text = None if text is None else str(text)
     table, vectors_of_file = _read(data, text, encoding)
     known = table.column_names
     by, time, target = (_names(given, known) for given in (by, time, target))
@@ -332,7 +334,7 @@ def _check_names(
 ) -> None:
     known = table.column_names
     for option, names in given.items():
-        for name in as_list(names or []):
+        for name in [] if names is None else as_list(names):
             if name not in known:
                 raise ConfigError(
                     f"{option}: there is no column {name!r}; {near_names(name, known)}."

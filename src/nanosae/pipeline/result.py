@@ -36,7 +36,7 @@ class Analysis:
     and, as `cut_topics`, `topics`.
 
     Args:
-        run: The run folder.
+        run: The run folder, or the folder of a corpus in it.
 
     Attributes:
         run: The run folder.
@@ -48,8 +48,8 @@ class Analysis:
     """
 
     def __init__(self, run: Path) -> None:
-        self.run = run
         self.codes = Codes.open(run)
+        self.run = run if self.codes.run is None else self.codes.run
 
     @property
     def features(self) -> pd.DataFrame:

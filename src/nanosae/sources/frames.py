@@ -221,11 +221,17 @@ def _table_of_columns(columns: Mapping[str, Any]) -> pa.Table:
         DataError: If they differ in length, or a cell has no type.
     """
     try:
-        return pa.table(dict(columns))
+        return pa.table({name: _as_column(cells) for name, cells in columns.items()})
     except UnicodeEncodeError as error:
         raise _not_valid_in(columns) from error
     except (pa.ArrowException, TypeError, ValueError) as error:
         raise DataError(f"The columns cannot be put side by side: {error}.") from error
+
+
+def _as_column(cells: Any) -> Any:
+    """Return a list as an array, in which NaN is missing; leave other columns as they are."""
+    is_list = isinstance(cells, list | tuple)
+    return pa.array(cells, from_pandas=True) if is_list else cells
 
 
 def _not_valid_in(columns: Mapping[str, Any]) -> DataError:
@@ -268,12 +274,10 @@ def _with_index_and_times(frame: Any) -> Any:
     for name, values in index_levels(frame.index):
         if name not in frame.columns:
             frame = frame.assign(**{name: values})
-    starts = {
-        name: frame[name].dt.to_timestamp()
-        for name, kind in frame.dtypes.items()
-        if isinstance(kind, pd.PeriodDtype)
-    }
-    return frame.assign(**starts)
+    for place, kind in enumerate(frame.dtypes):  # names may be there twice
+        if isinstance(kind, pd.PeriodDtype):
+            frame.isetitem(place, frame.iloc[:, place].dt.to_timestamp())
+    return frame
 
 
 def _with_index(vectors: pa.Table, index: Any) -> LazyTable:

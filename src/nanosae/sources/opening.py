@@ -13,6 +13,7 @@ import pyarrow as pa
 from nanosae.checked import read_json
 from nanosae.errors import DataError
 from nanosae.fields import as_list
+from nanosae.schemas import refuse_other_order
 from nanosae.sources.arrays import ArrayReader, ChosenArray, vector_width
 from nanosae.sources.arrow_files import open_parquet
 from nanosae.sources.csv_files import DELIMITED
@@ -84,6 +85,7 @@ def open_rows(
         >>> rows.n_rows, rows.read(1, 3).shape
         (3, (2, 3))
     """
+    refuse_other_order(data, targets, "targets")
     names = None if columns is None else [str(name) for name in as_list(columns)]
     if isinstance(data, Rows):
         rows = data
