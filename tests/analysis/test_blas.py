@@ -37,5 +37,5 @@ def test_threads_are_restored_after_an_error(two_threads):
 
 
 def test_comparisons_and_names_multiply_with_one_thread():
-    for function in (hypotheses.answer, naming.choose_names):
+    for function in (hypotheses.answer_and_rows, naming.choose_names):
         assert function.__wrapped__ is not None
