@@ -269,6 +269,21 @@ def test_a_series_holds_the_values_that_were_given(cells, tmp_path, monkeypatch)
     assert len(codes.series("c", [])) == 0
 
 
+def test_a_long_selection_that_is_none_is_cut_in_the_message():
+    with pytest.raises(DataError) as error:
+        indices(set(range(1000)), 2000, "row")
+    assert len(str(error.value)) < 120
+
+
+def test_activations_are_a_matrix(tmp_path):
+    for bad in (np.ones(3), [1.0, 2.0], 5):
+        with pytest.raises(DataError, match=r"needed: \(n_rows, n_features\)"):
+            write_codes(tmp_path / "codes", bad)
+    assert not (tmp_path / "codes").exists()
+    rows = [[0.0, 1.0], [2.0, 0.0]]
+    assert write_codes(tmp_path / "codes", rows).take(None).toarray().tolist() == rows
+
+
 def test_a_mask_of_objects_is_a_mask():
     mask = np.array([True, False, True], dtype=object)
     assert indices(mask, 3, "row").tolist() == [0, 2]

@@ -640,6 +640,16 @@ def test_vectors_with_the_same_labels_in_another_order_are_refused(tmp_path):
         )
 
 
+def test_a_config_that_is_none_is_refused_before_anything_is_said():
+    said = []
+    frame = pd.DataFrame({"text": DISTINCT})
+    with pytest.raises(ConfigError, match="config must be a TrainConfig, not dict"):
+        nanosae.run(
+            frame, text="text", embedder="wordllama", config={"k": 3}, say=said.append
+        )
+    assert said == []
+
+
 def test_names_may_be_numbers_and_values_are_no_names():
     frame = pd.DataFrame({0: DISTINCT, 1: ["a", "b"] * 30})
     assert make_plan(frame, text=0, embedder="wordllama").groups == ["1"]  # pyright: ignore

@@ -59,7 +59,7 @@ def _as_integers(places: np.ndarray, what: str) -> np.ndarray:
             found = places.astype(np.int64)
     except (OverflowError, TypeError, ValueError):
         raise DataError(
-            f"A {what} is given by its number, not by {str(places[0])!r}."
+            f"A {what} is given by its number, not by {str(places[0])!r:.60}."
         ) from None
     is_other = found != places
     if is_other.any():

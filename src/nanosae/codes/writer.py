@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from nanosae.atomic import make_folder, sweep_drafts, write_folder
@@ -415,9 +416,12 @@ def write_codes(
     Raises:
         DataError: If texts and metadata do not go together, or do not fit the rows or the corpus.
     """
+    shape = np.shape(csr)
+    if len(shape) != 2:
+        raise DataError(f"activations are {shape}; needed: (n_rows, n_features).")
     table = _joined(texts, metadata)
     with CodesWriter(
-        path, n_features=csr.shape[1], source=source, info=info, append=append
+        path, n_features=shape[1], source=source, info=info, append=append
     ) as writer:
         if writer.n_written:  # by an interrupted call, perhaps with other rows
             writer.discard()

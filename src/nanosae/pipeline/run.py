@@ -33,7 +33,7 @@ from nanosae.atomic import make_folder
 from nanosae.checked import table_checksum
 from nanosae.codes import Codes
 from nanosae.config import TrainConfig
-from nanosae.errors import DataError, require_whole
+from nanosae.errors import ConfigError, DataError, require_whole
 from nanosae.pipeline.plan import MIN_ROWS, Plan, make_plan
 from nanosae.pipeline.progress import Progress
 from nanosae.pipeline.stages import Stage, run_stages
@@ -141,6 +141,8 @@ def run_plan(
     from nanosae.pipeline.result import Analysis
 
     require_whole(1, n_topics=n_topics)
+    if config is not None and not isinstance(config, TrainConfig):
+        raise ConfigError(f"config must be a TrainConfig, not {type(config).__name__}.")
     for line in plan.lines():
         say(line)
     if output is None:
