@@ -45,6 +45,9 @@ SCAN_ROWS = 2**16  # rows that `scan` maps at once
 class Codes:
     """The codes of one corpus, memory-mapped; `Codes.open` finds it in a run folder.
 
+    Rows are selected by their numbers or a mask in their order. The index of a pandas series is not
+    looked at, as it is by `contrast`.
+
     Args:
         path: Folder of the corpus.
         manifest: Content of its manifest.json, if it is known; read by default.
