@@ -82,19 +82,9 @@ def fit_in_strata(
         mean = predicted if linear else expit(predicted)
         curvature = weight if linear else weight * mean * (1 - mean)
         residual = weight * (target - mean)
-        gradient = design.T @ residual - ridge * beta
-        alpha_gradient = strata.T @ residual - RIDGE * alpha
-
-        alpha_information = strata.T @ curvature + RIDGE
-        weighted_design = curvature[:, None] * design
-        cross = strata.T @ weighted_design  # (S, k + 1)
-        explained = cross / alpha_information[:, None]
-        full_information = design.T @ weighted_design + np.diag(ridge)
-        information = full_information - cross.T @ explained
-        remaining_gradient = gradient - explained.T @ alpha_gradient
-        step = _solve(information, remaining_gradient)
-        alpha_step = (alpha_gradient - cross @ step) / alpha_information
-        growth = gradient @ step + alpha_gradient @ alpha_step
+        alpha_step, step, growth = _newton_step(
+            design, strata, curvature, residual, alpha, beta, ridge
+        )
         if growth < CONVERGED:
             break
         new_loss = loss_of(alpha + alpha_step, beta + step)
@@ -107,6 +97,43 @@ def fit_in_strata(
         loss = new_loss
     constant = beta[0] - centre @ beta[1:]
     return StrataFit(float(constant), alpha, beta[1:])
+
+
+def _newton_step(
+    design: np.ndarray,
+    strata: Any,
+    curvature: np.ndarray,
+    residual: np.ndarray,
+    alpha: np.ndarray,
+    beta: np.ndarray,
+    ridge: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return the steps of the intercepts and of the coefficients, and twice the gain they promise.
+
+    Args:
+        design: Constant and centred columns, (n, k + 1).
+        strata: Stratum of each row, one-hot, csr_array (n, S).
+        curvature: Second derivative of each row's loss by its prediction, (n,).
+        residual: Its negative first derivative, (n,).
+        alpha: The intercepts, (S,).
+        beta: The coefficients, (k + 1,).
+        ridge: Their penalties, (k + 1,).
+    """
+    gradient = design.T @ residual - ridge * beta
+    alpha_gradient = strata.T @ residual - RIDGE * alpha
+
+    alpha_information = strata.T @ curvature + RIDGE
+    weighted_design = curvature[:, None] * design
+    cross = strata.T @ weighted_design  # (S, k + 1)
+    explained = cross / alpha_information[:, None]
+    full_information = design.T @ weighted_design + np.diag(ridge)
+    information = full_information - cross.T @ explained
+    remaining_gradient = gradient - explained.T @ alpha_gradient
+
+    step = _solve(information, remaining_gradient)
+    alpha_step = (alpha_gradient - cross @ step) / alpha_information
+    growth = gradient @ step + alpha_gradient @ alpha_step
+    return alpha_step, step, float(growth)
 
 
 def _solve(information: np.ndarray, gradient: np.ndarray) -> np.ndarray:
