@@ -68,6 +68,7 @@ PACKAGES = {
     "fields": set(),
     "progress": set(),
     "schemas": set(),
+    "scripts": set(),
     "sources": set(),
     "data": {"config", "sources"},
     "kernels": set(),
@@ -162,6 +163,7 @@ EVERYWHERE = {
     "lock",
     "progress",
     "schemas",
+    "scripts",
 }
 
 

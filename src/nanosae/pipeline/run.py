@@ -37,9 +37,15 @@ from nanosae.errors import ConfigError, DataError, require_whole
 from nanosae.pipeline.plan import MIN_ROWS, Plan, make_plan
 from nanosae.pipeline.progress import Progress
 from nanosae.pipeline.stages import Stage, run_stages
-from nanosae.pipeline.stored import CORPUS, check_that_it_may_be_written, state_of
+from nanosae.pipeline.stored import check_that_it_may_be_written, state_of
 from nanosae.runs.embeddings import Embeddings
-from nanosae.runs.results import contrast_name, load_result, needed_value, save_result
+from nanosae.runs.results import (
+    DEFAULT_CORPUS,
+    contrast_name,
+    load_result,
+    needed_value,
+    save_result,
+)
 from nanosae.runs.signals import Stopped
 from nanosae.runs.tables import save_features
 
@@ -310,7 +316,7 @@ class Pipeline:
         from nanosae.model.sae import SAEModel
 
         model = SAEModel.load(self.folder)
-        path = self.folder / "codes" / CORPUS
+        path = self.folder / "codes" / DEFAULT_CORPUS
         codes = model.encode_corpus(
             self.vectors(),
             path,
@@ -426,7 +432,7 @@ class Pipeline:
     @cached_property
     def codes(self) -> Codes:
         """The codes that `encode` wrote, opened once: what is kept of them serves all stages."""
-        return Codes.open(self.folder, CORPUS)
+        return Codes.open(self.folder, DEFAULT_CORPUS)
 
     def vectors(self) -> Any:
         """Return the rows to train on."""

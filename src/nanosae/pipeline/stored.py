@@ -10,10 +10,9 @@ from nanosae.errors import ExistsError
 from nanosae.pipeline.stages import Record
 from nanosae.runs.earlier import files_of_training
 from nanosae.runs.folder import STAGES
-from nanosae.runs.results import fresh_value, run_model
+from nanosae.runs.results import DEFAULT_CORPUS, fresh_value, run_model
 from nanosae.runs.tables import load_features
 
-CORPUS = "default"
 FILES = {"embed": "embeddings/rows.npy", "report": "report.html"}
 COLUMNS = {"describe": "density", "label": "label"}  # of the table of features
 RESULTS = {
@@ -42,14 +41,14 @@ def state_of(run: Path, stage: str) -> str:
 
 
 def _checksum_of_codes(run: Path) -> str:
-    path = corpus_path(run, CORPUS)
+    path = corpus_path(run, DEFAULT_CORPUS)
     if not (path / MANIFEST).exists() or not is_complete(read_manifest(path)):
         return ""
     return Codes(path).checksum
 
 
 def _is_fresh(run: Path, stage: str) -> bool:
-    codes = Codes.open(run, CORPUS)
+    codes = Codes.open(run, DEFAULT_CORPUS)
     if stage in RESULTS:
         return fresh_value(run, RESULTS[stage], codes) is not None
     column, table = COLUMNS[stage], load_features(run, codes)
@@ -66,8 +65,8 @@ def check_that_it_may_be_written(run: Path) -> None:
         _check_that_results_are_its_own(run)
         return
     found = files_of_training(run)
-    if (corpus_path(run, CORPUS) / MANIFEST).exists():
-        found.append(f"codes/{CORPUS}")
+    if (corpus_path(run, DEFAULT_CORPUS) / MANIFEST).exists():
+        found.append(f"codes/{DEFAULT_CORPUS}")
     if found:
         raise ExistsError(
             f"{run} holds {', '.join(found)}, which nanosae run has not made and would "
@@ -79,7 +78,7 @@ def check_that_it_may_be_written(run: Path) -> None:
 
 def _check_that_results_are_its_own(run: Path) -> None:
     record = Record(run / STAGES)
-    for stage, name in (("train", "model"), ("encode", f"codes/{CORPUS}")):
+    for stage, name in (("train", "model"), ("encode", f"codes/{DEFAULT_CORPUS}")):
         state = state_of(run, stage)
         if state and record.state(stage) not in (None, state):
             raise ExistsError(

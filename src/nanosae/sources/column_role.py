@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
+from nanosae.scripts import UNSPACED
 from nanosae.sources.categories import (
     CATEGORY_ROWS,
     CATEGORY_VALUES,
@@ -45,8 +46,6 @@ from nanosae.sources.tags import are_spaced_tags, split_tags, tag_separator
 
 TEXT_WORDS = 3.0  # minimum mean number of words of a text column
 TEXT_DISTINCT = 0.3  # minimum share of distinct values of a text column
-# Thai and Lao, Burmese, Khmer, Kana, Han
-UNSPACED = r"[\x{e00}-\x{eff}\x{1000}-\x{109f}\x{1780}-\x{17ff}\x{3040}-\x{30ff}\x{3400}-\x{9fff}]"
 TAG_WORDS = 4  # maximum number of words of a tag
 
 
@@ -195,7 +194,7 @@ def mean_words(values: pa.Array | pa.ChunkedArray) -> float:
     """Return the mean number of words, counting two characters as one in unspaced scripts."""
     lengths = pc.utf8_length(values).to_numpy(zero_copy_only=False)
     spaces = pc.count_substring_regex(values, r"\s+").to_numpy(zero_copy_only=False)
-    unspaced = pc.count_substring_regex(values, UNSPACED)
+    unspaced = pc.count_substring_regex(values, f"[{UNSPACED}]")
     words = spaces + 1 + unspaced.to_numpy(zero_copy_only=False) / 2
     filled = np.nan_to_num(lengths.astype(float)) > 0
     return float(words[filled].mean()) if filled.any() else 0.0

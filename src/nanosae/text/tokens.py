@@ -12,11 +12,8 @@ import re
 import unicodedata
 from functools import cache
 
-# Thai and Lao, Burmese, Khmer, iteration mark (々) and similar, Kana, Han
-UNSPACED = (
-    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u9fff"
-)
-UNSPACED += "\uf900-\ufaff\U00020000-\U0003ffff"
+from nanosae.scripts import UNSPACED
+
 UNSPACED_START = re.compile(f"[{UNSPACED}]")
 # pictures, each of which is a word; stars of ratings and check marks are none
 EMOJI = "\u231a-\u23ff\u26a1\u2728\u2764\U0001f300-\U0001faff"

@@ -11,8 +11,9 @@ from functools import cache
 import numpy as np
 import scipy.sparse as sp
 
+from nanosae.scripts import UNSPACED
 from nanosae.text.stop_words import is_stop_word, stop_words_of
-from nanosae.text.tokens import EMOJI, UNSPACED, composed, is_unspaced, marks
+from nanosae.text.tokens import EMOJI, composed, is_unspaced, marks
 from nanosae.text.unspaced import unspaced_tokens
 
 LONGEST_PHRASE = 6  # characters, in scripts without spaces

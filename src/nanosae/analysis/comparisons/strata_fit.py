@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 from scipy.special import expit
 
+from nanosae.analysis.statistics import CONVERGED, MAX_NEWTON_STEPS, ROUNDING
+
 RIDGE = 1e-3  # penalty of the coefficients of strata and columns
 CONSTANT_RIDGE = 1e-9  # keeps the constant finite where all rows are of one class
-MAX_NEWTON_STEPS = 100
-CONVERGED = 1e-12  # Newton steps stop when the log-likelihood can grow by no more
-ROUNDING = 1e-12  # relative error of a sum
 
 
 @dataclass(frozen=True)
