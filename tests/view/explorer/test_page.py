@@ -769,6 +769,24 @@ def test_the_history_leads_back_to_the_whole_map(page):
         assert (", 900 in view" in page.js(label)) == is_whole
 
 
+def test_a_step_in_history_moves_the_map_although_its_points_are_asked_for_twice(page):
+    page.open()
+    for _ in range(6):
+        page.browser.find("#plane canvas").send_keys("+")
+    page.wait(lambda: "look" in page.view())
+    page.click("[data-feature] .main")  # colours the map
+    page.wait(CARD)
+    page.browser.find("#plane canvas").send_keys("0")
+    page.wait(lambda: "look" not in page.view())
+    page.settle()
+    slow_down(page, "/api/points")
+    label = "document.querySelector('#plane canvas').getAttribute('aria-label')"
+    page.js("history.back()")
+    page.wait(f"!{label}.includes(', 900 in view')")
+    page.js("history.forward()")
+    page.wait(f"{label}.includes(', 900 in view')")
+
+
 def test_a_text_that_loses_the_tag_of_the_view_leaves_the_list(page, explorer):
     annotations.tag(explorer.run, "default", "mine", [5, 6], data=explorer.codes.data)
     page.open(tag="mine", open="row:5")

@@ -7,6 +7,7 @@ import { count, endOf, featureName, noun } from "./explore-parts.js";
 const { el, $, fmt } = nano;
 const HOVER_LETTERS = 300;
 const MARGIN = 0.25; // of the part in view, around it, whose points are asked for
+let isPlaced = false; // the map shows the part that the view says
 
 const showsRows = () => page.view.map === "rows";
 
@@ -39,8 +40,8 @@ export const showMapState = () => {
 };
 
 /** The part of the map to ask for; nothing for all of it. */
-const boxAround = (look, place) => {
-  if (!place && page.map.points) return { box: page.map.box(MARGIN) };
+const boxAround = (look) => {
+  if (isPlaced && page.map.points) return { box: page.map.box(MARGIN) };
   if (!look) return {};
   const { x, y, width } = look;
   return { box: [x - width, y - width, x + width, y + width] };
@@ -54,15 +55,17 @@ export const drawMap = (fresh, moved = false) =>
       page.map.clear();
       trying($("#legend"), () => nameRegions(kind));
     }
-    const place = moved || !page.map.points; // nothing is shown yet, of which to keep the place
+    if (moved) isPlaced = false; // until an answer is shown: a newer question may cancel this one
+    const place = !isPlaced || !page.map.points;
     const [x, y, width] = page.view.look || [];
     const look = page.view.look ? { x, y, width } : null;
     const conditions = where();
-    const asked = { color: color(), where: conditions, ...boxAround(look, place) };
+    const asked = { color: color(), where: conditions, ...boxAround(look) };
     const found = await ask("map", `points/${kind}`, asked);
     const isSelection = showsRows() && Object.keys(conditions).length > 0;
     const dimmed = found.marked > 0 || isSelection;
     page.map.show(found, place ? look : undefined, dimmed);
+    isPlaced = true;
     describeMap(found);
     showMapState();
     drawLegend(found.legend);
@@ -194,6 +197,7 @@ export const connectMap = () => {
       select(corners);
     },
     move: (look) => {
+      isPlaced = true;
       go({ look: look && rounded([look.x, look.y, look.width]) }, true);
       drawMap(false);
     },
