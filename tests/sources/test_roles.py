@@ -472,3 +472,49 @@ def test_categories_of_pandas_have_the_types_of_their_values(values, role, first
 def test_columns_that_cannot_have_a_requested_role_keep_their_type(values, role):
     table = pa.table({"the text": TEXTS, "x": values * (N // 2)})
     assert with_types(table, [Column("x", role, "")])["x"].equals(table["x"])
+
+
+def test_rows_of_a_sorted_file_count_however_late_they_come():
+    n, early = 30_000, 25_000
+    late = n - early
+    columns = {
+        "note": [f"the river and the boat number {i}" for i in range(n)],
+        "part": ["old"] * early + ["new"] * late,
+        "book": [f"book {i // 600}" for i in range(n)],
+        "city": (["Rome", "Oslo"] * n)[:n],
+        "code": ["1a", "2b"] * (early // 2) + ["1a"] * late,
+        "seen": [None] * early + ["2024-05-06", "2024-06-07"] * (late // 2),
+        "price": [""] * early + ["1,5", "2,25"] * (late // 2),
+        "topics": [None] * early + ["a|b", "b|c"] * (late // 2),
+        "word": [f"k{i}" for i in range(early)] + [f"k{i}" for i in range(late)],
+        "much": ["ja"] * (n - 200) + [f"{i} ja" for i in range(200)],
+    }
+    found = {column.name: column for column in column_roles(pa.table(columns))}
+    roles = {name: column.role for name, column in found.items()}
+    assert roles == {
+        "note": "text",
+        "part": "category",
+        "book": "category",
+        "city": "category",
+        "code": "category",  # groups the rows as city does only in the first part
+        "seen": "date",
+        "price": "number",
+        "topics": "tags",
+        "word": "unused",  # unique only in the first part
+        "much": "unused",
+    }
+    assert found["book"].reason == "50 distinct values"
+    assert found["word"].reason.startswith("its 25,000 distinct values")
+    assert found["much"].reason.startswith("201 distinct values")
+
+
+def test_a_value_that_a_sample_misses_is_counted():
+    n = 100_000
+    marks = np.full(n, "yes", object)
+    marks[777] = "no"
+    numbers = np.full(n, "1", object)
+    numbers[778:798] = "2"
+    table = pa.table({"text": TEXTS * (n // N), "mark": marks, "number": numbers})
+    reasons = {column.name: column.reason for column in column_roles(table)}
+    assert reasons["mark"] == "2 distinct values"
+    assert reasons["number"] == "100 % of the values are numbers"

@@ -45,7 +45,7 @@ def is_ticked(values: pa.Array | pa.ChunkedArray) -> bool:
     return is_word and has_enough and pc.count_distinct(values).as_py() == 1
 
 
-def category(name: str, values: pa.Array) -> Column:
+def category(name: str, values: pa.Array | pa.ChunkedArray) -> Column:
     """Return the role of a column that is a category if it has few and frequent values."""
     n_distinct = pc.count_distinct(values).as_py()
     low, high = CATEGORY_VALUES

@@ -27,7 +27,16 @@ from nanosae.sources.dates import (
     calendar_unit,
     share_of_dates,
 )
-from nanosae.sources.kinds import is_list, is_text, kind_words, most_frequent, pc, share
+from nanosae.sources.kinds import (
+    is_list,
+    is_text,
+    kind_words,
+    most_frequent,
+    pc,
+    share,
+    spread_sample,
+    without_dictionary,
+)
 from nanosae.sources.number_roles import (
     are_times,
     fraction_role,
@@ -49,15 +58,15 @@ TEXT_DISTINCT = 0.3  # minimum share of distinct values of a text column
 TAG_WORDS = 4  # maximum number of words of a tag
 
 
-def column_role(name: str, values: pa.Array) -> Column:
+def column_role(name: str, values: pa.ChunkedArray) -> Column:
     """Return the role of a column.
 
     Args:
         name: Name of the column.
-        values: Its values.
+        values: All of its values.
 
     Example:
-        >>> column_role("bought", pa.array(["yes", "no"] * 10)).role
+        >>> column_role("bought", pa.chunked_array([["yes", "no"] * 10])).role
         'category'
     """
     present = values.drop_null()
@@ -68,7 +77,7 @@ def column_role(name: str, values: pa.Array) -> Column:
         return Column(name, "category", f"{value} or empty")
     kind = present.type
     if pa.types.is_dictionary(kind):
-        return _dictionary_role(name, present.dictionary_decode())
+        return _dictionary_role(name, without_dictionary(present))
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         return Column(name, "date", "holds dates")
     if pa.types.is_boolean(kind):
@@ -84,17 +93,17 @@ def column_role(name: str, values: pa.Array) -> Column:
     return Column(name, "unused", f"{kind_words(kind)} are not used")
 
 
-def _dictionary_role(name: str, values: pa.Array) -> Column:
+def _dictionary_role(name: str, values: pa.ChunkedArray) -> Column:
     """Treat a dictionary column as a category, even if its values look like numbers or dates."""
     stored = category(name, values)
     return stored if stored.role == "category" else column_role(name, values)
 
 
-def _list_role(name: str, values: pa.Array) -> Column:
+def _list_role(name: str, values: pa.ChunkedArray) -> Column:
     if not is_text(values.type.value_type):
         return Column(name, "unused", f"{kind_words(values.type)} are not used")
     tags = pc.list_flatten(values)
-    n_distinct = pc.count_distinct(tags).as_py()
+    n_distinct = _count_distinct(tags)
     if n_distinct < CATEGORY_VALUES[0]:
         return Column(name, "unused", "all lists are equal")
     if n_distinct > max(CATEGORY_VALUES[1], len(tags) / CATEGORY_ROWS):
@@ -103,43 +112,55 @@ def _list_role(name: str, values: pa.Array) -> Column:
     return Column(name, "tags", "holds lists of strings")
 
 
-def _string_role(name: str, values: pa.Array) -> Column:
+def _string_role(name: str, values: pa.ChunkedArray) -> Column:
+    """Look for patterns in a sample, and in all values where the sample has them."""
     filled = values.filter(pc.not_equal(pc.utf8_trim_whitespace(values), ""))
     if len(filled) == 0:
         return Column(name, "unused", "empty")
-    n_distinct = pc.count_distinct(filled).as_py()
-    n_words = mean_words(filled)
-    if n_distinct == 1:
+    sample = spread_sample(filled)
+    may_be_category = _count_distinct(sample) <= CATEGORY_VALUES[1]
+    if may_be_category and _count_distinct(filled) == 1:
         return Column(name, "unused", "all values are equal")
-    measured = _measured(name, filled)
-    if measured is not None:
-        return measured
-    tags = _tags(name, filled)
-    if tags is not None:
-        return tags
-    found = category(name, filled)
-    if found.role == "category":
+    found = _measured_or_tags(name, sample, filled)
+    if found is not None:
         return found
-    if are_ranges(filled):
+    if may_be_category:
+        found = category(name, filled)
+        if found.role == "category":
+            return found
+    if are_ranges(sample) and are_ranges(filled):
         reason = f"middles of ranges written like {filled[0]}"
         return Column(name, "number", reason)
-    if _are_texts(filled):
+    if _are_texts(sample):
+        n_words = mean_words(sample)
         return Column(name, "text", f"{n_words:.0f} words per row on average")
-    if n_distinct == len(filled):
+    if _count_distinct(filled) == len(filled):
         return Column(name, "id", "unique in every row")
     if ID_NAMES.search(words_of(name)):
         return Column(name, "id", "named like an identifier")
-    return found
+    return category(name, filled)
 
 
-def _measured(name: str, values: pa.Array) -> Column | None:
+def _count_distinct(values: pa.Array | pa.ChunkedArray) -> int:
+    return pc.count_distinct(values).as_py()
+
+
+def _measured_or_tags(
+    name: str, sample: pa.Array, values: pa.ChunkedArray
+) -> Column | None:
+    """Return the role of dates, numbers, ratings or tags as strings."""
+    measured = _measured(name, sample) and _measured(name, values)
+    return measured or _tags(name, sample, values)
+
+
+def _measured(name: str, values: pa.Array | pa.ChunkedArray) -> Column | None:
     """Return the role of strings that are nearly all dates, numbers or ratings."""
     dates = share_of_dates(values)
     if dates >= PARSED_SHARE:
         return Column(name, "date", f"{100 * dates:.0f} % of the values are dates")
     digits = calendar_integers(values)
     unit = None if digits is None else calendar_unit(digits)
-    if unit is not None and pc.count_distinct(digits).as_py() > 2:
+    if unit is not None and _count_distinct(digits) > 2:
         return Column(name, "date", f"{unit} written like {values[0]}")
     numbers = _share_of_numbers(values)
     if numbers >= PARSED_SHARE and not ID_NAMES.search(words_of(name)):
@@ -163,31 +184,44 @@ def _are_texts(values: pa.Array) -> bool:
     The most frequent one is ignored: it may be "no comment", or an unchanged form.
     """
     others = values.filter(pc.not_equal(values, most_frequent(values)))
-    n_distinct = pc.count_distinct(others).as_py()
+    n_distinct = _count_distinct(others)
     are_distinct = n_distinct >= TEXT_DISTINCT * len(others)
     return n_distinct > 0 and are_distinct and mean_words(others) >= TEXT_WORDS
 
 
-def _tags(name: str, values: pa.Array) -> Column | None:
+def _tags(name: str, sample: pa.Array, values: pa.ChunkedArray) -> Column | None:
     """Return the role of a column whose cells hold several short and frequent values."""
-    separator = tag_separator(values)
-    is_named = TAG_NAMES.search(words_of(name)) or CHOICE_NAMES.search(name.lower())
-    if separator is None and is_named and are_spaced_tags(values):
-        separator = " "
-    is_place_or_name = separator == "," and not is_named
-    if separator is None or is_place_or_name:
+    separator = _separator(name, sample)
+    if separator is None or not _are_short(split_tags(sample, separator)):
         return None
-    tags = pc.list_flatten(split_tags(values, separator))
-    n_distinct = pc.count_distinct(tags).as_py()
-    longest = mean_words(pc.unique(tags))
+    separator = _separator(name, values)
+    if separator is None:
+        return None
+    cells = split_tags(values, separator)
+    tags = pc.list_flatten(cells)
+    n_distinct = _count_distinct(tags)
     low, high = CATEGORY_VALUES
     is_frequent = len(tags) >= CATEGORY_ROWS * n_distinct
-    if n_distinct < low or not is_frequent or longest > TAG_WORDS:
+    if n_distinct < low or not is_frequent or not _are_short(cells):
         return None
     if n_distinct > high:
         return Column(name, "unused", too_many(name, f"{n_distinct:,} distinct tags"))
     sign = "spaces" if separator == " " else repr(separator)
     return Column(name, "tags", f"{n_distinct} distinct tags, separated by {sign}")
+
+
+def _are_short(cells: pa.Array | pa.ChunkedArray) -> bool:
+    """Return whether the distinct tags of cells have few words on average."""
+    return mean_words(pc.unique(pc.list_flatten(cells))) <= TAG_WORDS
+
+
+def _separator(name: str, values: pa.Array | pa.ChunkedArray) -> str | None:
+    """Return what separates tags in cells; a comma only if the name speaks of tags."""
+    separator = tag_separator(values)
+    is_named = TAG_NAMES.search(words_of(name)) or CHOICE_NAMES.search(name.lower())
+    if is_named:
+        return " " if separator is None and are_spaced_tags(values) else separator
+    return None if separator == "," else separator  # as of a place or a name
 
 
 def mean_words(values: pa.Array | pa.ChunkedArray) -> float:
@@ -200,7 +234,7 @@ def mean_words(values: pa.Array | pa.ChunkedArray) -> float:
     return float(words[filled].mean()) if filled.any() else 0.0
 
 
-def _share_of_numbers(values: pa.Array) -> float:
+def _share_of_numbers(values: pa.Array | pa.ChunkedArray) -> float:
     """Return the share of strings that are numbers, which codes such as 00501 are not."""
     if are_padded(values):
         return 0.0

@@ -62,7 +62,7 @@ CALENDAR_TEXT = r"^\s*\d{6,14}\s*$"
 NO_YEAR = 1000  # pandas reads "Mar 21" as a day of the year 1
 
 
-def share_of_dates(values: pa.Array) -> float:
+def share_of_dates(values: pa.Array | pa.ChunkedArray) -> float:
     """Return the share of strings that are dates, or 0 if fewer than 95 % look like dates."""
     if not _look_like_dates(values):
         values = plain_dates(values)
@@ -71,7 +71,7 @@ def share_of_dates(values: pa.Array) -> float:
     return float(parse_dates(values.to_pandas()).notna().mean())
 
 
-def _look_like_dates(values: pa.Array) -> bool:
+def _look_like_dates(values: pa.Array | pa.ChunkedArray) -> bool:
     return share(pc.match_substring_regex(values, DATE_SHAPE)) >= PARSED_SHARE
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
 pc: Any = pyarrow.compute  # typed as Any, because its functions are generated on import
+SAMPLE_ROWS = 20_000  # of a column, in which patterns are looked for first
+SAMPLE_BLOCK = 100  # neighbouring rows of such a sample
 LARGEST_EXACT = 2**53  # from here, not every integer is a float
 
 
@@ -85,6 +88,26 @@ def exceeds_integers(values: pa.Array | pa.ChunkedArray) -> bool:
         return False
     _, high = bounds(pc.abs(values))
     return high is not None and high >= LARGEST_EXACT
+
+
+def spread_sample(values: pa.ChunkedArray) -> pa.Array:
+    """Return up to 20,000 values from all parts of a column, which may be sorted.
+
+    Example:
+        >>> by_decade = pa.chunked_array([[1950] * 30_000, [1960] * 30_000])
+        >>> len(spread_sample(by_decade)), pc.unique(spread_sample(by_decade)).to_pylist()
+        (20000, [1950, 1960])
+    """
+    if len(values) <= SAMPLE_ROWS:
+        return values.combine_chunks()
+    n_blocks = SAMPLE_ROWS // SAMPLE_BLOCK
+    starts = np.linspace(0, len(values) - SAMPLE_BLOCK, n_blocks).astype(int)
+    chunks = [
+        chunk
+        for start in starts.tolist()
+        for chunk in values.slice(start, SAMPLE_BLOCK).chunks
+    ]
+    return pa.chunked_array(chunks).combine_chunks()
 
 
 def most_frequent(values: pa.Array | pa.ChunkedArray) -> Any:

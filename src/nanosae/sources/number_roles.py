@@ -30,7 +30,7 @@ from nanosae.sources.kinds import bounds, pc, whole_numbers
 CONSECUTIVE = 2  # row numbers skip at most every second number
 
 
-def integer_role(name: str, values: pa.Array) -> Column:
+def integer_role(name: str, values: pa.Array | pa.ChunkedArray) -> Column:
     """Return the role of a column of integers."""
     if INDEX_NAMES.search(words_of(name)):
         return Column(name, "id", "labels of the rows")
@@ -49,7 +49,9 @@ def integer_role(name: str, values: pa.Array) -> Column:
     return Column(name, "number", "holds numbers")
 
 
-def _years_or_days(name: str, values: pa.Array, n_distinct: int) -> Column | None:
+def _years_or_days(
+    name: str, values: pa.Array | pa.ChunkedArray, n_distinct: int
+) -> Column | None:
     """Return the role of integers that are years, months, days or times."""
     low, high = bounds(values)
     are_years = low >= FIRST_YEAR and high <= LAST_YEAR
@@ -67,18 +69,18 @@ def _years_or_days(name: str, values: pa.Array, n_distinct: int) -> Column | Non
     return None
 
 
-def are_times(name: str, values: pa.Array) -> bool:
+def are_times(name: str, values: pa.Array | pa.ChunkedArray) -> bool:
     """Return whether a column is named like a time and counts since 1970."""
     return TIME_NAMES.search(words_of(name)) is not None and are_counts(values)
 
 
-def times_role(name: str, values: pa.Array) -> Column:
+def times_role(name: str, values: pa.Array | pa.ChunkedArray) -> Column:
     """Return the role of a column for which `are_times` holds."""
     reason = f"{unit_of_counts(values)} since 1970"
     return Column(name, "date", reason)
 
 
-def fraction_role(name: str, values: pa.Array) -> Column:
+def fraction_role(name: str, values: pa.Array | pa.ChunkedArray) -> Column:
     """Return the role of a column of floats or decimals."""
     whole = whole_numbers(values)
     if whole is not None:  # an empty cell turns integers into floats
@@ -100,7 +102,7 @@ def fraction_role(name: str, values: pa.Array) -> Column:
     return Column(name, "number", "holds numbers")
 
 
-def _are_consecutive(values: pa.Array) -> bool:
+def _are_consecutive(values: pa.Array | pa.ChunkedArray) -> bool:
     """Return whether distinct integers are close to each other, like row numbers."""
     low, high = bounds(values)
     return high - low < CONSECUTIVE * len(values)

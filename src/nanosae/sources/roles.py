@@ -6,6 +6,7 @@ user can check it and override it.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
@@ -15,11 +16,16 @@ from nanosae.errors import DataError
 from nanosae.sources.categories import Column, Role
 from nanosae.sources.column_names import TEXT_NAMES, field_of
 from nanosae.sources.column_role import column_role, mean_words
-from nanosae.sources.kinds import is_list, is_text, pc, without_dictionary
+from nanosae.sources.kinds import (
+    is_list,
+    is_text,
+    pc,
+    spread_sample,
+    without_dictionary,
+)
 from nanosae.sources.tags import SEPARATORS, tag_separator
 
 EQUALLY_LIKELY = 0.6  # share of words from which the shorter of two texts is as likely
-SAMPLE_ROWS = 20_000  # rows that roles are derived from
 
 
 def column_roles(table: pa.Table, skip: Sequence[str] = ()) -> list[Column]:
@@ -41,15 +47,11 @@ def column_roles(table: pa.Table, skip: Sequence[str] = ()) -> list[Column]:
         >>> [(column.name, column.role) for column in column_roles(table)]
         [('body', 'text'), ('kind', 'category'), ('id', 'id')]
     """
-    sample = table.slice(0, SAMPLE_ROWS)
-    found = []
-    for name in table.column_names:
-        if name not in skip:
-            values = sample.column(name).combine_chunks()
-            found.append(column_role(name, values))
-    found = _without_repeated(sample, found)
+    names = [name for name in table.column_names if name not in skip]
+    found = [column_role(name, table.column(name)) for name in names]
+    found = _without_repeated(table, found)
     candidates = [column.name for column in found if column.role == "text"]
-    text = _choose_text(sample, candidates)
+    text = _choose_text(table, candidates)
     columns = []
     for column in found:
         if column.role == "text" and column.name != text:
@@ -59,13 +61,13 @@ def column_roles(table: pa.Table, skip: Sequence[str] = ()) -> list[Column]:
     return columns
 
 
-def _without_repeated(sample: pa.Table, columns: list[Column]) -> list[Column]:
+def _without_repeated(table: pa.Table, columns: list[Column]) -> list[Column]:
     """Drop categories that group the rows like an earlier one, such as a code beside its name."""
     kept: list[Column] = []
     name_of_grouping: dict[bytes, str] = {}
     for column in columns:
         if column.role == "category":
-            grouping = _grouping(sample.column(column.name))
+            grouping = _grouping(table.column(column.name))
             same = name_of_grouping.setdefault(grouping, column.name)
             if same != column.name:
                 column = Column(
@@ -76,9 +78,9 @@ def _without_repeated(sample: pa.Table, columns: list[Column]) -> list[Column]:
 
 
 def _grouping(values: pa.ChunkedArray) -> bytes:
-    """Return the group number of each row, in order of first appearance, as bytes."""
+    """Return a checksum of the group numbers of the rows, in order of first appearance."""
     numbers, _ = pd.factorize(without_dictionary(values).to_pandas())
-    return numbers.tobytes()
+    return hashlib.sha256(numbers.tobytes()).digest()
 
 
 def likely_text(table: pa.Table, columns: Sequence[Column]) -> str | None:
@@ -129,14 +131,17 @@ def _may_hold_tags(values: pa.ChunkedArray) -> bool:
     return is_text(values.type) and tag_separator(values) == SEPARATORS[0]
 
 
-def _choose_text(sample: pa.Table, candidates: list[str]) -> str | None:
+def _choose_text(table: pa.Table, candidates: list[str]) -> str | None:
     """Return the most likely text column; raise an error if two are equally likely."""
     if len(candidates) < 2:
         return candidates[0] if candidates else None
     named = [name for name in candidates if TEXT_NAMES.match(field_of(name))]
     if len(named) == 1:
         return named[0]
-    words = {name: mean_words(sample.column(name)) for name in named or candidates}
+    words = {
+        name: mean_words(spread_sample(table.column(name)))
+        for name in named or candidates
+    }
     first, second = sorted(words, key=lambda name: -words[name])[:2]
     if words[second] >= EQUALLY_LIKELY * words[first]:
         raise DataError(
