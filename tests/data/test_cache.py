@@ -126,6 +126,18 @@ def test_rows_that_float16_would_distort_are_refused(
     cache_module.cache(x, tmp_path / "out")
 
 
+@pytest.mark.parametrize("n_equal", [1, 50])
+def test_rows_without_deviation_are_kept_in_float16(n_equal, tmp_path, monkeypatch):
+    monkeypatch.setattr(cache_module, "SHARD_ROWS", 100)
+    x = np.random.default_rng(0).normal(size=(100 + n_equal, 4)).astype(np.float32)
+    x[100:] = x[100]  # the last shard, perhaps of one row
+    assert cache_module.cache(x, tmp_path / "out", dtype="float16") == len(x)
+    assert cache_module.cache(x[100:101], tmp_path / "one", dtype="float16") == 1
+    x[100:] *= np.float32(1e-9)
+    with pytest.raises(DataError, match="rows 100 to"):
+        cache_module.cache(x, tmp_path / "small", dtype="float16")
+
+
 def test_a_large_csv_names_its_bad_cells(tmp_path, monkeypatch):
     monkeypatch.setattr(csv_files, "LARGE", 0)
     path = tmp_path / "x.csv"

@@ -96,16 +96,21 @@ def _shards(rows: Rows, dtype: str) -> Iterator[np.ndarray]:
 
 
 def _share_lost(block: np.ndarray, rounded: np.ndarray) -> float:
-    """Return the root mean square of the rounding errors, in standard deviations of the rows."""
-    error, variance = 0.0, 0.0
+    """Return the root mean square of the rounding errors, in standard deviations of the rows.
+
+    Rows that are all equal, such as a single one, have no deviation: the unit is then their size.
+    """
+    error, variance, square_sum = 0.0, 0.0, 0.0
     mean = block.mean(axis=0, dtype=np.float64)
     pieces = zip(small_blocks(block), small_blocks(rounded), strict=True)
     for piece, rounded_piece in pieces:
         error += float(np.square(piece - rounded_piece.astype(np.float64)).sum())
         variance += float(np.square(piece - mean).sum())
+        square_sum += float(np.square(piece, dtype=np.float64).sum())
     if error == 0:
         return 0.0
-    return (error / variance) ** 0.5 if variance else np.inf
+    are_equal = (block == block[0]).all()
+    return (error / (square_sum if are_equal else variance)) ** 0.5
 
 
 def _write_metadata(path: Path, batches: Iterator[pa.RecordBatch]) -> None:
