@@ -20,9 +20,9 @@ DATE_SHAPE = (
 )
 WEEKDAY = r"^(Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,?\s+"
 ZONE = r"\s[A-Z]{3,4}\s(\d{4})$"  # as in "Apr 06 22:19:45 PDT 2009"
-# as in "22:19 GMT+2" and browsers' "22:19:45 GMT+0200 (CEST)", which pandas reads as −0200
+# as in "10:19 PM GMT+2" and browsers' "22:19:45 GMT+0200 (CEST)", which pandas reads as −0200
 FROM_GREENWICH = re.compile(
-    r"(?<=\d)\s*(?:GMT|UTC)\s?([+-]\d{1,2})(?::?(\d{2}))?(?:\s*\([^()]*\))?$"
+    r"(?:(?<=\d)|(?<=[AaPp][Mm]))\s*(?:GMT|UTC)\s?([+-]\d{1,2})(?::?(\d{2}))?(?:\s*\([^()]*\))?$"
 )
 OFFSET = r"\s([+-]\d{4})\s(\d{4})$"  # as in "Apr 06 22:19:45 +0200 2009"
 DAY_AND_MONTH = r"^\s*(?P<first>\d{1,2})(?P<sign>[/.-])(?P<second>\d{1,2})[/.-]\d"
