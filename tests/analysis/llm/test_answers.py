@@ -102,6 +102,11 @@ def test_what_cannot_be_a_count_of_tokens_is_not_booked(given):
         ("PREDICTION: 1e-3", 0.001),
         ("PREDICTION: 1, as it fits", 1),
         ("**PREDICTION:**\n\n**-0.4**", -0.4),
+        ("PREDICTION: high \u2014 0.9", 0.9),
+        ("PREDICTION: active - 0.8", 0.8),
+        ("PREDICTION: active\u20130.8", 0.8),
+        ("PREDICTION: (inactive) \u22120.8", -0.8),
+        ("PREDICTION:\n0.3\n0.9 would be too much", 0.3),
         ("0.9", None),
         (None, None),
     ],
@@ -130,6 +135,10 @@ def test_numbers_without_end_are_no_matches():
         ("MATCHES: 1-999999999, 2", [1, 2, 3, 4, 5]),
         ("MATCHES: 5, 2 (none of the others)", [2, 5]),
         ("MATCHES:\n1, 2", [1, 2]),
+        ("MATCHES:\n1\n3\n", [1, 3]),
+        ("**MATCHES:**\r\n\r\n- 1\r\n- 3-4\r\n\r\nNot 2.", [1, 3, 4]),
+        ("MATCHES:\n1. boats\n4. tides\nand none of 2 and 3", [1, 4]),
+        ("MATCHES: 1, 3\n2 is not one", [1, 3]),
     ],
 )
 def test_matches_may_be_ranges_or_none_of_them(answer, named):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,13 @@ MAX_LABEL_CHARACTERS = 120
 CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 MAX_DIGITS = 9  # longer numbers cannot be those of a text
 MINUS = "-\u2010-\u2015\u2212\ufe63\uff0d"  # hyphens, dashes and minus signs
-PREDICTED = re.compile(rf"([{MINUS}]\s*)?(\d+[.,]?\d*|[.,]\d+)(e[-+]?\d+)?", re.I)
-MATCHED = re.compile(rf"(\d+)(?:\s*[{MINUS}]\s*(\d+))?")  # a number, or a range
+# a dash after words, as in "high - 0.9", is no minus
+PREDICTED = re.compile(
+    rf"(^[{MINUS}]\s*|(?<!\w)[{MINUS}](?=[\d.,]))?(\d+[.,]?\d*|[.,]\d+)(e[-+]?\d+)?",
+    re.I,
+)
+MATCHED = re.compile(rf"(\d+)(?:[ \t]*[{MINUS}][ \t]*(\d+))?")  # a number, or a range
+NUMBERED = re.compile(r"\W*\d")  # the beginning of a line of a list
 MAX_TOKENS = 10**8  # no call uses more: such a count of the server is wrong
 
 
@@ -59,7 +65,7 @@ def parse_label(answer: str | None) -> str:
         >>> parse_label("<think>FINAL: no</think> It is about ...\n**FINAL:** text editors.")
         'text editors'
     """
-    name = _after_tag(answer, "FINAL")
+    name, *_ = _after_tag(answer, "FINAL")
     printable = CONTROLS.sub(" ", name)
     words = printable.strip(" *_`\"'.").split()
     label = " ".join(words[:MAX_LABEL_WORDS])
@@ -73,7 +79,7 @@ def parse_prediction(answer: str | None) -> float:
         >>> parse_prediction("It fits.\nPREDICTION: 0.9"), parse_prediction("PREDICTION: maybe")
         (0.9, nan)
     """
-    tagged = _after_tag(answer, "PREDICTION")
+    tagged, *_ = _after_tag(answer, "PREDICTION")
     number = PREDICTED.search(tagged)
     if number is None:
         return float("nan")
@@ -92,7 +98,8 @@ def parse_matches(answer: str | None, n: int) -> np.ndarray:
         >>> parse_matches("MATCHES: 2-4", 4).tolist()
         [0.0, 1.0, 1.0, 1.0]
     """
-    tagged = _after_tag(answer, "MATCHES")
+    line, *below = _after_tag(answer, "MATCHES")
+    tagged = "\n".join([line, *takewhile(NUMBERED.match, below)])
     ranges = MATCHED.findall(tagged)
     is_named = np.zeros(n)
     if re.match(r"\W*none\b", tagged, re.I):  # "none of the texts 1 to 10"
@@ -146,9 +153,15 @@ def agreement(predicted: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _after_tag(answer: str | None, tag: str) -> str:
-    """Return what follows the last `TAG:` on its line or below, ignoring <think> sections."""
+def _after_tag(answer: str | None, tag: str) -> list[str]:
+    """Return what follows the last `TAG:`: the rest of its line or, if empty, the lines below.
+
+    These end before an empty one. There is at least one, perhaps empty; <think> sections are
+    ignored.
+    """
     visible = re.sub(r"(?is)<think>.*?(</think>|\Z)", "", answer or "")
     visible = visible.rpartition("</think>")[2]  # some servers cut the opening tag
-    found = re.findall(rf"(?i)\b{tag}\b\W*?:[\s*]*(.*)", visible)
-    return found[-1] if found else ""
+    _, *followed = re.split(rf"(?i)\b{tag}\b\W*?:[ \t*]*", visible)
+    line, _, below = followed[-1].partition("\n") if followed else ("", "", "")
+    paragraph = line if line.strip() else re.split(r"\n\s*\n", below.strip())[0]
+    return [line.strip("* \t\r") for line in paragraph.split("\n")]
