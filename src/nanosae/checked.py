@@ -75,6 +75,7 @@ def _reader_errors() -> tuple[type[Exception], ...]:
 
 def damaged(path: str | Path, reason: str, remedy: str) -> DamagedFileError:
     """Return the error for a file that was changed or damaged."""
+    reason = reason.rstrip(".")  # libraries end some messages with a full stop
     return DamagedFileError(f"{path} is damaged: {reason}.", file=path, remedy=remedy)
 
 

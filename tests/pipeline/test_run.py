@@ -19,6 +19,7 @@ from nanosae.analysis.comparisons.summary import of_comparisons
 from nanosae.cli.app import parse
 from nanosae.errors import (
     ConfigError,
+    DamagedFileError,
     DataError,
     DataTypeError,
     ExistsError,
@@ -544,6 +545,29 @@ def test_what_was_deleted_is_made_again(finished, tmp_path):
         needs_it = [] if stage == "families" else stages[stages.index(stage) :]
         assert set(up_to_date(lines)) == set(stages) - {stage, "report", *needs_it}
         assert analysis.findings.equals(finished[2].findings)
+
+
+def test_what_was_damaged_is_made_again_as_its_message_says(finished, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(finished[1], folder)
+    damaged = folder / "findings.parquet"
+    damaged.write_bytes(damaged.read_bytes()[:-100])
+    analysis, lines = run(finished[0], folder)
+    assert not {"compare", "report"} & set(up_to_date(lines))
+    assert analysis.findings.equals(finished[2].findings)
+
+    table = folder / "features.parquet"
+    table.write_bytes(table.read_bytes()[:-100])
+    with pytest.raises(DamagedFileError, match="Delete it, with all labels") as caught:
+        run(finished[0], folder)
+    command = str(caught.value).split("nanosae ")[-1].removesuffix(".")
+    describe, bound = parse(command)
+    with pytest.raises(DamagedFileError):
+        describe(*bound.args, **bound.kwargs)
+    table.unlink()
+    describe(*bound.args, **bound.kwargs)
+    run(finished[0], folder)
+    assert nanosae.open(folder).features["label"].notna().any()
 
 
 def test_the_prompts_are_kept_with_the_model(tmp_path):

@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+from contextlib import suppress
 from functools import partial
 
 import pytest
@@ -11,7 +12,7 @@ from nanosae.pipeline.progress import Progress
 from nanosae.pipeline.stages import Stage, run_stages
 
 
-def run(folder, settings=None, fail=None, changed=()):
+def run(folder, settings=None, fail=None, changed=frozenset()):
     """Run three stages; return which did their work, and whether they could resume.
 
     The results of the stages in `changed` are not as these have left them, until they are repeated.
@@ -66,6 +67,35 @@ def test_a_changed_result_is_made_again_with_what_depends_on_it(tmp_path):
     assert run(tmp_path, changed=["count"])[0] == [("count", False)]
     assert run(tmp_path, changed=["read"])[0] == [("read", False), ("count", False)]
     assert run(tmp_path)[0] == []
+
+
+def test_what_depends_on_a_repeated_stage_is_repeated_though_a_call_was_killed(
+    tmp_path,
+):
+    bar = Progress(lambda line: None, show=False)
+
+    def repeat(changed=frozenset(), killed_in=None):
+        done = []
+
+        def work(name):
+            if name == killed_in:
+                raise KeyboardInterrupt
+            done.append(name)
+            return ""
+
+        stages = [
+            Stage(name, partial(work, name), needs)
+            for name, needs in [("read", []), ("other", []), ("count", ["read"])]
+        ]
+        with suppress(KeyboardInterrupt):
+            run_stages(
+                tmp_path, stages, bar, lambda name: f"{name in changed - set(done)}"
+            )
+        return done
+
+    assert repeat(changed=set()) == ["read", "other", "count"]
+    assert repeat(changed={"read", "other"}, killed_in="other") == ["read"]
+    assert repeat(changed=set()) == ["other", "count"]
 
 
 def test_results_of_unknown_state_are_up_to_date(tmp_path):

@@ -65,6 +65,9 @@ def run_stages(
         is_there = is_done and record.state(stage.name) in (None, state_of(stage.name))
         if not is_there or any(name in pending for name in stage.needs):
             pending[stage.name] = stage
+    record.forget(
+        [name for name in pending if record.is_finished(name, fingerprints[name])]
+    )
     progress.plan([stage.seconds for stage in pending.values()])
     for stage in stages:
         if stage.name not in pending:
@@ -122,6 +125,13 @@ class Record:
     def line(self, name: str) -> str:
         """Return the summary of a finished stage."""
         return self.stages[name]["line"]
+
+    def forget(self, names: Sequence[str]) -> None:
+        """Forget finished stages that are to be repeated, even if this is cut short."""
+        for name in names:
+            del self.stages[name]
+        if names:
+            write_json(self.path, self.stages)
 
     def start(self, name: str, fingerprint: str) -> None:
         """Record that a stage has started."""

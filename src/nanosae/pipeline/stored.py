@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from nanosae.codes import Codes, corpus_path
 from nanosae.codes.format import MANIFEST, is_complete, read_manifest
-from nanosae.errors import ExistsError
+from nanosae.errors import DamagedFileError, ExistsError
 from nanosae.pipeline.stages import Record
 from nanosae.runs.earlier import files_of_training
 from nanosae.runs.folder import STAGES
@@ -26,8 +27,12 @@ RESULTS = {
 def state_of(run: Path, stage: str) -> str:
     """Return the state of the stored result of a stage.
 
-    It is the checksum of a model or of codes, or "fresh", or "" if the result is missing or was
-    made from another model or other codes.
+    It is the checksum of a model or of codes, or "fresh", or "" if the result is missing, damaged
+    or made from another model or other codes.
+
+    Raises:
+        DamagedFileError: If a file is damaged that would not be replaced: the table of features,
+            the model or the manifest of the codes.
     """
     if stage == "train":
         return run_model(run)
@@ -50,7 +55,9 @@ def _checksum_of_codes(run: Path) -> str:
 def _is_fresh(run: Path, stage: str) -> bool:
     codes = Codes.open(run, DEFAULT_CORPUS)
     if stage in RESULTS:
-        return fresh_value(run, RESULTS[stage], codes) is not None
+        with suppress(DamagedFileError):
+            return fresh_value(run, RESULTS[stage], codes) is not None
+        return False
     column, table = COLUMNS[stage], load_features(run, codes)
     return column in table and column not in table.attrs["stale"]
 

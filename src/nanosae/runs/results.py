@@ -316,7 +316,10 @@ def remedy_for(run: Path, name: str, codes: Codes | None = None) -> str:
     words = COMMANDS.get(name)
     if words is None:
         return "Delete it and repeat the comparison."
-    return f"Make it again: {command_line(*words, run, *_name_of(codes, words))}."
+    command = command_line(*words, run, *_name_of(codes, words))
+    if name == "features.parquet":  # commands add to it, and read it for that
+        return f"Delete it, with all labels, and make it again: {command}."
+    return f"Make it again: {command}."
 
 
 def _name_of(codes: Codes | None, words: list[str]) -> list[str]:
