@@ -9,6 +9,7 @@ import pytest
 
 from nanosae.errors import DataError
 from nanosae.sources.categories import Column
+from nanosae.sources.column_role import column_role
 from nanosae.sources.dates import parse_dates
 from nanosae.sources.embedded import read_vectors, vector_columns_beside
 from nanosae.sources.frames import table_of_texts
@@ -518,3 +519,10 @@ def test_a_value_that_a_sample_misses_is_counted():
     reasons = {column.name: column.reason for column in column_roles(table)}
     assert reasons["mark"] == "2 distinct values"
     assert reasons["number"] == "100 % of the values are numbers"
+
+
+def test_only_all_of_the_values_are_100_percent():
+    days = [f"2024-{1 + i % 12:02}-{1 + i % 28:02}" for i in range(300)]
+    assert column_role("day", pa.array(days)).reason.startswith("100 % of the values")
+    found = column_role("day", pa.array([*days[1:], "unknown"]))
+    assert (found.role, found.reason) == ("date", "99 % of the values are dates")

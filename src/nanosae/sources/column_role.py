@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pyarrow as pa
 
@@ -157,7 +159,7 @@ def _measured(name: str, values: pa.Array | pa.ChunkedArray) -> Column | None:
     """Return the role of strings that are nearly all dates, numbers or ratings."""
     dates = share_of_dates(values)
     if dates >= PARSED_SHARE:
-        return Column(name, "date", f"{100 * dates:.0f} % of the values are dates")
+        return Column(name, "date", f"{_percent(dates)} of the values are dates")
     digits = calendar_integers(values)
     unit = None if digits is None else calendar_unit(digits)
     if unit is not None and _count_distinct(digits) > 2:
@@ -166,7 +168,7 @@ def _measured(name: str, values: pa.Array | pa.ChunkedArray) -> Column | None:
     if numbers >= PARSED_SHARE and not ID_NAMES.search(words_of(name)):
         if are_times(name, values):
             return times_role(name, values)
-        reason = f"{100 * numbers:.0f} % of the values are numbers"
+        reason = f"{_percent(numbers)} of the values are numbers"
         return Column(name, "number", reason)
     if are_ratings(values):
         return Column(name, "number", f"ratings written like {values[0]}")
@@ -176,6 +178,11 @@ def _measured(name: str, values: pa.Array | pa.ChunkedArray) -> Column | None:
     if DURATION_NAMES.search(words_of(name)) and are_durations(values):
         return Column(name, "number", f"minutes of durations written like {values[0]}")
     return None
+
+
+def _percent(share: float) -> str:
+    """Format a share as a percentage, rounded down so that only all is 100 %."""
+    return f"{math.floor(100 * share)} %"
 
 
 def _are_texts(values: pa.Array) -> bool:

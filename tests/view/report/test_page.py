@@ -69,6 +69,17 @@ def test_the_figure_of_a_comparison_leaves_room_for_its_points(phone):
     assert phone.overflow() == 0
 
 
+def test_only_all_is_100_percent(browser, run):
+    browser.open(report(run))
+    shown = browser.js("return [0, 0.25, 0.9949, 0.9997, 1, null].map(nano.percent)")
+    assert shown == ["0 %", "25 %", "99.5 %", "over 99.9 %", "100 %", "–"]
+    shown = browser.js(
+        "const { rows } = nano.report.facts.corpus;"
+        "return [0.113, 0.996, 0.9997, 1].map((share) => nano.report.shareOf(share * rows))"
+    )
+    assert shown == ["11\u00a0%", "99.6\u00a0%", "over 99.9\u00a0%", "100\u00a0%"]
+
+
 def test_a_column_is_sorted_by_what_it_shows(browser, run):
     browser.open(report(run))
     for column in ("Topic", "Family"):

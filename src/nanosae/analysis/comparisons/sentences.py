@@ -6,7 +6,6 @@ period consists of texts with a feature or topic, or how a number differs in the
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import partial
@@ -291,20 +290,18 @@ def percent(share: float) -> str:
         >>> [percent(share) for share in (0.113, 0.0214, 0.0004, 0)]
         ['11 %', '2.1 %', 'under 0.1 %', '0 %']
         >>> [percent(share) for share in (0.9949, 0.9978, 0.9997, 1)]
-        ['99 %', '99.7 %', 'over 99.9 %', '100 %']
+        ['99 %', '99.8 %', 'over 99.9 %', '100 %']
     """
     percentage = 100 * share
     if share == 0:
         return "0 %"
     if share < 0.001:
         return "under 0.1 %"
-    if share < 0.1:
-        digits = f"{percentage:.1f}".removesuffix(".0")
-        return f"{digits} %"
     if 0.999 < share < 1:
         return "over 99.9 %"
-    if 0.995 <= share < 1:
-        return f"{math.floor(10 * percentage) / 10:.1f} %"
+    if share < 0.1 or 0.995 <= share < 1:
+        digits = f"{percentage:.1f}".removesuffix(".0")
+        return f"{digits} %"
     return f"{percentage:.0f} %"
 
 

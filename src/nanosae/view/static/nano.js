@@ -83,8 +83,11 @@ const nano = (() => {
       right to left do not reverse the numbers behind them. */
   const sentence = (text) =>
     text.replaceAll(" %", "\u00a0%").replace(RTL_WORDS, "\u2068$&\u2069");
-  const percent = (share) =>
-    share === null || share === undefined ? "–" : `${fmt(100 * share)} %`;
+  /** A share as a percentage; only all is 100 %. */
+  const percent = (share) => {
+    if (share === null || share === undefined) return "–";
+    return 0.999 < share && share < 1 ? "over 99.9 %" : `${fmt(100 * share)} %`;
+  };
   const duration = (seconds) => {
     if (!Number.isFinite(seconds)) return "–";
     const s = Math.round(seconds);

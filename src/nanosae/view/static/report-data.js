@@ -42,7 +42,11 @@ nano.report = (() => {
   /** How many texts these are, or rows if the corpus has none. */
   const countRows = (rows) => count(rows, facts.corpus?.texts ? "text" : "row");
   /** The share of the corpus that these are, as findings write it. */
-  const shareOf = (rows) => nano.sentence(percent(Number((rows / facts.corpus.rows).toPrecision(2))));
+  const shareOf = (rows) => {
+    const share = rows / facts.corpus.rows;
+    const isNearlyAll = share >= 0.995; // which two digits would make 100 %
+    return nano.sentence(percent(isNearlyAll ? share : Number(share.toPrecision(2))));
+  };
 
   return {
     facts,
