@@ -169,6 +169,15 @@ def test_numbers_of_telephones_keep_their_plus(tmp_path, monkeypatch):
     assert table["change"].to_pylist() == [0, 1, 2]  # twin: numbers with a sign
 
 
+def test_large_numbers_with_a_sign_are_numbers_where_others_are_negative(tmp_path):
+    path = tmp_path / "table.csv"
+    rows = ["a longer text,+1234567,+1.5", "a longer text,-7,-2.5"]
+    path.write_text("\n".join(["text,change,share", *rows]))
+    table = read_texts(path)
+    assert table["change"].to_pylist() == [1234567, -7]
+    assert table["share"].to_pylist() == [1.5, -2.5]
+
+
 def test_values_that_are_no_numbers_keep_their_digits(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text(

@@ -35,7 +35,9 @@ from nanosae.sources.vector_text import with_vectors_parsed
 DELIMITED = (".csv", ".tsv", ".tab")
 LARGE = 2**30  # bytes from which a file is read in blocks
 BLOCK_BYTES = 2**24
-CODE = r"^\s*([-+]?0\d+|\+\d{7,})\s*$"  # 00501 and +4915112345678 are no numbers
+PADDED = r"^\s*[-+]?0\d+\s*$"  # 00501 is a code, not a number
+PHONE = r"^\s*\+\d{7,}\s*$"  # +4915112345678 is one, too, unless others are negative
+NEGATIVE = r"^\s*-\s*[\d.,]"
 LONG = r"^\s*[-+]?\d{16,}(\.0*)?\s*$"  # too many digits for a float
 ZERO_AND_DIGIT = re.compile(
     rb"0\d(?<=[^\d.]..)"
@@ -187,9 +189,15 @@ def _may_have_codes(path: Path, dialect: Dialect) -> bool:
 
 
 def _lose_digits(cells: pa.Array | pa.ChunkedArray, kind: pa.DataType) -> bool:
-    """Return whether cells, given as text, lose digits as numbers of a type."""
-    code = f"{CODE}|{LONG}" if pa.types.is_floating(kind) else CODE
-    return pc.any(pc.match_substring_regex(cells, code)).as_py() or False
+    """Return whether cells, given as text, lose digits or signs as numbers of a type."""
+    code = f"{PADDED}|{LONG}" if pa.types.is_floating(kind) else PADDED
+    if _any_matches(cells, code):
+        return True
+    return _any_matches(cells, PHONE) and not _any_matches(cells, NEGATIVE)
+
+
+def _any_matches(cells: pa.Array | pa.ChunkedArray, pattern: str) -> bool:
+    return pc.any(pc.match_substring_regex(cells, pattern)).as_py() or False
 
 
 def _is_in_a_cell(letters: str, table: pa.Table | pa.RecordBatch) -> bool:
