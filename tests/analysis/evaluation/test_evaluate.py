@@ -13,8 +13,9 @@ from sklearn.exceptions import ConvergenceWarning
 
 from nanosae.analysis.classification import single_feature_scores
 from nanosae.analysis.evaluation.baselines import representations
-from nanosae.analysis.evaluation.evaluate import evaluate
+from nanosae.analysis.evaluation.evaluate import _as_table, evaluate
 from nanosae.analysis.splits import held_out
+from nanosae.analysis.statistics import mean_estimate
 from nanosae.codes import Codes, write_codes
 from nanosae.errors import ConfigError, DataError
 from nanosae.model.weights import Weights
@@ -374,3 +375,15 @@ def test_another_sae_may_be_given_without_a_list(codes):
         ]
         assert found[0].tolist() == found[1].tolist()
         assert found[0]["codes"] == pytest.approx(1, abs=1e-5)
+
+
+def test_intervals_of_few_classes_end_where_the_measure_does():
+    measures = {"covered": mean_estimate([1, 1, 0]), "fvu": mean_estimate([0.5, 3])}
+    measures |= {"cosine": mean_estimate([-0.9, 0.9]), "dead": mean_estimate([0.5])}
+    table = _as_table({"codes": measures}).set_index("measure")[["low", "high"]]
+    assert table.loc["covered"].tolist() == [0, 1]
+    assert table.loc["cosine"].tolist() == [-1, 1]
+    assert (
+        table.loc["fvu", "low"] == 0 < measures["fvu"].high == table.loc["fvu", "high"]
+    )
+    assert table.loc["dead"].isna().all()

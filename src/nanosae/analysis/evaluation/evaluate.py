@@ -13,7 +13,7 @@ Not included: measures that need a language model, and TPP and SCR, which do not
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,9 @@ from nanosae.progress import tracked
 from nanosae.runs.export import records
 
 Measures = dict[str, Estimate]
+# what measures can be, if not 0 to 1; intervals of few classes would exceed it
+RANGES = {"l0": (0.0, np.inf), "fvu": (0.0, np.inf)}
+RANGES |= dict.fromkeys(["cosine", "redundancy", "stability", "recovery"], (-1.0, 1.0))
 
 
 @dataclass(repr=False)
@@ -300,5 +303,7 @@ def _as_table(measures: dict[str, Measures]) -> pd.DataFrame:
     for representation, estimates in measures.items():
         for measure, estimate in estimates.items():
             line = {"representation": representation, "measure": measure}
-            lines.append(line | asdict(estimate))
+            least, most = RANGES.get(measure, (0.0, 1.0))
+            low, high = np.clip([estimate.low, estimate.high], least, most)
+            lines.append(line | asdict(replace(estimate, low=low, high=high)))
     return pd.DataFrame(lines)
