@@ -6,6 +6,7 @@ import pytest
 import scipy.sparse as sp
 
 from nanosae.codes import write_codes
+from nanosae.runs.tables import save_features
 from nanosae.view.explorer.colors import color_points
 from nanosae.view.explorer.columns import columns
 from nanosae.view.explorer.corpus import OpenCorpus
@@ -81,7 +82,7 @@ def test_what_is_missing_of_a_row_is_left_out(corpus):
 
 def opened(folder, metadata):
     """A corpus with these columns."""
-    n_rows = len(next(iter(metadata.values())))
+    n_rows = len(pd.DataFrame(metadata))
     activations = sp.csr_array(np.ones((n_rows, 1), np.float32))
     write_codes(folder / "codes" / "default", activations, metadata=metadata)
     return OpenCorpus(folder)
@@ -111,6 +112,24 @@ def test_ends_of_a_scale_are_exact(tmp_path):
     ends = {line["name"]: line["ends"] for line in columns(corpus)["columns"]}
     assert ends["seconds"] == [1_700_000_001, 1_700_000_030]
     assert ends["evening"] == ["2021-05-03", "2021-06-01"]
+
+
+def test_values_of_several_fields_are_groups(tmp_path):
+    corpus = opened(tmp_path, pd.DataFrame({"place": [{"x": 1}, {"x": 2}, {"x": 1}]}))
+    names = [entry["name"] for entry in legend_of(corpus, "place")["entries"]]
+    assert names == ["{'x': 1}", "{'x': 2}"]
+    assert select_rows(corpus, {"value": ["place", names[0]]}).tolist() == [0, 2]
+
+
+def test_a_run_without_families_has_no_colours_of_them(tmp_path):
+    corpus = opened(tmp_path, {"place": list("abc")})
+    none = pd.DataFrame({"feature": [0], "family": pd.array([None], dtype="Int64")})
+    save_features(tmp_path, none, corpus.codes)
+    assert corpus.groups("family") is None
+    legend, _ = color_points(corpus, "rows", "family", np.arange(3))
+    assert legend == {"kind": "none", "title": ""}
+    save_features(tmp_path, none.assign(family=0), corpus.codes)  # twin
+    assert list(OpenCorpus(tmp_path).groups("family").names.values()) == ["family 0"]
 
 
 def test_a_column_without_values_has_no_scale(tmp_path):

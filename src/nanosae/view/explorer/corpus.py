@@ -201,7 +201,8 @@ class OpenCorpus:
             return None
         if kind in self.table.attrs.get("stale", {}):
             return None
-        return _groups(self, kind)
+        found = _groups(self, kind)
+        return found if found.names else None
 
 
 @lru_cache(8)
@@ -245,10 +246,10 @@ def day(year: float) -> str:
 
 
 def as_text(value: Any) -> Any:
-    """Join a list of values to a text; return other values unchanged."""
+    """Return a list or a dictionary of values as a text, and other values unchanged."""
     if isinstance(value, list | tuple | np.ndarray):
         return ", ".join(map(str, value))
-    return value
+    return str(value) if isinstance(value, dict) else value
 
 
 def _is_known(values: pd.Series) -> pd.Series:
