@@ -523,6 +523,8 @@ def test_a_value_that_a_sample_misses_is_counted():
 
 def test_only_all_of_the_values_are_100_percent():
     days = [f"2024-{1 + i % 12:02}-{1 + i % 28:02}" for i in range(300)]
-    assert column_role("day", pa.array(days)).reason.startswith("100 % of the values")
-    found = column_role("day", pa.array([*days[1:], "unknown"]))
+    assert column_role("day", pa.chunked_array([days])).reason.startswith(
+        "100 % of the values"
+    )
+    found = column_role("day", pa.chunked_array([[*days[1:], "unknown"]]))
     assert (found.role, found.reason) == ("date", "99 % of the values are dates")
