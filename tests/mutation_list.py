@@ -149,7 +149,7 @@ add(
 add(
     "trainable/objectives.py",
     "tests/trainable/test_objectives.py",
-    ("nested: a quarter's weight", "n_all / n_rows * squares", "squares"),
+    ("nested: a quarter's weight", "weight * squares", "squares"),
 )
 add(
     "train/forward.py",

@@ -5,6 +5,8 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +16,9 @@ from nanosae import distributed
 from nanosae.distributed import Ranks
 from nanosae.errors import ConfigError, LostRankError
 from nanosae.kernels import cpu, reference
+from nanosae.kernels.batchtopk import initial_threshold
+from nanosae.train.forward import is_dense
+from nanosae.train.step import _micro_batch_size
 
 N_ROWS, WIDTH, N_LATENTS, K = 22, 8, 33, 4
 PARALLEL = ["rows", "latents"]
@@ -96,7 +101,7 @@ def selected(size, parallel, name, problem_, kernels=cpu, **options):
         if name == "topk":
             return matrix(ranks.select_topk(*args), ranks), None
         pairs, smallest_kept = ranks.select_batchtopk(
-            *args, options.get("initial_threshold")
+            *args, options.get("thresholds", {})
         )
         return matrix(pairs, ranks), smallest_kept
 
@@ -142,18 +147,88 @@ def test_of_equal_entries_ranks_keep_just_so_many(parallel, name):
 
 
 @pytest.mark.parametrize("parallel", PARALLEL)
-@pytest.mark.parametrize("initial_threshold", [None, 0.0, 1e-9, 0.5, 1e6])
-def test_any_initial_threshold_gives_the_same_and_all_ranks_learn_the_smallest_kept(
-    parallel, initial_threshold
+@pytest.mark.parametrize("threshold", [None, 0.0, 1e-9, 0.5, 1e6])
+def test_any_earlier_threshold_gives_the_same_and_all_ranks_learn_the_smallest_kept(
+    parallel, threshold
 ):
     made = problem()
     want = alone("batchtopk", made)
-    kept, smallest = selected(
-        3, parallel, "batchtopk", made, initial_threshold=initial_threshold
-    )
+    earlier = {} if threshold is None else {K: threshold}
+    kept, smallest = selected(3, parallel, "batchtopk", made, thresholds=earlier)
     assert_agree(kept, want, decisions("batchtopk", *made))
     assert len(set(smallest)) == 1
     assert smallest[0] == kept[kept > 0].min()
+
+
+def first_guesses(threshold):
+    """Where ranks of 8, 7 and 7 rows would start, if each looked at its own rows alone."""
+    earlier = {K: float(threshold)}
+    return [initial_threshold(earlier, K, n_rows) or 0.0 for n_rows in (8, 7, 7)]
+
+
+def test_ranks_with_unequal_rows_search_together():
+    """A rank that searches once more than the others waits for them forever."""
+    made = problem()
+    want = alone("batchtopk", made)
+    smallest = want[want > 0].min()
+    threshold = 3.7 * smallest
+    guesses = first_guesses(threshold)
+    assert guesses[0] > smallest > guesses[1]
+    kept, _ = selected(3, "rows", "batchtopk", made, thresholds={K: threshold})
+    assert_agree(kept, want, decisions("batchtopk", *made))
+
+
+@pytest.mark.parametrize("activation", ["relu", "gated"])
+def test_ranks_with_unequal_latents_take_the_same_path(activation):
+    for hidden_size, size in ((91, 2), (4097, 2), (100, 3)):
+        config = SimpleNamespace(
+            activation=activation, hidden_size=hidden_size, accumulate=1
+        )
+        for l0 in torch.linspace(0.0, 0.2 * hidden_size, 1000).tolist():
+            choices = set()
+            for rank in range(size):
+                part = Ranks(rank, size, latents=True).own_latents(hidden_size)
+                state: Any = SimpleNamespace(
+                    config=config,
+                    counters=SimpleNamespace(l0=l0),
+                    n_latents=part.stop - part.start,
+                )
+                choices |= {(is_dense(state), _micro_batch_size(state, 10**6, True))}
+            assert len(choices) == 1
+        assert is_dense(state)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+@pytest.mark.parametrize("n_rows", [1, 2, 7, 20, 61])
+def test_the_first_rows_of_ranks_are_those_of_one_process(size, n_rows):
+    batch = torch.arange(n_rows)
+    n_first = -(-n_rows // 4)
+
+    def work(ranks):
+        own = ranks.own_rows(batch)
+        n_own, weight = ranks.first_rows(own, 4)
+        assert weight == n_rows / n_first
+        return own[:n_own]
+
+    found = together(size, "rows", work)
+    assert torch.cat(found).sort().values.tolist() == list(range(n_first))
+    if size > 1:
+        for own in together(size, "latents", work):
+            assert len(own) == n_first
+
+
+@pytest.mark.parametrize("parallel", PARALLEL)
+def test_ranks_that_differ_are_told_in_what(parallel, monkeypatch):
+    monkeypatch.setattr(torch.distributed, "get_backend", lambda: "gloo")
+
+    def work(ranks):
+        step = 500 if ranks.rank else 0
+        with pytest.raises(ConfigError, match="the 3 processes differ in their step"):
+            ranks.check_agreement(settings={"k": 4}, step=step)
+        ranks.check_agreement(settings={"k": 4}, step=7)
+
+    together(3, parallel, work)
+    Ranks().check_agreement(step=1)
 
 
 @pytest.mark.parametrize("parallel", PARALLEL)
@@ -269,6 +344,7 @@ def test_ranks_communicate_by_what_serves_their_device(
     begun, placed = [], []
     started_by_torchrun(monkeypatch)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "set_device", placed.append)
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: False)
     monkeypatch.setattr(
@@ -285,8 +361,27 @@ def test_ranks_communicate_by_what_serves_their_device(
     assert (ranks.rank, ranks.size, ranks.divides_latents) == (1, 2, True)
 
 
+@pytest.mark.parametrize(
+    ("device", "n_gpus", "message"),
+    [
+        ("auto", 1, r"2 processes .* need a GPU each, but torch finds 1\. Start 1"),
+        ("cuda", 1, r"need a GPU each"),
+        ("cuda:0", 2, r"'cuda:0' is a single GPU, but each of the 2 .*device='cuda'"),
+    ],
+)
+def test_processes_that_would_share_a_gpu_are_refused(
+    monkeypatch, device, n_gpus, message
+):
+    started_by_torchrun(monkeypatch)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: n_gpus)
+    with pytest.raises(ConfigError, match=message):
+        distributed.join(device)
+
+
 def started_by_torchrun(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     for name in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.setenv(name, "1")
 

@@ -22,20 +22,20 @@ from nanosae.runs.folder import last_line
 SIZES = {
     "k": 6,
     "steps": 24,
-    "batch_size": 64,
+    "batch_size": 61,
     "noise": 0.1,
     "dead_after": 200,
     "device": "cpu",
 }
 CASES = {
-    "topk": {"activation": "topk", "hidden_size": 90},
-    "batchtopk": {"activation": "batchtopk", "hidden_size": 90, "accumulate": 2},
-    "relu": {"activation": "relu", "hidden_size": 90},
-    "gated": {"activation": "gated", "hidden_size": 90},
-    "jumprelu": {"activation": "jumprelu", "hidden_size": 90},
-    "matryoshka": {"matryoshka": (20, 90)},
-    "nested": {"hidden_size": 90},
-    "transcoder": {"activation": "batchtopk", "hidden_size": 90, "skip": True},
+    "topk": {"activation": "topk", "hidden_size": 91},
+    "batchtopk": {"activation": "batchtopk", "hidden_size": 91, "accumulate": 2},
+    "relu": {"activation": "relu", "hidden_size": 91},
+    "gated": {"activation": "gated", "hidden_size": 91},
+    "jumprelu": {"activation": "jumprelu", "hidden_size": 91},
+    "matryoshka": {"matryoshka": (20, 91)},
+    "nested": {"hidden_size": 91},
+    "transcoder": {"activation": "batchtopk", "hidden_size": 91, "skip": True},
 }
 SHARES = ("rows", "latents")
 WORLDS = [(2, name) for name in CASES] + [(4, "batchtopk"), (4, "topk")]
@@ -164,12 +164,12 @@ def test_a_killed_rank_stops_the_others_and_leaves_a_checkpoint_for_one_process(
     assert "--resume" in err
     tensors, counters = runs.read_checkpoint(runs.checkpoints(tmp_path / "run")[-1])
     assert counters["step"] % 10 == 0
-    assert tensors["param.W_enc"].shape == (90, 20)
+    assert tensors["param.W_enc"].shape == (91, 20)
     fields |= {"steps": counters["step"] + 20}
     trainer = SAETrainer(TrainConfig(**fields), run=tmp_path / "run")
     model = trainer.train(rows(), progress=False, force=True)
     assert trainer.metrics_["step"] == counters["step"] + 20
-    assert model.W_enc.shape == (20, 90)
+    assert model.W_enc.shape == (20, 91)
 
 
 @pytest.mark.slow

@@ -11,9 +11,11 @@ A single process is a `Ranks` of size 1, which does not communicate.
 from __future__ import annotations
 
 import atexit
+import math
 import os
 import sys
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from types import ModuleType
 
@@ -23,7 +25,11 @@ from torch import Tensor
 
 from nanosae.errors import ConfigError, LostRankError
 from nanosae.kernels import Pairs, filter_pairs, no_pairs, segment_ids, without_padding
-from nanosae.kernels.batchtopk import estimate_threshold, select_largest
+from nanosae.kernels.batchtopk import (
+    estimate_threshold,
+    initial_threshold,
+    select_largest,
+)
 
 # ranks wait while the first one writes a checkpoint, and for the slowest one to encode its part;
 # by default, PyTorch gives up after 10 minutes on GPUs and 30 on CPUs
@@ -51,6 +57,18 @@ class Ranks:
         if not self.divides_rows:
             return batch
         return batch[self.rank :: self.size]
+
+    def first_rows(self, rows: Tensor, divisor: int) -> tuple[int, float]:
+        """Return how many of this rank's rows are among the first of all ranks, one in `divisor`.
+
+        Also return how many rows there are for each of these first ones.
+        """
+        n_all = len(rows)
+        if self.divides_rows:
+            n_all = int(self.sum(torch.tensor(n_all, device=rows.device)))
+        n_first = math.ceil(n_all / divisor)
+        n_own = len(self.own_rows(torch.arange(n_first)))
+        return n_own, n_all / n_first
 
     def own_latents(self, hidden_size: int) -> slice:
         """Return this rank's latents."""
@@ -86,9 +104,26 @@ class Ranks:
         """Return whether a flag is set on any rank."""
         if self.size == 1:
             return flag
-        device = "cuda" if dist.get_backend() == "nccl" else "cpu"
-        n_set = self.sum(torch.tensor(int(flag), device=device))
+        n_set = self.sum(torch.tensor(int(flag), device=_device()))
         return bool(n_set)
+
+    def check_agreement(self, **facts: object) -> None:
+        """Compare what each rank knows by itself, such as the settings.
+
+        Raises:
+            ConfigError: If a fact differs between ranks.
+        """
+        if self.size == 1:
+            return
+        checksums = [zlib.crc32(repr(fact).encode()) for fact in facts.values()]
+        by_rank = torch.stack(self.gather(torch.tensor(checksums, device=_device())))
+        for name, of_fact in zip(facts, by_rank.T.tolist(), strict=True):
+            if len(set(of_fact)) > 1:
+                raise ConfigError(
+                    f"the {self.size} processes differ in their {name}.",
+                    remedy="Give all of them the same data, settings and run folder, on a file "
+                    "system that they share.",
+                )
 
     def wait(self) -> None:
         """Wait until all ranks have reached this call."""
@@ -138,7 +173,7 @@ class Ranks:
         weight: Tensor,
         bias: Tensor,
         k: int,
-        initial_threshold: float | None,
+        thresholds: Mapping[int, float],
     ) -> tuple[Pairs, float]:
         """Keep the k · rows largest positive entries of all ranks.
 
@@ -148,30 +183,32 @@ class Ranks:
             weight: Encoder of this rank's latents, latent-major.
             bias: Encoder bias of this rank's latents.
             k: Mean number of entries to keep per row.
-            initial_threshold: Where to start the search; if None, estimated from some rows.
+            thresholds: Those of earlier batches, as for `initial_threshold`; if none helps, the
+                search starts from an estimate.
 
         Returns:
             The pairs of this rank, and the smallest value kept on any rank.
         """
         if self.size == 1:
-            pairs = kernels.select_batchtopk(
-                x, weight, bias, k * len(x), initial_threshold
-            )
+            first = initial_threshold(thresholds, k, len(x))
+            pairs = kernels.select_batchtopk(x, weight, bias, k * len(x), first)
             values = without_padding(pairs).values
             return pairs, float(values.min()) if len(values) else 0.0
         n_rows = int(self.sum_over_rows(torch.tensor(len(x), device=x.device)))
         total = k * n_rows
-        if initial_threshold is None:
+        # from the rows of all ranks: a rank with another threshold might search again alone
+        first = initial_threshold(thresholds, k, n_rows)
+        if first is None:
             own_estimate = estimate_threshold(x, weight, bias, total // self.size)
             estimates = self.gather(x.new_tensor([own_estimate]))
-            initial_threshold = float(torch.cat(estimates).min())
+            first = float(torch.cat(estimates).min())
 
         def above(threshold: float) -> Pairs:
             return kernels.select_above(
                 x, weight, bias, torch.full_like(bias, threshold)
             )
 
-        return select_largest(above, total, initial_threshold, self.gather, self.rank)
+        return select_largest(above, total, first, self.gather, self.rank)
 
     def _communicate(self, collective: Callable, *args: object) -> None:
         try:
@@ -197,6 +234,11 @@ class _SumOverRanks(torch.autograd.Function):
         return grad, None
 
 
+def _device() -> str:
+    """Return the device of tensors that ranks can exchange."""
+    return "cuda" if dist.get_backend() == "nccl" else "cpu"
+
+
 def is_main_process() -> bool:
     """Return whether this is the process that writes."""
     return int(os.environ.get("RANK", "0")) == 0
@@ -210,12 +252,16 @@ def join(device: str = "auto", latents: bool = False) -> Ranks:
         latents: Whether the ranks divide the latents instead of the rows.
 
     Raises:
-        ConfigError: If there are several processes that cannot find each other.
+        ConfigError: If there are several processes that cannot find each other, or do not have a
+            GPU each.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         return Ranks()
     uses_gpu = _is_gpu(device)
+    own_gpu = int(os.environ.get("LOCAL_RANK", "0"))
+    if uses_gpu:
+        _check_own_gpu(device, own_gpu)
     if not dist.is_initialized():
         missing = [name for name in RENDEZVOUS if name not in os.environ]
         if missing:
@@ -227,7 +273,7 @@ def join(device: str = "auto", latents: bool = False) -> Ranks:
         # threads left running would abort the process
         atexit.register(dist.destroy_process_group)
     if uses_gpu:
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(own_gpu)
     return Ranks(dist.get_rank(), size, latents)
 
 
@@ -235,3 +281,21 @@ def _is_gpu(device: str) -> bool:
     """Return whether a device is a CUDA GPU; `auto` is, if there is one."""
     kind, _, _ = device.partition(":")
     return kind in ("auto", "cuda") and torch.cuda.is_available()
+
+
+def _check_own_gpu(device: str, own_gpu: int) -> None:
+    """Refuse processes that would share a GPU, which nccl does not support."""
+    n_processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    n_gpus = torch.cuda.device_count()
+    if own_gpu >= n_gpus:
+        raise ConfigError(
+            f"{n_processes} processes on this machine need a GPU each, but torch finds {n_gpus}.",
+            remedy=f"Start {n_gpus} (--nproc-per-node {n_gpus}), or use device='cpu'.",
+        )
+    _, _, number = device.partition(":")
+    if n_processes > 1 and number not in ("", str(own_gpu)):
+        raise ConfigError(
+            f"device={device!r} is a single GPU, but each of the {n_processes} processes on this "
+            "machine needs its own.",
+            remedy="Choose device='cuda': process r takes GPU r.",
+        )

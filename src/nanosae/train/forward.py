@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from nanosae.kernels import Pairs, encoder_precision
-from nanosae.kernels.batchtopk import initial_threshold
 from nanosae.train import schedule
 from nanosae.train.state import TrainingState
 from nanosae.trainable import objectives
@@ -91,7 +90,7 @@ def is_dense(state: TrainingState) -> bool:
     """Return whether the next step computes all pre-activations; decided by counters alone."""
     if state.config.activation not in ("relu", "gated"):
         return False
-    return state.counters.l0 > DENSE_SHARE * state.n_latents
+    return state.counters.l0 > DENSE_SHARE * state.config.hidden_size
 
 
 def _select_topk(state: TrainingState, x: Tensor, k: int) -> tuple[Pairs, float]:
@@ -106,9 +105,8 @@ def _select_batchtopk(state: TrainingState, x: Tensor, k: int) -> tuple[Pairs, f
         return pairs, 0.0
     if not state.config.keeps_exactly_k:
         k = wide_selection(state.config)
-    first = initial_threshold(state.thresholds, k, len(x))
     pairs, threshold = state.ranks.select_batchtopk(
-        state.kernels, x, weight, bias, k, first
+        state.kernels, x, weight, bias, k, state.thresholds
     )
     state.thresholds[k] = threshold
     return pairs, threshold

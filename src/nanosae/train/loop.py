@@ -146,6 +146,7 @@ class Training:
             checkpoint = run.load_checkpoint()
             if checkpoint is not None:
                 self.state.restore(*checkpoint)
+        self.state.check_agreement(data, self.state.counters.step)
         self.sinks = self._open_sinks(progress) if self.is_main else []
         self.start_time = time.perf_counter()
         self.first_row = self.state.counters.rows

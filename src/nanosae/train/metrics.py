@@ -38,10 +38,11 @@ def sum_over_ranks(state: TrainingState, sums: Tensors) -> Numbers:
     precise = [value.to(state.sum_dtype) for value in sums.values()]
     values = torch.stack(precise)
     if ranks.size > 1:
-        partial = [ranks.divides_rows or name in SUMS_OVER_LATENTS for name in sums]
-        is_partial = torch.tensor(partial, device=state.device)
-        total = ranks.sum(values * is_partial)
-        values = torch.where(is_partial, total, values)
+        parts = SUMS_OVER_LATENTS if ranks.divides_latents else sums
+        # the first rank tells what all have computed, so that no rounding parts their decisions
+        counts = [ranks.rank == 0 or name in parts for name in sums]
+        is_counted = torch.tensor(counts, device=state.device)
+        values = ranks.sum(values.where(is_counted, 0.0))
     return dict(zip(sums, values.tolist(), strict=True))
 
 

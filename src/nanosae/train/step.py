@@ -106,7 +106,7 @@ def _micro_batch_size(state: TrainingState, n_rows: int, dense: bool) -> int:
     size = math.ceil(n_rows / state.config.accumulate)
     if not dense:
         return size
-    return min(size, max(MIN_DENSE_ROWS, DENSE_TILE // state.n_latents))
+    return min(size, max(MIN_DENSE_ROWS, DENSE_TILE // state.config.hidden_size))
 
 
 def _backward_sparse(

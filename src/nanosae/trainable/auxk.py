@@ -41,7 +41,7 @@ def auxk(
         n_dead = int(ranks.sum(torch.tensor(n_dead, device=x.device)))
     if n_dead == 0 or config.auxk_coefficient == 0:
         return {}
-    n_rows = math.ceil(len(x) / ROW_DIVISOR)
+    n_rows, _ = ranks.first_rows(x, ROW_DIVISOR)
     rows = x[:n_rows]
     residual = target[:n_rows] - recon[:n_rows]
     encoder = sae.params["W_enc"].detach()[dead]

@@ -44,7 +44,7 @@ def initial_parameters(
 
     # encoder rows scaled by least squares, so that the first reconstructions fit
     pairs, _ = ranks.select_batchtopk(
-        kernels, x, encoder, zeros, config.expected_l0, None
+        kernels, x, encoder, zeros, config.expected_l0, {}
     )
     recon = kernels.decode(pairs.values, pairs, decoder, params["b_dec"])
     recon = ranks.sum_over_latents(recon)
@@ -53,7 +53,7 @@ def initial_parameters(
 
     n_wide = wide_selection(config)
     _, threshold = ranks.select_batchtopk(
-        kernels, x, params["W_enc"], zeros, n_wide, None
+        kernels, x, params["W_enc"], zeros, n_wide, {}
     )
     if threshold == 0:  # a single row is zero once centred
         threshold = 1.0

@@ -12,7 +12,6 @@ makes a selection of its own, is in `auxk`.
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -59,11 +58,11 @@ def nested(batch: SparseBatch, prefix: int) -> Losses:
     The latter is estimated from one row in `PREFIX_ROW_DIVISOR`.
     """
     loss = topk(batch)
-    n_all = len(batch.target)
-    n_rows = max(1, math.ceil(n_all / PREFIX_ROW_DIVISOR))
+    ranks = batch.sae.ranks
+    n_rows, weight = ranks.first_rows(batch.target, PREFIX_ROW_DIVISOR)
     recon = batch.decode_prefix(loss.acts, prefix, n_rows)
     squares = squared_error(recon, batch.target[:n_rows])
-    loss.parts["prefix"] = n_all / n_rows * squares / batch.n_elements
+    loss.parts["prefix"] = weight * squares / batch.n_elements
     return loss
 
 

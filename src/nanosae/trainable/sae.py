@@ -57,6 +57,22 @@ class TrainableSAE:
         for name, tensor in fine_tuned_parameters(sae, self.config, data).items():
             self.params[name].copy_(self.of_this_rank(name, tensor))
 
+    def check_agreement(self, data: Dataset, step: int) -> None:
+        """Refuse to train if the ranks differ in their settings, rows or last checkpoint.
+
+        Args:
+            data: The rows of this rank.
+            step: The step after which it continues.
+
+        Raises:
+            ConfigError: If they do.
+        """
+        # each rank may have the name of its own GPU
+        settings = self.config.to_dict() | {"device": None}
+        self.ranks.check_agreement(
+            settings=settings, rows=data.fingerprint, checkpoint=step
+        )
+
     @property
     def encoder_bias(self) -> Tensor:
         """The bias of the pre-activations: b_enc, or b_gate of gated SAEs."""
