@@ -18,7 +18,7 @@ import numpy as np
 
 from nanosae.config import ResolvedConfig, TrainConfig
 from nanosae.data.dataset import MAX_HELDOUT
-from nanosae.errors import ConfigError
+from nanosae.errors import ConfigError, NanoSAEError
 from nanosae.sources import open_rows
 from nanosae.train.trainer import SAETrainer
 
@@ -187,4 +187,7 @@ def _train_trial(folder: Path) -> float:
 
 
 if __name__ == "__main__":
-    print(_train_trial(Path(sys.argv[1])))  # noqa: T201 (for `recommend`)
+    try:
+        print(_train_trial(Path(sys.argv[1])))  # noqa: T201 (for `recommend`)
+    except NanoSAEError as error:
+        sys.exit(str(error))

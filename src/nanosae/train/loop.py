@@ -33,6 +33,7 @@ from nanosae.train.metrics import evaluate, metrics_line, take_snapshot
 from nanosae.train.state import TrainingState
 from nanosae.train.step import take_step
 from nanosae.trainable.export import export, measure_model, notes_on
+from nanosae.trainable.sizes import check_sizes
 
 
 @dataclass
@@ -100,6 +101,7 @@ def train_together(
             dataset = open_dataset(data, targets, configs[0])
             for number in unfinished:
                 check_targets(configs[number], dataset)
+            check_sizes([configs[number] for number in unfinished], dataset, ranks)
             trainings = []
             for number in unfinished:
                 own_progress = False if trainings else progress
