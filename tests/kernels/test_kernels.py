@@ -12,8 +12,10 @@ import pytest
 import torch
 
 from agreement import assert_agree, decisions_above, decisions_batchtopk, decisions_topk
+from nanosae.errors import ExtraError
 from nanosae.kernels import (
     Pairs,
+    _runs_triton,
     backend,
     column_sums,
     no_pairs,
@@ -455,6 +457,20 @@ def test_backends_are_chosen_by_device_or_name():
     assert backend(torch.device("cpu")) is cpu_kernels
     assert backend(torch.device("meta")) is reference
     assert backend(torch.device("cpu"), "reference") is reference
+
+
+def test_a_gpu_with_an_old_torch_does_without_triton(monkeypatch):
+    class OldFlags:
+        """Of PyTorch before 2.9, which refuses to read other flags."""
+
+        allow_tf32 = False
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    assert _runs_triton()
+    monkeypatch.setattr(torch.backends.cuda, "matmul", OldFlags())
+    assert backend(torch.device("cuda")) is reference
+    with pytest.raises(ExtraError, match=r"needs Triton and PyTorch 2\.9 or newer"):
+        backend(torch.device("cuda"), "cuda")
 
 
 def test_of_no_rows_nothing_is_kept(kernels):

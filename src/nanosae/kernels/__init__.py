@@ -66,19 +66,20 @@ def backend(device: torch.device, name: str = "auto") -> ModuleType:
 
     Args:
         device: Where the tensors are.
-        name: `auto` takes `cpu` on a CPU, `cuda` on a GPU where Triton is installed, and
-            `reference` elsewhere.
+        name: `auto` takes `cpu` on a CPU, `cuda` on a GPU where Triton and PyTorch 2.9 are
+            installed, and `reference` elsewhere.
 
     Raises:
-        ExtraError: If the `cuda` backend is asked for without Triton.
+        ExtraError: If the `cuda` backend is asked for without these.
     """
-    has_triton = importlib.util.find_spec("triton") is not None
+    runs_triton = _runs_triton()
     if name == "auto":
-        name = _default_backend(device.type, has_triton)
-    if name == "cuda" and not has_triton:
+        name = _default_backend(device.type, runs_triton)
+    if name == "cuda" and not runs_triton:
         raise ExtraError(
-            "the cuda backend needs Triton.",
-            remedy='Install it: pip install "nanosae[triton]".',
+            "the cuda backend needs Triton and PyTorch 2.9 or newer; this is PyTorch "
+            f"{torch.__version__}.",
+            remedy='Install both: pip install "nanosae[triton]".',
         )
     return importlib.import_module(f"nanosae.kernels.{name}")
 
@@ -103,9 +104,18 @@ def selection_path(kernels: ModuleType) -> str:
     return "float32"
 
 
-def _default_backend(device_type: str, has_triton: bool) -> str:
+def _runs_triton() -> bool:
+    """Return whether Triton is installed, and a PyTorch that has all that our kernels' calls need.
+
+    Before 2.9, PyTorch comes with Triton as well, but cannot set the precision of a product.
+    """
+    has_precision = hasattr(torch.backends.cuda.matmul, "fp32_precision")
+    return has_precision and importlib.util.find_spec("triton") is not None
+
+
+def _default_backend(device_type: str, runs_triton: bool) -> str:
     if device_type == "cpu":
         return "cpu"
-    if device_type == "cuda" and has_triton:
+    if device_type == "cuda" and runs_triton:
         return "cuda"
     return "reference"

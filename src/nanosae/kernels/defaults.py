@@ -7,12 +7,15 @@ from contextlib import ExitStack, contextmanager
 
 import torch
 
+AUTOCAST_DEVICES = ("cpu", "cuda", "mps", "xpu")
+
 
 @contextmanager
 def own_defaults() -> Iterator[None]:
-    """Create tensors in float32 on the CPU, unless said otherwise; also a decorator.
+    """Create tensors in float32 on the CPU, unless said otherwise, and compute in their own type.
 
-    `torch.set_default_dtype` and `torch.set_default_device` keep their effect on other code.
+    `torch.set_default_dtype`, `torch.set_default_device` and `torch.autocast` keep their effect on
+    other code. This is also a decorator.
 
     Example:
         >>> with torch.device("meta"), own_defaults():
@@ -24,6 +27,9 @@ def own_defaults() -> Iterator[None]:
         is_on_cpu = torch.get_default_device().type == "cpu"
         if not is_on_cpu:  # the context slows every call down
             stack.enter_context(torch.device("cpu"))
+        for kind in AUTOCAST_DEVICES:
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
         torch.set_default_dtype(torch.float32)
         try:
             yield
