@@ -17,6 +17,10 @@ from nanosae.scripts import UNSPACED
 UNSPACED_START = re.compile(f"[{UNSPACED}]")
 # pictures, each of which is a word; stars of ratings and check marks are none
 EMOJI = "\u231a-\u23ff\u26a1\u2728\u2764\U0001f300-\U0001faff"
+# what ends a clause, which no phrase crosses
+CLAUSE_END = (
+    r"[.,:](?=\s|$)|[;!?()\[\]{}\"“”«»…¿¡،؛؟।॥。，、；：！？（）「」『』【】《》\n]"
+)
 SUFFIXES = ("ing", "ed", "es", "s", "'s", "’s")  # of inflected English words
 MIN_STEM = 4  # letters of a word without its suffix
 # soft hyphens and joiners, which belong to the word that they are in

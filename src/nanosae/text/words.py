@@ -13,7 +13,7 @@ import scipy.sparse as sp
 
 from nanosae.scripts import UNSPACED
 from nanosae.text.stop_words import is_stop_word, stop_words_of
-from nanosae.text.tokens import EMOJI, composed, is_unspaced, marks
+from nanosae.text.tokens import CLAUSE_END, EMOJI, composed, is_unspaced, marks
 from nanosae.text.unspaced import unspaced_tokens
 
 LONGEST_PHRASE = 6  # characters, in scripts without spaces
@@ -180,10 +180,7 @@ def _token_pattern() -> re.Pattern[str]:
     unspaced_run = rf"(?:[{UNSPACED}][{marks()}]*)+"
     letter = rf"[^\W{UNSPACED}]"
     spaced_word = rf"{letter}(?:{letter}|[{marks()}]|['’](?=\w))*"
-    punctuation = (
-        r"[.,:](?=\s|$)|[;!?()\[\]{}\"“”«»…¿¡،؛؟।॥。，、；：！？（）「」『』【】《》\n]"
-    )
-    return re.compile(rf"({unspaced_run}|{spaced_word}|[{EMOJI}])|{punctuation}")
+    return re.compile(rf"({unspaced_run}|{spaced_word}|[{EMOJI}])|{CLAUSE_END}")
 
 
 @dataclass(frozen=True)

@@ -447,6 +447,26 @@ def test_words_are_spelled_as_in_the_texts(tmp_path):
     assert written == {"USA", "GmbH", "iPod", "tree"}
 
 
+def test_copies_of_a_text_do_not_name_a_topic_of_many_others(tmp_path):
+    activations, directions, subject = subjects()
+    words = ["apple", "stone", "river", "cloud"]
+    texts = [f"the {words[s]} by {row} x{row}y" for row, s in enumerate(subject)]
+    of_apples = np.flatnonzero(subject == 0)
+    copied = of_apples[: len(of_apples) // 3]
+    for number, row in enumerate(copied):
+        texts[row] = f"Unchanged Template {number}!"
+    codes = write_codes(tmp_path / "some", sp.csr_array(activations), texts=texts)
+    found = topics(codes, 4, directions=directions)
+    named = {of_topic[0] for of_topic in found.table["Representation"]}
+    assert named == set(words)
+    for number, row in enumerate(of_apples):  # all of them: what else is it about?
+        texts[row] = f"Unchanged Template {number}!"
+    codes = write_codes(tmp_path / "all", sp.csr_array(activations), texts=texts)
+    found = topics(codes, 4, directions=directions)
+    named = {of_topic[0] for of_topic in found.table["Representation"]}
+    assert named == {"Unchanged Template", *words[1:]}
+
+
 def test_words_are_counted_once_for_all_numbers_of_topics(made, monkeypatch):
     codes, _, directions, _ = made
     first = topics(codes, 4, directions=directions)

@@ -55,6 +55,9 @@ def test_siblings_get_names_that_tell_them_apart(tmp_path):
         ("b", ["nothing"], "b"),
         ("bank of", ["Bank  of", "Bank\nof", "bank of"], "Bank of"),
         ("a.b", ["a+b"], "a.b"),
+        ("mcp server", ["MCP) server", "MCP) server", "mcp server"], "MCP server"),
+        ("red car", ["the red (car", "Red.\nCar"], "red car"),
+        ("node js", ["Node.js: a", "node (js"], "Node.js"),
     ],
 )
 def test_terms_are_spelled_as_they_mostly_are_in_the_texts(term, texts, spelling):

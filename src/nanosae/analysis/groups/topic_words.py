@@ -19,7 +19,33 @@ from nanosae.text.words import Words
 
 MIN_TEXTS = 2  # minimum number of a topic's texts with a term, if there are as many
 MIN_SHARE = 0.02  # minimum share of a topic's texts with a term
+MOSTLY_COPIES = 0.5  # share of a topic's texts above which copies of a text count, too
 WHOLE_PHRASE = 0.5  # share of a word's texts in which a phrase must be to replace it
+
+
+def without_copies(topic: np.ndarray, is_copy: np.ndarray, n: int) -> np.ndarray:
+    """Leave copies of a text out of their topic, unless it consists mostly of copies.
+
+    Args:
+        topic: Topic of each text, −1 for none, (n_texts,).
+        is_copy: Whether a text equals an earlier one, bool (n_texts,).
+        n: Number of topics.
+
+    Returns:
+        The topics, −1 for copies left out. A topic whose texts are mostly copies, such as one of
+        form letters, keeps them: they are what it is about.
+
+    Example:
+        >>> topic = np.array([0, 0, 0, 1, 1, 1])
+        >>> without_copies(topic, np.array([False, False, True, False, True, True]), 2).tolist()
+        [0, 0, -1, 1, 1, 1]
+    """
+    has_topic = topic >= 0
+    n_texts = np.bincount(topic[has_topic], minlength=n)
+    n_copies = np.bincount(topic[has_topic & is_copy], minlength=n)
+    is_of_copies = n_copies > MOSTLY_COPIES * n_texts
+    is_left_out = has_topic & is_copy & ~is_of_copies[topic]
+    return np.where(is_left_out, -1, topic)
 
 
 def topic_words(

@@ -41,6 +41,7 @@ from nanosae.analysis.groups.topic_words import (
     most_telling_first,
     spelled,
     topic_words,
+    without_copies,
 )
 from nanosae.analysis.names.group_names import common_words, feature_names
 from nanosae.analysis.names.meaning import Meaning, corpus_meaning
@@ -81,10 +82,25 @@ class SampledTexts:
     rows: np.ndarray = field(repr=False)
 
     @cached_property
+    def texts(self) -> list[str]:
+        """The texts."""
+        return list(self.codes.texts(self.rows))
+
+    @cached_property
     def words(self) -> Words:
         """Words and phrases of the texts."""
-        texts = self.codes.texts(self.rows)
-        return Words(texts, np.ones(len(texts), bool))
+        return Words(np.array(self.texts, object), np.ones(len(self.rows), bool))
+
+    @cached_property
+    def is_copy(self) -> np.ndarray:
+        """Whether an earlier text is equal up to case, digits and punctuation, bool (m,)."""
+        n_texts = len(self.rows)
+        if self.codes.has_tokens:
+            return np.zeros(n_texts, bool)
+        group = same_texts(self.texts, n_texts)
+        is_copy = np.ones(n_texts, bool)
+        is_copy[first_of_each(group)] = False
+        return is_copy
 
     @cached_property
     def meaning(self) -> Meaning | None:
@@ -320,7 +336,9 @@ class Topics:
         self, rows: list[list[int]], texts: dict[int, str]
     ) -> list[list[str]]:
         """Return the terms that are typical of each topic's texts, in their usual spelling."""
-        topic = self.row_topic[self.texts.rows]
+        topic = without_copies(
+            self.row_topic[self.texts.rows], self.texts.is_copy, self.n
+        )
         words, meaning = self.texts.words, self.texts.meaning
         typical = topic_words(words, topic, self.n, N_WORDS)
         if meaning is not None:

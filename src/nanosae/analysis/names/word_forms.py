@@ -9,7 +9,7 @@ from itertools import pairwise, product
 
 import numpy as np
 
-from nanosae.text.tokens import is_unspaced, stem
+from nanosae.text.tokens import CLAUSE_END, is_unspaced, stem
 from nanosae.text.unspaced import KATAKANA, THAI, meaningful_parts
 
 # two letters of a script without spaces, which many words share, unlike two Han characters
@@ -81,11 +81,14 @@ def _is_inflection(form: str, word: str) -> bool:
 def usual_spelling(term: str, texts: Sequence[str] | np.ndarray) -> str:
     """Return the most frequent spelling of a term in some texts.
 
-    A letter or digit that most often stands in one longer form ("W-2", "C++") is spelled so.
+    Punctuation between clauses is left out. A letter or digit that most often stands in one longer
+    form ("W-2", "C++") is spelled so.
 
     Example:
         >>> usual_spelling("node js", ["Node.js is", "and Node.js", "node js"])
         'Node.js'
+        >>> usual_spelling("mcp server", ["Model Context Protocol (MCP) server"])
+        'MCP server'
         >>> usual_spelling("w", ["my W-2 form", "a W-2", "w"])
         'W-2'
         >>> usual_spelling("over-", ["Overact", "to overeat"])
@@ -112,7 +115,8 @@ def _most_frequent(
     """Return what a pattern matches most often in some texts, and its share of all matches."""
     all_texts = "\n".join(texts)
     matches = re.findall(pattern, all_texts, re.IGNORECASE)
-    counts = Counter(" ".join(match.split()) for match in matches)
+    phrases = (" ".join(re.sub(CLAUSE_END, " ", match).split()) for match in matches)
+    counts = Counter(phrases)
     if not counts:
         return "", 0.0
     [(usual, times)] = counts.most_common(1)
