@@ -535,7 +535,12 @@ def test_a_model_or_codes_changed_by_another_command_are_not_replaced(
 def test_what_was_deleted_is_made_again(finished, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(finished[1], folder)
+    (comparison, *_) = (folder / "contrasts").glob("over-time-*.json")
     deleted = {"report.html": "report", "families.json": "families", "model": "train"}
+    deleted |= {
+        "topic_rows.parquet": "topics",
+        f"contrasts/{comparison.name}": "compare",
+    }
     stages = [stage for stage in STAGES if stage != "evaluate"]
     for name, stage in deleted.items():
         path = folder / name
@@ -547,6 +552,7 @@ def test_what_was_deleted_is_made_again(finished, tmp_path):
         assert analysis.findings.equals(finished[2].findings)
 
 
+@pytest.mark.slow
 def test_what_was_damaged_is_made_again_as_its_message_says(finished, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(finished[1], folder)

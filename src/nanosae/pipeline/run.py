@@ -364,7 +364,7 @@ class Pipeline:
         questions = [("contrast", "by", column) for column in self.plan.groups]
         questions += [("over-time", "time", column) for column in self.plan.times]
         questions += [("explain", "target", column) for column in self.plan.numbers]
-        results, compared, notes = [], [], []
+        results, compared, names, notes = [], [], [], []
         for verb, argument, column in questions:
             try:
                 result = COMPARISONS[verb](codes, column)
@@ -372,7 +372,8 @@ class Pipeline:
                 notes.append(f"{column} was not compared: {error}")
                 continue
             parameters = {"verb": verb, argument: column, "corpus": codes.name}
-            save_result(codes, contrast_name(parameters), result.to_dict(), parameters)
+            names.append(contrast_name(parameters))
+            save_result(codes, names[-1], result.to_dict(), parameters)
             results.append(result)
             compared.append(column)
         plan = self.plan
@@ -381,7 +382,8 @@ class Pipeline:
         )
         notes += _note_on_copies(results, n_repeated=len(repeated))
         table = findings([*results, *repeated])
-        save_result(codes, "findings.parquet", table, {"notes": notes})
+        about = {"notes": notes, "comparisons": names}
+        save_result(codes, "findings.parquet", table, about)
         self._say_notes(notes)
         if not questions:
             return (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 
 from nanosae.codes import Codes, corpus_path
@@ -11,16 +10,21 @@ from nanosae.errors import DamagedFileError, ExistsError
 from nanosae.pipeline.stages import Record
 from nanosae.runs.earlier import files_of_training
 from nanosae.runs.folder import STAGES
-from nanosae.runs.results import DEFAULT_CORPUS, fresh_value, run_model
+from nanosae.runs.results import DEFAULT_CORPUS, Result, load_result, run_model
 from nanosae.runs.tables import load_features
 
 FILES = {"embed": "embeddings/rows.npy", "report": "report.html"}
-COLUMNS = {"describe": "density", "label": "label"}  # of the table of features
+COLUMNS = {  # of the table of features
+    "describe": "density",
+    "label": "label",
+    "families": "family",
+    "topics": "topic",
+}
 RESULTS = {
-    "families": "families.json",
-    "topics": "topics.parquet",
-    "compare": "findings.parquet",
-    "evaluate": "evaluation.json",
+    "families": ["families.json"],
+    "topics": ["topics.parquet", "topic_rows.parquet"],
+    "compare": ["findings.parquet"],
+    "evaluate": ["evaluation.json"],
 }
 
 
@@ -54,12 +58,21 @@ def _checksum_of_codes(run: Path) -> str:
 
 def _is_fresh(run: Path, stage: str) -> bool:
     codes = Codes.open(run, DEFAULT_CORPUS)
-    if stage in RESULTS:
-        with suppress(DamagedFileError):
-            return fresh_value(run, RESULTS[stage], codes) is not None
+    if stage in COLUMNS:
+        column, table = COLUMNS[stage], load_features(run, codes)
+        if column not in table or column in table.attrs["stale"]:
+            return False
+    try:
+        results = [load_result(run, name, codes) for name in RESULTS.get(stage, [])]
+    except DamagedFileError:
         return False
-    column, table = COLUMNS[stage], load_features(run, codes)
-    return column in table and column not in table.attrs["stale"]
+    return all(result is not None and _is_whole(run, result) for result in results)
+
+
+def _is_whole(run: Path, result: Result) -> bool:
+    """Return whether a result is fresh, and the comparisons are there that it is a table of."""
+    names = result.parameters.get("comparisons", [])
+    return result.fresh and all((run / name).exists() for name in names)
 
 
 def check_that_it_may_be_written(run: Path) -> None:
