@@ -1,6 +1,6 @@
 """The sparse activations of a corpus on disk."""
 
-from nanosae.codes.format import corpus_path, has_corpus
+from nanosae.codes.format import DEFAULT_CORPUS, corpus_path, has_corpus
 from nanosae.codes.given import Corpus, as_codes, run_folder
 from nanosae.codes.joining import join_codes
 from nanosae.codes.notebook import facts_html
@@ -11,6 +11,7 @@ from nanosae.codes.tables import as_table, as_table_with_index
 from nanosae.codes.writer import CodesWriter, write_codes
 
 __all__ = [
+    "DEFAULT_CORPUS",
     "Codes",
     "CodesWriter",
     "Corpus",

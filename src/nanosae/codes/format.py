@@ -36,6 +36,7 @@ from nanosae.errors import ConfigError, DamagedFileError, MissingError, command_
 
 FORMAT = 2
 MANIFEST = "manifest.json"
+DEFAULT_CORPUS = "default"  # name of the corpus of a run
 SHARD_NAME = re.compile(r"\d{5}")
 BLOCK = 2**18  # bytes under one checksum
 KEYS = {"n_features", "info", "n_rows", "nnz", "columns", "width", "shards"}

@@ -123,7 +123,7 @@ class Codes:
         manifests = path.glob(f"codes/[!.]*/{files.MANIFEST}")
         names = sorted(manifest.parent.name for manifest in manifests)
         if not name:
-            name = names[0] if len(names) == 1 else "default"
+            name = names[0] if len(names) == 1 else files.DEFAULT_CORPUS
         if name not in names:
             have = f"it has {', '.join(names)}" if names else "there are none"
             command = command_line("encode", path, "DATA", "--name", name)

@@ -31,7 +31,7 @@ from nanosae.analysis.groups.topics import distinct_topics, topics
 from nanosae.analysis.names.labels import label
 from nanosae.atomic import make_folder
 from nanosae.checked import table_checksum
-from nanosae.codes import Codes
+from nanosae.codes import DEFAULT_CORPUS, Codes
 from nanosae.config import TrainConfig
 from nanosae.errors import ConfigError, DataError, require_whole
 from nanosae.pipeline.plan import MIN_ROWS, Plan, make_plan
@@ -40,7 +40,6 @@ from nanosae.pipeline.stages import Stage, run_stages
 from nanosae.pipeline.stored import check_that_it_may_be_written, state_of
 from nanosae.runs.embeddings import Embeddings
 from nanosae.runs.results import (
-    DEFAULT_CORPUS,
     contrast_name,
     load_result,
     needed_value,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nanosae.codes import Codes, corpus_path
+from nanosae.codes import DEFAULT_CORPUS, Codes, corpus_path
 from nanosae.codes.format import MANIFEST, is_complete, read_manifest
 from nanosae.errors import DamagedFileError, ExistsError
 from nanosae.pipeline.stages import Record
 from nanosae.runs.earlier import files_of_training
 from nanosae.runs.folder import STAGES
-from nanosae.runs.results import DEFAULT_CORPUS, Result, load_result, run_model
+from nanosae.runs.results import Result, load_result, run_model
 from nanosae.runs.tables import load_features
 
 FILES = {"embed": "embeddings/rows.npy", "report": "report.html"}

@@ -34,7 +34,7 @@ from nanosae.checked import (
     seal,
     write_sealed_json,
 )
-from nanosae.codes import Codes, run_folder
+from nanosae.codes import DEFAULT_CORPUS, Codes, run_folder
 from nanosae.errors import MissingError, StaleError, command_line
 from nanosae.lock import SHORT_CHANGE, Lock
 from nanosae.model.files import has_model, saved_checksum
@@ -48,7 +48,6 @@ COMMANDS = {  # words of the commands that make each result, before the run fold
     "features.parquet": ["describe"],
     "findings.parquet": ["run", "DATA", "-o"],
 }
-DEFAULT_CORPUS = "default"
 FAMILIES_FORMAT = 1
 CONTENT: dict[str, dict[str, type]] = {  # what readers need of a result
     "families.json": {
