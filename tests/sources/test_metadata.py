@@ -122,6 +122,21 @@ def test_metadata_of_a_large_csv_have_types_that_hold_all_rows(tmp_path, monkeyp
     assert table[-1] == last | {"n": 0.5, "m": None}
 
 
+@pytest.mark.parametrize("large", [False, True])
+def test_codes_keep_their_digits_and_their_plus(large, tmp_path, monkeypatch):
+    if large:
+        monkeypatch.setattr("nanosae.sources.csv_files.LARGE", 0)
+    cells = {"call": "+4915112345678", "key": "98765432109876543210", "zip": "00123"}
+    numbers = {"change": "+12345678", "share": "-0.5"}
+    lines = pd.DataFrame([cells | numbers] * len(X))
+    lines.loc[0, "change"] = "-1"
+    path = tmp_path / "x.csv"
+    VECTORS.join(lines).to_csv(path, index=False)
+    rows = open_rows(path, columns=list(VECTORS))
+    assert rows.metadata().to_pylist()[1] == cells | {"change": 12345678, "share": -0.5}
+    assert np.array_equal(rows.read(0, len(X)), X)
+
+
 def test_damage_found_late_names_the_file(tmp_path, monkeypatch):
     path = tmp_path / "x.csv"
     monkeypatch.setattr("nanosae.sources.csv_files.LARGE", 0)

@@ -288,20 +288,21 @@ def _open_large(path: Path, escape: str | None = None) -> LazyTable:
     _check_encoding(inferred, path, dialect)
     _check_header(path, inferred, dialect)
 
-    kinds = {}
-    for field in inferred:
-        kinds[field.name] = pa.string() if pa.types.is_null(field.type) else field.type
-
-    def read_group(_: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    def cells_of(columns: list[str]) -> csv.CSVStreamingReader:
         # integers may be followed by fractions or bad cells, so all cells are read as text and
         # converted later, where the row of a bad cell is known
-        as_text = dict.fromkeys(columns, pa.string())
         convert = csv.ConvertOptions(
             null_values=[""],
-            column_types=as_text,
+            column_types=dict.fromkeys(columns, pa.string()),
             include_columns=columns,
         )
-        for batch in csv.open_csv(path, options, parse, convert):
+        return csv.open_csv(path, options, parse, convert)
+
+    with cells_of(inferred.names) as written:
+        kinds = _kinds(inferred, written.read_next_batch())
+
+    def read_group(_: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        for batch in cells_of(columns):
             yield _with_plain_cells(batch, kinds, dialect.decimal_point)
 
     undecided = [name for name, kind in kinds.items() if _may_change(kind)]
@@ -319,6 +320,16 @@ def _open_large(path: Path, escape: str | None = None) -> LazyTable:
     if has_line_breaks and escape is None:
         _refuse_unclosed_quotes(path, dialect)
     return LazyTable(pa.schema(kinds), [n_rows], read_group, indivisible=True)
+
+
+def _kinds(inferred: pa.Schema, first: pa.RecordBatch) -> dict[str, pa.DataType]:
+    """Return the types of columns; those of codes are text, by the first cells as text."""
+    kinds = {}
+    for field, cells in zip(inferred, first.columns, strict=True):
+        is_code = is_number(field.type) and _lose_digits(cells, field.type)
+        is_unknown = pa.types.is_null(field.type)
+        kinds[field.name] = pa.string() if is_code or is_unknown else field.type
+    return kinds
 
 
 def _may_change(kind: pa.DataType) -> bool:
