@@ -185,7 +185,7 @@ def _named(lines: list[Any]) -> list[Answer]:
 
 def _values(column: pd.Series) -> Any:
     """Return the most frequent values of a column, or the range of numbers or times."""
-    known = column.dropna()
+    known = column.explode().dropna()  # each value of a list
     if pd.api.types.infer_dtype(known) in RANGED and known.nunique() > MAX_VALUES:
         return {"from": plain(known.min()), "to": plain(known.max())}
     counts = known.astype(str).map(_short).value_counts().head(MAX_VALUES)
