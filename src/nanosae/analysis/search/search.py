@@ -138,7 +138,7 @@ def search(
         made = _edited(codes, made, edit, steps, model, labels)
     scores = _scores(codes, made)
     if row is not None:
-        scores[int(row)] = -np.inf
+        scores[row] = -np.inf
     hits, n_copies = _find(codes, made, scores, n, labels)
     return Results(
         hits=hits,
@@ -203,7 +203,7 @@ def _row_query(codes: Codes, row: int) -> _Query:
     vector = None
     if codes.has_vectors:
         (vector,) = codes.vectors([row])
-    return _Query(activations, vector, f"rows like row {int(row)}")
+    return _Query(activations, vector, f"rows like row {row}")
 
 
 def _vector_query(
