@@ -8,8 +8,9 @@ import pytest
 
 from finished import line, training_files
 from nanosae.cli.app import parse
+from nanosae.codes import Codes, write_codes
 from nanosae.config import TrainConfig
-from nanosae.view.report.render import report
+from nanosae.view.report.render import render, report
 from reported import Page
 
 
@@ -41,6 +42,21 @@ def test_what_run_made_is_made_again_by_run(run, tmp_path):
         "nanosae evaluate RUN --classes topics",
     ]
     are_understood(commands)
+
+
+def test_the_commands_of_another_corpus_name_it(run, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "run")
+    codes = Codes.open(copy)
+    write_codes(copy / "codes" / "other", codes.take(range(60)))
+    for stages in (False, True):
+        if stages:
+            (copy / "stages.json").write_text("{}")
+        facts = Page(render(copy, "other")).blocks["facts"]
+        commands = [*facts["commands"], *(command for _, command in facts["missing"])]
+        of_corpus = [c for c in commands if c.split()[1] not in ("train", "run")]
+        assert {c.split()[1] for c in of_corpus} >= {"encode", "describe"}
+        assert all(command.endswith("--name other") for command in of_corpus)
+        are_understood(commands)
 
 
 def test_those_commands_are_understood(page):

@@ -85,11 +85,9 @@ def past_commands(
     """Return the commands of the steps that were done, in order."""
     steps = _steps(run, config, codes, results)
     if (run / STAGES).exists():
-        steps = [
-            _whole_run(run, config, results),
-            *_contrast_steps(run, codes, results),
-            _evaluation_step(run, codes, results),
-        ]
+        comparisons = _contrast_steps(run, codes, results)
+        further = [*comparisons, _evaluation_step(run, codes, results)]
+        steps = [_whole_run(run, config, results), *_of_corpus(codes, further)]
     return [step.command for step in steps if step.is_done]
 
 
@@ -104,12 +102,12 @@ def missing_steps(
 def _steps(
     run: Path, config: dict[str, Any], codes: Codes | None, results: StoredResults
 ) -> list[Step]:
-    return [
-        *_training_steps(run, config),
+    steps = [
         *_encoding_steps(run, config, codes),
         *_analysis_steps(run, codes, results),
         Step(True, "this report", ["report", run]),
     ]
+    return [*_training_steps(run, config), *_of_corpus(codes, steps)]
 
 
 def _whole_run(run: Path, config: dict[str, Any], results: StoredResults) -> Step:
@@ -160,7 +158,7 @@ def _analysis_steps(
     run: Path, codes: Codes | None, results: StoredResults
 ) -> list[Step]:
     table = load_features(run, codes)
-    steps = [
+    return [
         _column_step(table, "top_rows", "feature cards", ["describe", run]),
         _column_step(table, "label", "labels", ["label", run]),
         _families_step(run, results),
@@ -168,16 +166,18 @@ def _analysis_steps(
         *_contrast_steps(run, codes, results),
         _evaluation_step(run, codes, results),
     ]
+
+
+def _of_corpus(codes: Codes | None, steps: list[Step]) -> list[Step]:
+    """Return steps whose commands name the corpus, unless it is that of a run."""
     if codes is None or codes.name == DEFAULT_CORPUS:
         return steps
-    return [_of_corpus(step, codes.name) for step in steps]
-
-
-def _of_corpus(step: Step, name: str) -> Step:
-    """Return a step whose command names the corpus."""
-    if "--name" in step.words:
-        return step
-    return step._replace(words=[*step.words, "--name", name])
+    return [
+        step
+        if "--name" in step.words
+        else step._replace(words=[*step.words, "--name", codes.name])
+        for step in steps
+    ]
 
 
 def _column_step(table: pd.DataFrame, column: str, what: str, words: list) -> Step:
