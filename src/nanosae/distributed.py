@@ -56,7 +56,7 @@ class Ranks:
         """Return this rank's rows of a batch."""
         if not self.divides_rows:
             return batch
-        return batch[self.rank :: self.size]
+        return batch[self.rank :: self.size].contiguous()
 
     def first_rows(self, rows: Tensor, divisor: int) -> tuple[int, float]:
         """Return how many of this rank's rows are among the first of all ranks, one in `divisor`.

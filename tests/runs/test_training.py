@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 
@@ -27,6 +29,7 @@ from nanosae.runs.folder import (
     read_config,
     verify_training,
 )
+from nanosae.runs.signals import stop_signals
 from nanosae.runs.training import TrainingRun
 from nanosae.train.trainer import SAETrainer
 
@@ -171,6 +174,26 @@ def test_a_damaged_newest_checkpoint_is_passed_over(tmp_path, monkeypatch):
     with pytest.warns(UserWarning, match=r"step-00000004.*is damaged.*the previous"):
         model = train(run, resume=True)
     assert same(model, train(tmp_path / "straight"))
+
+
+def test_copies_of_checkpoints_are_neither_read_nor_deleted(tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    stopped_at(monkeypatch, run, 5)
+    newest = sorted((run / "checkpoints").iterdir())[-1]
+    copies = [newest.with_name(f"{newest.name}{end}") for end in ("-copy", ".old")]
+    for copy in copies:
+        shutil.copytree(newest, copy)
+    assert same(train(run, resume=True), train(tmp_path / "straight"))
+    assert all((copy / "state.json").exists() for copy in copies)
+
+
+def test_signals_of_a_program_that_embeds_python_are_left_to_it(monkeypatch):
+    monkeypatch.setattr(signal, "getsignal", lambda number: None)
+    replaced = []
+    monkeypatch.setattr(signal, "signal", lambda *args: replaced.append(args))
+    with stop_signals() as received:
+        pass
+    assert (received, replaced) == ([], [])
 
 
 def test_without_an_intact_checkpoint_training_begins_anew(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ checkpoints/step-NNNNNNNN/state.json          numbers, and the checksum of the t
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from nanosae.errors import WriteError
 from nanosae.runs.folder import Facts
 
 KEPT = 2
+NAME = re.compile("step-[0-9]{8,}")
 
 
 def save_checkpoint(
@@ -83,8 +85,10 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, Tensor], Facts]:
 
 def checkpoints(folder: Path) -> list[Path]:
     """Return the complete checkpoints in a folder, oldest first."""
-    found = [path for path in (folder / "checkpoints").glob("step-*") if path.is_dir()]
-    return sorted(found, key=lambda path: (len(path.name), path.name))  # by number
+    folders = filter(Path.is_dir, (folder / "checkpoints").glob("step-*"))
+    # without copies that somebody made
+    found = [path for path in folders if NAME.fullmatch(path.name)]
+    return sorted(found, key=step_of)
 
 
 def step_of(checkpoint: Path) -> int:

@@ -33,7 +33,9 @@ def stop_signals() -> Iterator[list[int]]:
     # outside the main thread, signals are left to the caller
     with contextlib.suppress(ValueError):
         for number in (signal.SIGINT, signal.SIGTERM):
-            usual_handlers[number] = signal.signal(number, collect)
+            # otherwise a program that embeds Python handles it
+            if signal.getsignal(number) is not None:
+                usual_handlers[number] = signal.signal(number, collect)
     try:
         yield received
     finally:

@@ -238,7 +238,9 @@ class TrainingRun:
                 state = read_checkpoint(folder)
             except DamagedFileError as error:
                 warnings.warn(
-                    f"{error} Continuing from the previous checkpoint.", stacklevel=3
+                    f"{error} Continuing from the previous checkpoint, or from the start if "
+                    "there is none.",
+                    stacklevel=3,
                 )
                 continue
             step = step_of(folder)
