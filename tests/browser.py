@@ -60,6 +60,66 @@ for (const node of document.querySelectorAll("body *")) {
 return found;
 """
 
+UNDER_WAY = r"""
+(() => {
+  const LONG = 1000;  // milliseconds: a longer timer repeats something, and is not waited for
+  const [later, frame] = [setTimeout, requestAnimationFrame];
+  const underWay = new Set();
+  const begin = () => {
+    const token = {};
+    underWay.add(token);
+    return () => underWay.delete(token);
+  };
+
+  /** A function whose promise is under way until all that follows from it has begun. */
+  const counted = (real) => function (...args) {
+    const end = begin();
+    const promise = real.apply(this, args);
+    promise.finally(() => later(end)).catch(() => {});
+    return promise;
+  };
+  window.fetch = counted(fetch);
+  for (const read of ["arrayBuffer", "json", "text"]) {
+    Response.prototype[read] = counted(Response.prototype[read]);
+  }
+
+  /** A timer, or a request for a frame, that is under way until it has run or was cancelled. */
+  const awaited = (startName, cancelName, isCounted) => {
+    const [start, cancel] = [window[startName], window[cancelName]];
+    const ends = new Map();
+    window[startName] = (act, ...more) => {
+      if (!isCounted(...more)) return start(act, ...more);
+      const end = begin();
+      const id = start((...args) => { end(); ends.delete(id); act(...args); }, ...more);
+      ends.set(id, end);
+      return id;
+    };
+    window[cancelName] = (id) => {
+      ends.get(id)?.();
+      ends.delete(id);
+      cancel(id);
+    };
+  };
+  awaited("setTimeout", "clearTimeout", (wait = 0) => wait < LONG);
+  awaited("requestAnimationFrame", "cancelAnimationFrame", () => true);
+
+  for (const step of ["back", "forward"]) {
+    const real = history[step];
+    history[step] = () => {
+      addEventListener("popstate", begin(), { once: true });
+      real.call(history);
+    };
+  }
+
+  /** Call back when nothing is under way, also after frames that tell of new sizes. */
+  window.whenSettled = (done) => {
+    const look = () => (underWay.size ? later(look, 10) : frame(() => frame(lookAgain)));
+    const lookAgain = () => later(() => (underWay.size ? look() : done()));
+    look();
+  };
+})();
+"""
+
 
 class Browser:
     """One window. Requests that leave the machine are refused, and remembered like errors."""
@@ -79,6 +139,9 @@ class Browser:
         )
         self.driver = Chrome(options, Service(shutil.which("chromedriver")))
         self.driver.set_script_timeout(60)
+        self.driver.execute_cdp_cmd(
+            "Page.addScriptToEvaluateOnNewDocument", {"source": UNDER_WAY}
+        )
         self.size()
         self.dark(False)
 
@@ -158,6 +221,10 @@ class Browser:
                     return met
             time.sleep(0.05)
         raise AssertionError(f"not true within {seconds} s: {condition}")
+
+    def settle(self):
+        """Wait until no question, short timer, frame or step in history is under way."""
+        self.driver.execute_async_script("whenSettled(arguments[0])")
 
     def contrasts(self):
         """Return [contrast, text] of all words that are shown, by WCAG's relative luminance."""

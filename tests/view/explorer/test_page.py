@@ -84,6 +84,7 @@ class Page:
     def __init__(self, browser, url):
         self.browser, self.url = browser, url
         self.js, self.wait, self.click = browser.js, browser.wait, browser.click
+        self.settle = browser.settle
 
     def open(self, **view):
         """Load a view; `view` is what the address holds."""
@@ -94,15 +95,6 @@ class Page:
             "document.querySelector('[data-feature]') && document.querySelector('[data-row]')"
         )
         self.settle()
-
-    def settle(self):
-        """Wait until nothing is asked for any more."""
-        count = "return performance.getEntriesByType('resource').length"
-        before, same = -1, 0
-        while same < 4:
-            now = self.js(count)
-            before, same = now, same + 1 if now == before else 0
-            time.sleep(0.08)
 
     def shown(self, selector):
         return self.js(
