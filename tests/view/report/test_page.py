@@ -2,6 +2,7 @@
 
 import pytest
 
+from nanosae.view.report import cards, collect
 from nanosae.view.report.render import report
 
 pytestmark = pytest.mark.slow
@@ -56,6 +57,45 @@ def test_a_card_that_comes_late_does_not_open(phone):
     phone.js("window.later = false; setTimeout(() => { window.later = true; }, 300)")
     phone.wait("window.later")
     assert not phone.js("return document.querySelector('dialog[open]') !== null")
+
+
+UNPACKED_TOGETHER = """
+const [delay, a, b, done] = arguments;
+const real = nano.unpack, names = ["cards-0", "cards-1"];
+const event = () => new Promise((next) => addEventListener("hashchange", next, {once: true}));
+const go = async (hash) => { const changed = event(); location.hash = hash; await changed; };
+(async () => {
+  const blocks = Object.fromEntries(await Promise.all(names.map(async (n) => [n, await real(n)])));
+  let open;
+  const gate = new Promise((next) => { open = next; });
+  nano.unpack = async (name) => {
+    await gate;
+    for (let i = 0; name === names[1] && i < delay; i++) await null;
+    return blocks[name];
+  };
+  for (const feature of [a, b, a]) await go(`#feature-${feature}`);
+  open();
+  setTimeout(() => done(Object.values(blocks["cards-0"].texts)));
+})();
+"""
+
+
+@pytest.mark.parametrize("delay", range(3))
+def test_a_card_shows_its_own_texts_though_another_block_comes_with_it(
+    browser, run, monkeypatch, delay
+):
+    monkeypatch.setattr(collect, "CARDS_PER_BLOCK", 4)
+    monkeypatch.setattr(cards, "CARDS_PER_BLOCK", 4)
+    browser.open(report(run))
+    features = browser.js("return nano.data('features').feature")
+    texts = browser.driver.execute_async_script(
+        UNPACKED_TOGETHER, delay, features[0], features[4]
+    )
+    shown = browser.js(
+        "return [...document.querySelectorAll('dialog .texts .text')].map(n => n.textContent)"
+    )
+    assert shown
+    assert set(shown) <= set(texts)
 
 
 def test_the_figure_of_a_comparison_leaves_room_for_its_points(phone):

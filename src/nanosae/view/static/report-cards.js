@@ -1,6 +1,6 @@
 "use strict";
 /* Cards of features and of topics, in a dialog. The texts of features are packed in blocks, of which
-   the last one that was used is kept. */
+   the last one that was unpacked is kept. */
 (() => {
   const { el, $, fmt, percent } = nano;
   const { report } = nano;
@@ -9,30 +9,36 @@
   const FEATURE = /^#feature-(\d+)$/;
   const TOPIC = /^#topic-(\d+)$/;
   const TOPIC_FEATURES = 12; // that a topic's card shows
-  let block = { number: -1 };
+  let kept = { number: -1 };
 
+  const blockOf = async (number) => {
+    if (kept.number === number) return kept;
+    const block = { number, ...(await nano.unpack(`cards-${number}`)) };
+    kept = block;
+    return block;
+  };
+  /** The card of a place in the table, with the texts of its block; null if it was left out. */
   const cardAt = async (place) => {
     const number = Math.floor(place / facts.chunk);
-    if (block.number !== number) {
-      if (document.getElementById(`data-cards-${number}`) === null) return null;
-      block = { number, ...(await nano.unpack(`cards-${number}`)) };
-    }
-    return block.cards[place % facts.chunk];
+    if (document.getElementById(`data-cards-${number}`) === null) return null;
+    const { cards, texts } = await blockOf(number); // another one may be kept by now
+    const card = cards[place % facts.chunk];
+    return card && { ...card, texts };
   };
 
-  const textLine = ([row, activation], most) => {
+  const textLine = ([row, activation], most, texts) => {
     const bar = el("i", { style: { width: `${(100 * activation) / most}%` } });
     const strength = activation ? nano.strength(activation) : `row ${row}`;
     return el(
       "li",
       {},
       el("span", { className: "meter", title: `row ${row}` }, strength, bar),
-      el("span", { className: "text" }, block.texts[row] || `row ${row}`),
+      el("span", { className: "text" }, texts[row] || `row ${row}`),
     );
   };
-  const texts = (title, note, rows, most) => {
+  const examples = (title, note, rows, most, texts) => {
     if (!rows?.length) return [];
-    const lines = rows.map((row) => textLine(row, most));
+    const lines = rows.map((row) => textLine(row, most, texts));
     return [
       el("h3", {}, title),
       el("p", { className: "muted small" }, note),
@@ -106,9 +112,9 @@
     return [
       known,
       ...strengths,
-      ...texts("Strongest texts", "Where it is most active.", card.top, most),
-      ...texts("Across its range", across, card.across, most),
-      ...texts("Near misses", near, card.near, most),
+      ...examples("Strongest texts", "Where it is most active.", card.top, most, card.texts),
+      ...examples("Across its range", across, card.across, most, card.texts),
+      ...examples("Near misses", near, card.near, most, card.texts),
       ...related("Nearest directions (cosine)", card.nearest),
       ...related("Active together (NPMI)", card.coactive),
       ...related("Opposite directions (cosine)", card.opposite),
