@@ -1,20 +1,17 @@
 """The pages in a real browser: they work from disk, alone, with any text, at any width."""
 
-import contextlib
-import os
 import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from finished import HOSTILE, finished_run, line, snapshot, training_files
+from finished import HOSTILE, finished_run, training_files
 from nanosae.analysis.describe import describe
 from nanosae.codes import Codes, write_codes
 from nanosae.config import TrainConfig
 from nanosae.runs.tables import save_features
 from nanosae.view import pages
-from nanosae.view.live import serving_page
 from nanosae.view.report.render import report
 
 
@@ -434,65 +431,3 @@ class TestReport:
         browser.wait("document.querySelector('dialog').open")
         assert "0 rows (0 %)" in browser.text("dialog")
         assert "nothing in this corpus activates it" in browser.text("dialog")
-
-
-@pytest.mark.slow
-class TestLive:
-    @pytest.fixture
-    def followed(self, browser, tmp_path):
-        run = tmp_path / "run"
-        run.mkdir()
-        with contextlib.ExitStack() as server:
-            browser.open(server.enter_context(serving_page(run)))
-            yield run, server, browser
-            browser.driver.get("about:blank")
-        browser.problems()  # of a server that has ended
-
-    def test_it_follows_a_run_from_nothing_to_its_end(self, followed):
-        run, _, browser = followed
-        browser.wait(lambda: browser.text("#status") == "waiting for the first line")
-        (run / "metrics.jsonl").write_text(line(10, heldout_fvu=0.5) + line(20)[:30])
-        snapshot(run / "snapshots" / "000010.npz")
-        browser.wait(lambda: browser.text("#status") == "training")
-        assert "10 / 100\nstep" in browser.text("#progress")
-        (run / "metrics.jsonl").write_text(
-            line(10, heldout_fvu=0.5) + line(20) + line(30)
-        )
-        snapshot(run / "snapshots" / "000030.npz", shift=0.25)
-        browser.wait(lambda: "30 / 100\nstep" in browser.text("#progress"))
-        tiles = browser.text("#progress").split("\n")
-        assert tiles[tiles.index("time left") - 1] == "7 s"
-        assert tiles[tiles.index("rows per second") - 1] == "1,000"
-        browser.wait(lambda: "step 30" in browser.text(".player output"))
-        drift = "document.querySelector('[aria-label^=Drift]').data[0].y"
-        browser.js("document.querySelector('[aria-label^=Drift]').scrollIntoView()")
-        browser.wait(f"{drift}.length === 1")
-        assert browser.js(f"return {drift}[0]") == pytest.approx(0.25 / 2, abs=1e-3)
-        with (run / "metrics.jsonl").open("a") as stream:
-            stream.write(
-                '{"step": 100, "rows": 9, "final": true, "fvu": 0.2, "l0": 3, "dead": 0}\n'
-            )
-        browser.wait(lambda: browser.text("#status") == "finished")
-        assert browser.problems() == []
-
-    def test_a_resumed_run_replaces_what_came_after_its_checkpoint(self, followed):
-        run, _, browser = followed
-        (run / "metrics.jsonl").write_text(
-            "".join(line(step, fvu=0.9) for step in range(10, 60, 10))
-        )
-        browser.wait(lambda: "50 / 100" in browser.text("#progress"))
-        (run / "metrics.jsonl").write_text(line(10, fvu=0.9) + line(20, fvu=0.4))
-        browser.wait(lambda: "20 / 100" in browser.text("#progress"))
-        fvu = "document.querySelector('[aria-label^=Unexplained]').data[0].y"
-        browser.wait(f"JSON.stringify({fvu}) === '[0.9,0.4]'")
-        assert browser.problems() == []
-
-    def test_it_says_when_the_run_is_quiet_and_when_the_server_is_gone(self, followed):
-        run, server, browser = followed
-        (run / "metrics.jsonl").write_text(line(10) + line(20))
-        os.utime(run / "metrics.jsonl", (0, 0))
-        browser.wait(lambda: browser.text("#status").startswith("no news for"))
-        assert "--resume" in browser.text("#progress")
-        server.close()
-        browser.wait(lambda: browser.text("#status") == "server ended", seconds=40)
-        assert "20 / 100" in browser.text("#progress")

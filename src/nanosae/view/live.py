@@ -100,10 +100,11 @@ def serving_page(run: str | Path, port: int = 0) -> Iterator[str]:
 def make_app(run: str | Path) -> Any:
     """Return the ASGI application that serves the page of a run and its state."""
     run = Path(run)
+    path = str(run.absolute())
     page = pages.page(
         f"{run.absolute().name} – nanoSAE training",
         pages.static("live.html"),
-        data={"run": {"name": str(run)}},
+        data={"run": {"name": str(run), "path": path}},
         scripts=("points.js", "map.js", "training.js", "live.js"),
         plotly=True,
         connect="'self'",
@@ -118,7 +119,8 @@ def make_app(run: str | Path) -> Any:
         if offset is None or after is None:
             return web.refusal("offset and after must be whole numbers.", 400)
         try:
-            return web.json_response(training_state(run, offset, after))
+            state = training_state(run, offset, after)
+            return web.json_response({"run": path, **state})
         except NanoSAEError as error:
             return web.refusal(str(error), 500)
 

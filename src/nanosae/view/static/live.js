@@ -12,7 +12,8 @@
   let offset = 0; // bytes of the metrics that are known
   let config = {};
   let failed = 0; // questions in a row
-  $("#name").textContent = nano.data("run").name;
+  const { name, path } = nano.data("run");
+  $("#name").textContent = name;
 
   /** Rows per second over the last lines; a resumed run counts its seconds anew. */
   const speed = (lines) => {
@@ -85,13 +86,25 @@
     );
   };
 
+  /** What is new of this run; an error says why it is not known. */
+  const askForNews = async () => {
+    const after = training.shots.at(-1)?.step ?? 0;
+    const lose = () => {
+      throw new Error("server ended");
+    };
+    const answer = await fetch(`/state?offset=${offset}&after=${after}`).catch(lose);
+    const state = await answer.json().catch(() => ({ error: `no answer (${answer.status})` }));
+    if (state.error) throw new Error(state.error);
+    if (state.run !== path) throw new Error("another run is shown at this address now");
+    return state;
+  };
   /** Ask for what is new, and show it. */
   const ask = async () => {
-    const after = training.shots.at(-1)?.step ?? 0;
-    const answer = await fetch(`/state?offset=${offset}&after=${after}`);
-    const state = await answer.json();
-    if (!answer.ok) throw new Error(state.error);
-    if (state.reset) training.clear();
+    const state = await askForNews();
+    if (state.reset) {
+      training.clear();
+      config = {};
+    }
     offset = state.offset;
     config = state.config || config;
     const start = performance.now();
@@ -111,8 +124,7 @@
       failed = 0;
     } catch (error) {
       failed += 1;
-      const reason = error instanceof TypeError ? "server ended" : error.message;
-      if (failed > 2) showStatus(reason, true);
+      if (failed > 2) showStatus(error.message, true);
       wait = Math.min(15000, 1000 * 2 ** failed);
     }
     setTimeout(poll, wait);

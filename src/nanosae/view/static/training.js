@@ -163,6 +163,7 @@ nano.training = (node) => {
     font: { size: 11 },
   });
   const histogramFigure = (name, unit, color) => {
+    if (!shots.length) return { data: [], layout: {} }; // those of another run were taken away
     const { shown, hidden } = bins(shots[at], name);
     const inactive = hidden.reduce((sum, bin) => sum + bin.y, 0);
     const bars = {
@@ -239,12 +240,15 @@ nano.training = (node) => {
     at = Math.max(0, Math.min(i, shots.length - 1));
     follows = at === shots.length - 1;
     Object.assign(slider, { max: shots.length - 1, value: at });
+    showLabel();
+    for (const { draw } of histograms) draw();
+    drawMap();
+  };
+  const showLabel = () => {
     const { step } = shots[at];
     const heldOut = lines.find((line) => line.step === step)?.heldout_fvu;
     const measured = heldOut ? ` · held-out FVU ${heldOut.toFixed(3)}` : "";
     label.textContent = `step ${fmt(step)}${measured}`;
-    for (const { draw } of histograms) draw();
-    drawMap();
   };
 
   // ── the page ──
@@ -286,6 +290,7 @@ nano.training = (node) => {
     },
     /** Show what is new. */
     add(newLines, newShots) {
+      const before = shots[at];
       extend(lines, newLines);
       extend(shots, newShots);
       empty.hidden = lines.length > 0;
@@ -293,10 +298,13 @@ nano.training = (node) => {
       player.hidden = shots.length === 0;
       if (newShots.length) {
         if (follows || at >= shots.length) show(shots.length - 1);
+        else if (shots[at] !== before) show(at); // of a resumed run
         else slider.max = shots.length - 1;
         driftPanel.draw();
       }
-      if (newLines.length) for (const { draw } of curves) draw();
+      if (!newLines.length) return;
+      for (const { draw } of curves) draw();
+      if (shots.length) showLabel(); // its step may have been measured meanwhile
     },
   };
 };
