@@ -4,8 +4,9 @@
    nano.map(node, on) fills a node and returns what stands at the end of this file. `on.label` and
    `on.help` (the id of an element) are for screen readers; name(id) returns what to say of a point,
    or promises it; pick(id), lasso(corners) and move(view; null if all is shown) are called when
-   somebody did so. With `on.page` the map lies in a page that scrolls: wheel and finger move the
-   page until the map has the focus or is zoomed. */
+   somebody did so, and lack() when the canvas has grown beyond the points that were sent. With
+   `on.page` the map lies in a page that scrolls: wheel and finger move the page until the map has
+   the focus or is zoomed. */
 
 nano.map = (node, on) => {
   const { el, colour } = nano;
@@ -61,16 +62,7 @@ nano.map = (node, on) => {
     view.y - (y - size()[1] / 2) / scale(),
   ];
 
-  const wholeView = () => {
-    const [x0, y0, x1, y1] = points.whole;
-    const [w, h] = size();
-    const edge = on.page ? 1.06 : 1;
-    return {
-      x: (x0 + x1) / 2,
-      y: (y0 + y1) / 2,
-      width: edge * Math.max(x1 - x0, ((y1 - y0) * w) / h) || 1,
-    };
-  };
+  const wholeView = () => nano.viewOf(points.whole, size(), on.page ? 1.06 : 1);
   const box = (margin = 0) => {
     const [w, h] = size();
     const halfWidth = (view.width / 2) * (1 + margin);
@@ -136,7 +128,7 @@ nano.map = (node, on) => {
         box.height / 2 + 4,
       ]);
   };
-  /** Write labels; one that would cover an earlier one waits until there is room. */
+  /** Write the labels of regions, as far as there is room. */
   const drawRegions = () => {
     Object.assign(pen, {
       font: "600 12px system-ui, sans-serif",
@@ -147,20 +139,10 @@ nano.map = (node, on) => {
       strokeStyle: colour("card"),
       fillStyle: colour("ink"),
     });
-    const taken = buttonBoxes();
-    const [w, h] = size();
-    for (const { text, x, y } of regions) {
-      const half = pen.measureText(text).width / 2 + 4;
-      const [sx, sy] = toScreen(x, y);
-      if (sx < 0 || sx > w || sy < 0 || sy > h || 2 * half > w) continue;
-      const px = clamp(sx, half, w - half);
-      const py = clamp(sy, 10, h - 10);
-      const overlaps = ([otherX, otherY, halfWidth, halfHeight]) =>
-        Math.abs(otherX - px) < half + halfWidth && Math.abs(otherY - py) < 9 + halfHeight;
-      if (taken.some(overlaps)) continue;
-      taken.push([px, py, half, 9]);
-      pen.strokeText(text, px, py);
-      pen.fillText(text, px, py);
+    const wanted = regions.map(({ text, x, y }) => [text, ...toScreen(x, y)]);
+    for (const place of nano.paint.places(pen, wanted, size(), buttonBoxes())) {
+      pen.strokeText(...place);
+      pen.fillText(...place);
     }
   };
 
@@ -240,18 +222,7 @@ nano.map = (node, on) => {
     go({ x: mx + (view.x - mx) / real, y: my + (view.y - my) / real, width });
   };
   /** The id of the point nearest to a place, of those within so many pixels; null if none is. */
-  const nearest = (x, y, within) => {
-    const [mx, my] = toMap(x, y);
-    const { xy, ids, marks } = points;
-    let best = null;
-    let least = (within / scale()) ** 2;
-    for (let i = 0; i < ids.length; i++) {
-      if (dim && !marks[i]) continue;
-      const distance = (xy[2 * i] - mx) ** 2 + (xy[2 * i + 1] - my) ** 2;
-      if (distance <= least) [best, least] = [ids[i], distance];
-    }
-    return best;
-  };
+  const nearest = (x, y, within) => nano.nearest(points, toMap(x, y), within / scale(), dim);
   const pickNearest = (x, y, within) => {
     const found = nearest(x, y, within);
     if (found !== null) on.pick?.(found);
@@ -291,6 +262,7 @@ nano.map = (node, on) => {
   let travelled = 0;
   const place = (event) => [event.offsetX, event.offsetY];
   canvas.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0) return; // a menu opens, which hides that the button is released
     canvas.setPointerCapture(event.pointerId);
     held.set(event.pointerId, place(event));
     travelled = 0;
@@ -315,12 +287,14 @@ nano.map = (node, on) => {
   });
   const release = (event) => {
     if (!held.delete(event.pointerId) || !points) return;
-    if (drawing && travelled > 20) {
+    const isUp = event.type === "pointerup"; // else it was taken away
+    if (drawing && (!isUp || travelled <= 20)) drawing = [];
+    else if (drawing) {
       const step = Math.max(1, Math.ceil(drawing.length / 60));
       const corners = drawing.filter((_, i) => i % step === 0);
       drawing = [];
       on.lasso(corners);
-    } else if (!drawing && travelled < 6 && event.type === "pointerup") {
+    } else if (isUp && travelled < 6) {
       pickNearest(...place(event), event.pointerType === "mouse" ? 10 : 22);
     }
     redraw();
@@ -357,14 +331,28 @@ nano.map = (node, on) => {
     KEYS[event.key]();
   });
   for (const kind of ["focus", "blur"]) canvas.addEventListener(kind, redraw);
-  new ResizeObserver(redraw).observe(canvas);
+  const watchSize = () => {
+    redraw();
+    const isShown = points !== null && canvas.clientWidth > 0;
+    if (isShown && !whole && nano.lacksPoints(points, box())) on.lack?.();
+  };
+  new ResizeObserver(watchSize).observe(canvas);
   nano.dark.addEventListener("change", () => {
     if (points) paint();
     drawnAt = null;
     redraw();
   });
 
+  /** End what somebody is doing with the map: it shows something else. */
+  const stop = () => {
+    clearTimeout(settled);
+    moving = false;
+    drawing &&= [];
+    held.clear();
+  };
+
   return {
+    stop,
     /** Show points; `look` is the view to take, null for all, undefined for the present one.
         With `dimmed` only the marked stand out. */
     show(found, look, dimmed) {
@@ -377,6 +365,7 @@ nano.map = (node, on) => {
       redraw();
     },
     clear() {
+      stop();
       points = view = null;
       whole = true;
       regions = [];

@@ -22,6 +22,33 @@ nano.points = (x, y, more = {}) => {
   };
 };
 
+/** The view, middle x, y and width, that shows a box on a canvas, with an edge around it. */
+nano.viewOf = ([x0, y0, x1, y1], [width, height], edge) => ({
+  x: (x0 + x1) / 2,
+  y: (y0 + y1) / 2,
+  width: edge * Math.max(x1 - x0, ((y1 - y0) * width) / height) || 1,
+});
+
+/** The id of the point nearest to a place, of those within a distance; null if none is. */
+nano.nearest = ({ xy, ids, marks }, [x, y], within, markedOnly) => {
+  let best = null;
+  let least = within ** 2;
+  for (let i = 0; i < ids.length; i++) {
+    if (markedOnly && !marks[i]) continue;
+    const distance = (xy[2 * i] - x) ** 2 + (xy[2 * i + 1] - y) ** 2;
+    if (distance <= least) [best, least] = [ids[i], distance];
+  }
+  return best;
+};
+
+/** Whether points inside a box were not sent; those of a page that were sent at once all are. */
+nano.lacksPoints = ({ box: sent, whole }, box) => {
+  if (!sent) return false;
+  const [x0, y0] = [Math.max(box[0], whole[0]), Math.max(box[1], whole[1])];
+  const [x1, y1] = [Math.min(box[2], whole[2]), Math.min(box[3], whole[3])];
+  return x0 < sent[0] || y0 < sent[1] || x1 > sent[2] || y1 > sent[3];
+};
+
 nano.paint = (() => {
   const STEPS = 64; // colours of a scale
   const KNOWN = 255; // opacity of a point that the legend has a colour for
@@ -143,5 +170,23 @@ nano.paint = (() => {
     canvas.getContext("2d").putImageData(image, 0, 0);
   };
 
-  return { colours, density, points };
+  /** Where to write texts, [text, x, y]; one that would cover an earlier one, or a box of `taken`
+      (middle x, y, half the width and height), is left out. */
+  const places = (pen, wanted, [width, height], taken) => {
+    const found = [];
+    for (const [text, x, y] of wanted) {
+      const half = pen.measureText(text).width / 2 + 4;
+      if (x < 0 || x > width || y < 0 || y > height || 2 * half > width) continue;
+      const px = clamp(x, half, width - half);
+      const py = clamp(y, 10, height - 10);
+      const overlaps = ([otherX, otherY, halfWidth, halfHeight]) =>
+        Math.abs(otherX - px) < half + halfWidth && Math.abs(otherY - py) < 9 + halfHeight;
+      if (taken.some(overlaps)) continue;
+      taken.push([px, py, half, 9]);
+      found.push([text, px, py]);
+    }
+    return found;
+  };
+
+  return { colours, density, places, points };
 })();
