@@ -3,123 +3,23 @@
 import csv
 import io
 import json
-import time
-from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 import pytest
-from selenium.webdriver import ActionChains, Keys
+from selenium.webdriver import Keys
 
-from explored import HOSTILE, make_run
+from explored import HOSTILE
+from explorer_page import ATTACK, CARD
 from nanosae.analysis.search.search import search
 from nanosae.runs import annotations
-from nanosae.runs.results import save_result
 from nanosae.runs.tables import save_features
-from nanosae.view import web
-from nanosae.view.explorer import server
 from nanosae.view.explorer.comparisons import contrast_selection, steer
-from nanosae.view.explorer.corpus import OpenCorpus
 from nanosae.view.explorer.prepare import Jobs
 from nanosae.view.explorer.rows import show_row
 from nanosae.view.explorer.selections import inside_polygon, select_rows
-from planted import planted_corpus
 
 pytestmark = pytest.mark.slow
-CARD = "document.querySelector('#detail .kicker .star')"
-ATTACK = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
-
-
-@pytest.fixture(scope="module")
-def explorer(tmp_path_factory):
-    planted = planted_corpus(900)
-    planted.names[:] = [
-        f"{name} {HOSTILE}" if j == 47 else name for j, name in enumerate(planted.names)
-    ]
-    planted.texts[1:4] = [
-        ATTACK,
-        "‮ שלום עולם مرحبا",
-        "emoji 👩‍👩‍👧 🏴 \u2028 ' \" ` \\ </script>",
-    ]
-    planted.texts[6] += ". And here is a second sentence."
-    planted.columns["group"][:30] = ATTACK
-    found = OpenCorpus(make_run(tmp_path_factory.mktemp("runs") / "planted", planted))
-    add_topics(found.codes)
-    return found
-
-
-def add_topics(codes):
-    """Put every third row into one of two topics, the others into the other one."""
-    row_topic = (np.arange(codes.n_rows) % 3 > 0).astype(np.int32)
-    topics = pd.DataFrame(
-        {
-            "Topic": [0, 1],
-            "Count": [300, 600],
-            "Representation": [["third", "rows"], ["other", "rows"]],
-            "Representative_Rows": [[0, 3, 6], [1, 2, 4]],
-            "Features": [[0, 5], [1]],
-        }
-    )
-    save_result(codes, "topics.parquet", topics, {})
-    save_result(codes, "topic_rows.parquet", pd.DataFrame({"topic": row_topic}), {})
-
-
-@pytest.fixture(scope="module")
-def url(explorer):
-    app = server.make_app(explorer)
-    with web.listen("127.0.0.1", 0) as listener, web.serving(app, listener):
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
-
-
-@pytest.fixture
-def page(browser, url, explorer):
-    """The page of a run that nobody has edited."""
-    (explorer.run / "user.sqlite").unlink(missing_ok=True)
-    return Page(browser, url)
-
-
-class Page:
-    """What a person sees and does."""
-
-    def __init__(self, browser, url):
-        self.browser, self.url = browser, url
-        self.js, self.wait, self.click = browser.js, browser.wait, browser.click
-        self.settle = browser.settle
-
-    def open(self, **view):
-        """Load a view; `view` is what the address holds."""
-        parts = {k: v if isinstance(v, str) else json.dumps(v) for k, v in view.items()}
-        query = self.js("return `#${new URLSearchParams(arguments[0])}`", parts)
-        self.browser.open(self.url + query)
-        self.wait(
-            "document.querySelector('[data-feature]') && document.querySelector('[data-row]')"
-        )
-        self.settle()
-
-    def shown(self, selector):
-        return self.js(
-            "return [...document.querySelectorAll(arguments[0])].map(n => n.textContent)",
-            selector,
-        )
-
-    def view(self):
-        """What the address holds."""
-        return self.js(
-            "return Object.fromEntries(new URLSearchParams(location.hash.slice(1)))"
-        )
-
-    def count(self):
-        self.settle()
-        return int(self.browser.text("#rows-title").split()[0].replace(",", ""))
-
-    def ink(self):
-        """How many pixels of the map are not empty, and a number that changes with the picture."""
-        return self.js(
-            "const c = document.querySelector('#plane canvas'), d = c.getContext('2d')"
-            ".getImageData(0, 0, c.width, c.height).data; let n = 0, s = 0;"
-            "for (let i = 3; i < d.length; i += 4) if (d[i]) { n++;"
-            " s = (s * 31 + d[i - 3] + 7 * d[i - 2] + 13 * d[i - 1] + i) % 1000003; } return [n, s]"
-        )
 
 
 def dense(explorer):
@@ -247,23 +147,10 @@ def test_a_slider_changes_the_ranking(page, explorer):
     page.wait(lambda: "12" in json.loads(page.view()["edit"]))
 
 
-def drag(page, corners):
-    """Draw with the mouse from corner to corner, in pixels from the canvas' middle."""
-    canvas = page.browser.find("#plane canvas")
-    act = ActionChains(page.browser.driver, duration=20)
-    act.move_to_element_with_offset(canvas, *corners[0]).click_and_hold()
-    for (a, b), (c, d) in pairwise(corners):
-        for step in (0.25, 0.5, 0.75, 1):
-            act.move_to_element_with_offset(
-                canvas, int(a + step * (c - a)), int(b + step * (d - b))
-            )
-    act.release().perform()
-
-
 def test_a_lasso_selects_and_says_what_distinguishes(page, explorer):
     page.open()
     page.click("#lasso")
-    drag(page, [(-5, -90), (200, -90), (200, 90), (-5, 90), (-5, -80)])
+    page.drag([(-5, -90), (200, -90), (200, 90), (-5, 90), (-5, -80)])
     page.wait(
         "document.querySelector('#detail h2')?.textContent.startsWith('What distinguishes')"
     )
@@ -456,12 +343,15 @@ def test_a_damaged_address_shows_what_it_can(page):
         {"lasso": "x", "led": [[1]], "drawn": "another", "sort": "size", "pane": "no"},
         {"lasso": [[-9, -9], [9, -9], [9, 9]], "drawn": "first-of-other-codes"},
         {"f": "[" * 9000, "look": [0, 0, -1]},
+        {"open": "feature:../state", "look": [1e12, 0, 1], "edit": {"3": 1e300}},
+        {"open": "planet:3", "look": [0, 0, 1e-12], "marked": "x", "topic": -1},
     ],
 )
 def test_nonsense_in_an_address_is_as_if_it_were_not_there(page, view):
     page.open(**view)
     assert page.count() == 900
     assert page.shown("#chips .chip") == []
+    assert page.browser.text("#detail h2") == "At a glance"
     page.wait(lambda: page.ink()[0] > 2000)
     assert page.browser.problems() == []
 
@@ -576,7 +466,7 @@ def test_hostile_texts_are_shown_as_they_are(page, explorer):
 def test_the_map_pans_zooms_picks_and_tells(page, explorer):
     page.open()
     before = page.ink()
-    drag(page, [(0, 0), (60, 30)])
+    page.drag([(0, 0), (60, 30)])
     page.wait(lambda: "look" in page.view())
     assert page.ink() != before
     canvas = page.browser.find("#plane canvas")
@@ -627,23 +517,9 @@ def test_it_works_by_keyboard(page, explorer):
     )
 
 
-def slow_down(page, kind):
-    """Let the server answer a question, or what is changed (POST), 400 ms later."""
-    page.js(
-        "const [kind] = arguments, real = window.fetch;"
-        "window.fetch = async (url, options = {}) => {"
-        "  if (url.includes(kind) || options.method === kind)"
-        "    await new Promise((done, fail) => { setTimeout(done, 400);"
-        "      options.signal?.addEventListener('abort', () =>"
-        "        fail(new DOMException('', 'AbortError'))); });"
-        "  return real(url, options); }",
-        kind,
-    )
-
-
 def test_awaited_details_are_marked_and_the_last_click_counts(page):
     page.open()
-    slow_down(page, "card/")
+    page.slow_down("card/")
     busy = "document.querySelector('#detail').ariaBusy"
     assert page.js(f"return {busy}") == "false"
     for line in (1, 2):
@@ -657,7 +533,7 @@ def test_awaited_details_are_marked_and_the_last_click_counts(page):
 
 def test_a_query_stays_in_its_field_while_it_is_open(page):
     page.open()
-    slow_down(page, "steer")
+    page.slow_down("steer")
     page.browser.type("#words", "small trees")
     page.click("#meaning")
     page.wait("document.querySelector('#detail .busy')")
@@ -670,7 +546,7 @@ def test_a_query_stays_in_its_field_while_it_is_open(page):
 def test_a_change_is_not_cancelled_by_the_next_one(page, explorer):
     page.open(open="row:5")
     page.wait("document.querySelector('#detail .actions input')")
-    slow_down(page, "POST")
+    page.slow_down("POST")
     for tag in ("one", "two"):
         page.browser.type("#detail .actions input", tag)
         page.browser.find("#detail .actions input").send_keys(Keys.ENTER)
@@ -684,7 +560,7 @@ def test_a_change_is_not_cancelled_by_the_next_one(page, explorer):
 def test_a_name_that_is_stored_late_opens_nothing(page, explorer):
     page.open(open="feature:3")
     page.wait("document.querySelector('#detail form input')")
-    slow_down(page, "POST")
+    page.slow_down("POST")
     page.browser.type("#detail form input", "late")
     page.browser.find("#detail form input").send_keys(Keys.ENTER)
     page.js("location.hash = 'open=feature:5'")
@@ -697,7 +573,7 @@ def test_a_name_that_is_stored_late_opens_nothing(page, explorer):
 def test_a_feature_is_added_although_suggestions_are_asked_for(page):
     page.open(open="row:5")
     page.wait("document.querySelector('#detail input[list]')")
-    slow_down(page, "words=")
+    page.slow_down("words=")
     field = page.browser.find("#detail input[list]")
     field.send_keys("12", Keys.ENTER)
     page.wait("document.querySelector('[data-slider=\"12\"]')")
@@ -721,7 +597,7 @@ def test_a_number_in_front_is_that_of_a_suggestion_only(page):
 
 def test_what_is_exported_are_the_texts_of_the_view(page):
     page.open(f=[5])
-    slow_down(page, "/api/texts")
+    page.slow_down("/api/texts")
     page.js("location.hash = 'f=[6]'")
     page.wait("document.querySelector('#chips').textContent.includes('feature 6')")
     where = "new URL(document.querySelector('#export').href).searchParams.get('where')"
@@ -730,7 +606,7 @@ def test_what_is_exported_are_the_texts_of_the_view(page):
 
 def test_regions_are_named_although_the_points_are_asked_for_again(page):
     page.open()
-    slow_down(page, "/api/points")
+    page.slow_down("/api/points")
     page.click('[data-map="features"]')
     page.js(
         "const color = document.querySelector('#color'); color.value = 'feature';"
@@ -771,7 +647,7 @@ def test_a_step_in_history_moves_the_map_although_its_points_are_asked_for_twice
     page.browser.find("#plane canvas").send_keys("0")
     page.wait(lambda: "look" not in page.view())
     page.settle()
-    slow_down(page, "/api/points")
+    page.slow_down("/api/points")
     label = "document.querySelector('#plane canvas').getAttribute('aria-label')"
     page.js("history.back()")
     page.wait(f"!{label}.includes(', 900 in view')")

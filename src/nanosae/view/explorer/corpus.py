@@ -8,6 +8,8 @@ Answers must be fast on a million rows: nothing of size rows × features is ever
 
 from __future__ import annotations
 
+import hashlib
+import json
 import threading
 from collections.abc import Callable
 from functools import lru_cache
@@ -87,6 +89,7 @@ class OpenCorpus:
         run: The run folder.
         codes: Its codes.
         model: The weights of their model, or None.
+        id: Differs between corpora, and between runs that are served one after the other.
         directions: Unit directions of the features, (n_features, input_size), or None.
         row_order: All rows in a fixed random order; any first part is a random sample.
         map_is_asked: Set after the points of a map have been sent for the first time.
@@ -99,6 +102,7 @@ class OpenCorpus:
     def __init__(self, run: str | Path, name: str | None = None) -> None:
         self.run = Path(run)
         self.codes = Codes.open(run, name)
+        self.id = _corpus_id(self.run, self.codes)
         self.model = run_model(self.codes)
         self.directions = None if self.model is None else self.model.directions()
         self._map_lock = threading.Lock()
@@ -203,6 +207,11 @@ class OpenCorpus:
             return None
         found = _groups(self, kind)
         return found if found.names else None
+
+
+def _corpus_id(run: Path, codes: Codes) -> str:
+    parts = [str(run.resolve()), codes.name, codes.checksum, codes.model]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
 @lru_cache(8)

@@ -15,6 +15,7 @@ def overview(corpus: OpenCorpus, jobs: Jobs) -> Answer:
     """Return what the run contains, and the commands that add what it lacks."""
     codes = corpus.codes
     return {
+        "id": corpus.id,
         "run": corpus.run.resolve().name,
         "corpus": codes.name,
         "rows": codes.n_rows,

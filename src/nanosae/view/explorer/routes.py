@@ -1,8 +1,9 @@
 """The API of the explorer: paths, their parameters, and the functions that answer.
 
 A question is a GET whose parameters are JSON; a change is a POST of one JSON object. Parameters are
-validated here, and invalid ones are answered with status 400 and one sentence. Only errors of the
-kinds in `nanosae.errors` are mistakes of the client; all others are defects, which `view.web`
+validated here, and invalid ones are answered with status 400 and one sentence. Both may name the
+corpus that a page shows; if another one is served now, the answer has status 409. Only errors of
+the kinds in `nanosae.errors` are mistakes of the client; all others are defects, which `view.web`
 answers with status 500.
 """
 
@@ -46,6 +47,7 @@ MAX_SIZE = 10**9  # absolute value of a coordinate or an activation
 MIN_SIDE = 1e-9  # of a part of a map
 SLOW_AT_ONCE = 2  # slow questions answered at a time, so that quick ones need not wait
 MAX_SHOWN = 80  # characters of an invalid value in a refusal
+OTHER_CORPUS = "Another run is served here now: reload this page."
 FILE_HEADERS = {"Content-Disposition": 'attachment; filename="texts.csv"'}
 
 Check = Callable[[Any], Any]  # returns the parsed parameter or raises InvalidValue
@@ -360,8 +362,11 @@ def _respond(
     corpus: OpenCorpus, endpoint: Endpoint, given: Mapping[str, Any]
 ) -> Response:
     """Validate the parameters, call the function that answers, and return its response."""
+    meant = dict(given)
+    if meant.pop("corpus", corpus.id) != corpus.id:
+        return refusal(OTHER_CORPUS, 409)
     try:
-        parameters = checked(given, endpoint.checks)
+        parameters = checked(meant, endpoint.checks)
         _require(endpoint.required, parameters)
         answer = endpoint.answer(corpus, **parameters)
     except NanoSAEError as error:

@@ -1,41 +1,84 @@
 /* Questions to the explorer's server, and what to say when one fails. */
 
+import { page } from "./explore-page.js";
+
 const { el, $ } = nano;
 const NO_ANSWER =
-  "The explorer does not answer. If its command, nanosae explore, has ended, start it again and reload this page.";
+  "The explorer does not answer. If its command, nanosae explore, has ended, start it again.";
 const running = new Map(); // kind of question → what cancels it
 let changes = Promise.resolve(); // settled when the last change is
+let nChanges = 0; // that are settled
+
+/** Parameters as an address has them; they say which corpus the page shows. */
+export const parameters = (given) => {
+  const text = new URLSearchParams();
+  const all = page.state ? { corpus: page.state.id, ...given } : given;
+  for (const [key, value] of Object.entries(all)) text.set(key, JSON.stringify(value));
+  return text.size ? `?${text}` : "";
+};
 
 /** Ask the server; a newer question of the same `kind` cancels an older one. */
 export const ask = (kind, path, params = {}) => {
-  const query = new URLSearchParams();
-  for (const [key, value] of Object.entries(params)) query.set(key, JSON.stringify(value));
   running.get(kind)?.abort();
   const control = new AbortController();
   running.set(kind, control);
-  return send(query.size ? `${path}?${query}` : path, { signal: control.signal });
+  return askUntilFresh(path + parameters(params), { signal: control.signal });
+};
+
+/** Ask something that no newer question cancels. */
+export const askInAnyCase = (path, params) => askUntilFresh(path + parameters(params), {});
+
+/** Ask again if a change was made meanwhile: the server may have answered before. */
+const askUntilFresh = async (path, options) => {
+  const known = nChanges;
+  const answer = await send(path, options);
+  return nChanges === known ? answer : askUntilFresh(path, options);
 };
 
 /** Change something on the server, after all earlier changes. */
 export const change = (path, body) => {
   const options = {
     method: "POST",
-    body: JSON.stringify(body),
+    body: JSON.stringify({ corpus: page.state.id, ...body }),
     headers: { "Content-Type": "application/json" },
   };
   const made = changes.then(() => send(path, options));
-  changes = made.catch(() => {});
+  const settle = () => {
+    nChanges += 1;
+  };
+  changes = made.then(settle, settle);
   return made;
 };
 
 const send = async (path, options) => {
-  const answer = await fetch(`/api/${path}`, options);
-  if (answer.headers.get("content-type") === "application/octet-stream") {
-    return readPoints(await answer.arrayBuffer());
+  const [answer, bytes] = await receive(`/api/${path}`, options);
+  const isBinary = answer.headers.get("content-type") === "application/octet-stream";
+  if (answer.ok && isBinary) return readPoints(bytes);
+  const value = readJson(bytes);
+  if (answer.ok && value !== null) return value;
+  const nothing = `The server's answer cannot be read (status ${answer.status}).`;
+  throw failure(value?.error ?? nothing, answer.status >= 500);
+};
+
+/** What the server answers and its bytes, all of them. */
+const receive = async (path, options) => {
+  try {
+    const answer = await fetch(path, options);
+    return [answer, await answer.arrayBuffer()];
+  } catch (error) {
+    throw error.name === "AbortError" ? error : failure(NO_ANSWER, true);
   }
-  const value = await answer.json();
-  if (!answer.ok) throw new Error(value.error || `The server answered ${answer.status}.`);
-  return value;
+};
+
+const failure = (text, mayPass) => Object.assign(new Error(text), { mayPass });
+
+/** The value of a JSON text; null if it is none, such as when another program answers. */
+const readJson = (bytes) => {
+  try {
+    return JSON.parse(new TextDecoder().decode(bytes));
+  } catch {
+    return null;
+  }
 };
 
 /** Read the server's bytes: head, ids, positions, values, marks, density. */
@@ -59,17 +102,31 @@ const readPoints = (buffer) => {
   };
 };
 
-/** Run a task that asks; say in `node` what went wrong. */
+/** Run a task that asks; say in `node` what went wrong, and offer to try again what may pass.
+    Return whether it failed. */
 export const trying = async (node, task) => {
   try {
     await task();
+    return false;
   } catch (error) {
-    if (error.name === "AbortError") return;
-    const lost = error instanceof TypeError && /fetch|network|load failed/i.test(error.message);
-    const text = lost ? NO_ANSWER : error.message;
+    if (error.name === "AbortError") return false;
+    const onclick = () => trying(node, task);
+    const again = error.mayPass ? el("button", { className: "link", onclick }, "Try again") : null;
     const tag = node.tagName === "UL" ? "li" : "p";
-    node.replaceChildren(el(tag, { className: "error", role: "alert" }, text));
+    node.replaceChildren(el(tag, { className: "error", role: "alert" }, error.message, " ", again));
+    node.removeAttribute("aria-busy");
+    return true;
   }
+};
+
+/** Run a task that changes something; say what went wrong in the part of the page that holds `node`. */
+export const changing = (node, task) => {
+  const problem = $(".problem", node.closest("section"));
+  problem.replaceChildren();
+  return trying(problem, async () => {
+    await task();
+    problem.replaceChildren();
+  });
 };
 
 /** Tell people who use a screen reader what happened. */

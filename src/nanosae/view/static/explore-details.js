@@ -1,6 +1,6 @@
 /* Details of what is open: a feature's card, a comparison, or where to start. */
 
-import { ask, change, say, trying } from "./explore-ask.js";
+import { ask, change, changing, say, trying } from "./explore-ask.js";
 import { listChips, listFeatures, listRows } from "./explore-lists.js";
 import { color, drawMap } from "./explore-map.js";
 import { go, openFeature, openTopic, opened, page, toggleFilter, where } from "./explore-page.js";
@@ -100,7 +100,7 @@ const strengths = ({ rows, histogram, mean, max }) => {
 };
 
 const renameFeature = (id, name) =>
-  trying(body, async () => {
+  changing(body, async () => {
     const done = await change("rename", { feature: id, name });
     page.labels.set(id, done.name);
     say(name ? "Renamed" : "Label restored");
@@ -320,6 +320,7 @@ let latest = null; // what promises the details that are awaited
 export const showOpen = async () => {
   stopSteering();
   $("#detail-head").hidden = !page.view.open;
+  $("#detail .problem").replaceChildren();
   awaitDetails(true);
   const shown = showParts();
   latest = shown;

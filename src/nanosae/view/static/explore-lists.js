@@ -1,18 +1,26 @@
 /* The lists of features and of texts, the conditions that they meet, and the tags. */
 
-import { ask, say, trying } from "./explore-ask.js";
+import { ask, parameters, say, trying } from "./explore-ask.js";
 import { go, openFeature, openRow, page, where } from "./explore-page.js";
-import { button, chip, count, featureName, labelScore, noun, star } from "./explore-parts.js";
+import { button, chip, count, featureName, labelScore, noun, refill, star } from "./explore-parts.js";
 
 const { el, $, fmt } = nano;
 const CHIP_LETTERS = 40;
 
+/** Ask for a page of lines: the first one, or more; of a list that is awaited anew there are none. */
+const tryingPage = (list, at, task) => {
+  if (at === 0) list.setAttribute("aria-busy", "true");
+  else if (list.hasAttribute("aria-busy")) return false;
+  return trying(at === 0 ? list : $(".rest", list), task);
+};
+
 /** Put a page of lines into a list, and a button for the next one. */
 const fill = (list, found, at, makeLine, showMore, nothing) => {
   if (at === 0) list.replaceChildren();
-  const more = $(".more", list);
-  const hadFocus = more !== null && more === document.activeElement;
-  more?.parentElement.remove();
+  list.removeAttribute("aria-busy");
+  const rest = $(".rest", list);
+  const hadFocus = rest !== null && rest.contains(document.activeElement);
+  rest?.remove();
   list.append(...found.lines.map(makeLine));
   if (hadFocus) $(".main", list.children[at])?.focus();
   const next = at + found.lines.length;
@@ -21,7 +29,7 @@ const fill = (list, found, at, makeLine, showMore, nothing) => {
     list.append(
       el(
         "li",
-        {},
+        { className: "rest" },
         button("more", text, () => showMore(next)),
       ),
     );
@@ -52,7 +60,7 @@ const featureLine = (line) => {
 };
 
 export const listFeatures = (at = 0) =>
-  trying($("#feature-list"), async () => {
+  tryingPage($("#feature-list"), at, async () => {
     const { q, sort, marked } = page.view;
     const found = await ask("features", "features", { words: q, sort, marked, at });
     $("#features-title").textContent = q || marked ? count(found.total, "feature") : "Features";
@@ -77,24 +85,38 @@ const rowLine = (line) => {
   return el("li", { className: "row", "data-row": String(line.row) }, main);
 };
 
-export const listRows = (at = 0) => {
-  const params = new URLSearchParams({ where: JSON.stringify(where()) });
-  $("#export").href = `/api/export?${params}`; // also where the list cannot be shown
-  return trying($("#row-list"), async () => {
+/** Show the form that tags all texts of the selection, or hide it. */
+export const showTagForm = (on) => {
+  $("#tag-form").hidden = !on;
+  $("#rows .problem").replaceChildren();
+  $("#tag-all").setAttribute("aria-expanded", String(on));
+};
+
+/** Show how many texts are selected, if that is known, and what can be done with them. */
+const showTotal = (total) => {
+  const nouns = page.state.texts ? "Texts" : "Rows";
+  $("#rows-title").textContent = total === null ? nouns : count(total, noun());
+  const isNoSelection = !total || total === page.state.rows;
+  $("#compare").disabled = isNoSelection;
+  $("#tag-all").disabled = isNoSelection;
+  if (isNoSelection) showTagForm(false);
+  const needed = `Possible once some of the ${noun()}s are selected: search, filter, or use the lasso`;
+  $("#compare").title = isNoSelection ? needed : "Which features tell these from all others";
+  $("#tag-all").title = isNoSelection ? needed : "";
+};
+
+export const listRows = async (at = 0) => {
+  $("#export").href = `/api/export${parameters({ where: where() })}`; // also where the list cannot be shown
+  const hasFailed = await tryingPage($("#row-list"), at, async () => {
     const found = await ask("rows", "texts", { where: where(), at });
     for (const [id, name] of Object.entries(found.labels)) page.labels.set(Number(id), name);
     listChips();
-    $("#rows-title").textContent = count(found.total, noun());
-    const isNoSelection = !found.total || found.total === page.state.rows;
-    $("#compare").disabled = isNoSelection;
-    $("#tag-all").disabled = isNoSelection;
-    const needed = `Possible once some of the ${noun()}s are selected: search, filter, or use the lasso`;
-    $("#compare").title = isNoSelection ? needed : "Which features tell these from all others";
-    $("#tag-all").title = isNoSelection ? needed : "";
+    showTotal(found.total);
     fill($("#row-list"), found, at, rowLine, listRows, nothingFound());
     markOpen();
     if (at === 0) say(`${count(found.total, noun())} found`);
   });
+  if (hasFailed && at === 0) showTotal(null);
 };
 
 const nothingFound = () => {
@@ -147,6 +169,6 @@ export const listTags = (tags) => {
   const known = Object.entries(tags);
   const options = known.map(([tag, n]) => el("option", { value: tag }, `${tag} (${fmt(n)})`));
   $("#tags").hidden = !known.length;
-  $("#tags").replaceChildren(el("option", { value: "" }, "all tags"), ...options);
+  refill($("#tags"), [el("option", { value: "" }, "all tags"), ...options]);
   $("#tags").value = page.view.tag;
 };

@@ -55,6 +55,7 @@ export const drawMap = (fresh, moved = false) =>
       page.map.clear();
       trying($("#legend"), () => nameRegions(kind));
     }
+    if (moved) page.map.stop();
     if (moved) isPlaced = false; // until an answer is shown: a newer question may cancel this one
     const place = !isPlaced || !page.map.points;
     const [x, y, width] = page.view.look || [];
@@ -201,6 +202,7 @@ export const connectMap = () => {
       go({ look: look && rounded([look.x, look.y, look.width]) }, true);
       drawMap(false);
     },
+    lack: () => drawMap(false),
   });
   for (const choice of document.querySelectorAll("[data-map]")) {
     choice.addEventListener("click", () => {

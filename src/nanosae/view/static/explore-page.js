@@ -21,10 +21,14 @@ const START = {
 };
 const JSON_KEYS = new Set(["f", "value", "lasso", "led", "topic", "look", "edit"]);
 const isList = Array.isArray;
-const isNumber = Number.isFinite;
+const LARGEST = 1e9; // number that the server takes
+const isNumber = (value) => Number.isFinite(value) && Math.abs(value) <= LARGEST;
 const isId = (value) => Number.isInteger(value) && value >= 0;
 const isText = (value) => typeof value === "string";
-const isPolygon = (value) => isList(value) && value.every((c) => isList(c) && c.length === 2);
+const isPoint = (value) => isList(value) && value.length === 2 && value.every(isNumber);
+const isPolygon = (value) => isList(value) && value.length > 2 && value.every(isPoint);
+const NARROWEST = 1e-6; // width of a part of a map
+const OPEN = /^((feature|topic|row):\d{1,10}|query:.+|contrast:|)$/s;
 /** What parts of an address must be like; what is not so counts as absent. */
 const SHAPES = {
   f: (value) => isList(value) && value.every(isId),
@@ -32,11 +36,12 @@ const SHAPES = {
   lasso: isPolygon,
   led: isPolygon,
   topic: isId,
-  look: (value) => isList(value) && value.length === 3 && value.every(isNumber) && value[2] > 0,
+  look: (value) => isList(value) && value.length === 3 && value.every(isNumber) && value[2] >= NARROWEST,
   edit: (value) =>
     value !== null && typeof value === "object" && !isList(value) &&
     Object.entries(value).every(([id, number]) => /^\d{1,9}$/.test(id) && isNumber(number)),
   map: (value) => ["rows", "features"].includes(value),
+  open: (value) => OPEN.test(value),
   sort: (value) => ["score", "rows", "name"].includes(value),
   pane: (value) => ["features", "map", "rows", "detail"].includes(value),
 };
@@ -95,13 +100,38 @@ export const address = () => {
   return `#${kept}`;
 };
 
+const WRITING_PAUSE = 400; // milliseconds: browsers let an entry be replaced 100 times in 30 s
+let writing = null; // the timer after which the entry is replaced again
+
+const replaceEntry = () => {
+  clearTimeout(writing);
+  writing = null;
+  if (address() !== location.hash) history.replaceState(null, "", address());
+};
+
+/** Replace the entry in the browser's history at once, or soon after it was replaced. */
+const replaceEntrySoon = () => {
+  if (writing !== null) return;
+  replaceEntry();
+  writing = setTimeout(replaceEntry, WRITING_PAUSE);
+};
+
+/** Take the view from the address, after a step in the history; return the view before. */
+export const followAddress = () => {
+  const before = page.view;
+  clearTimeout(writing);
+  writing = null;
+  page.view = readAddress();
+  return before;
+};
+
 /** Change the view; `quietly` replaces the entry in the browser's history. */
 export const go = (changes, quietly = false) => {
   const before = page.view;
+  if (!quietly && writing !== null) replaceEntry(); // the one that is left
   page.view = { ...before, ...changes };
-  if (address() !== location.hash) {
-    history[quietly ? "replaceState" : "pushState"](null, "", address());
-  }
+  if (quietly) replaceEntrySoon();
+  else if (address() !== location.hash) history.pushState(null, "", address());
   render(before);
 };
 
@@ -118,8 +148,8 @@ export const where = () => {
 };
 
 /** The id of what is open, if it is of this kind: a feature, a topic, a row or a query. */
-export const opened = (kind) => {
-  const { open } = page.view;
+export const opened = (kind, view = page.view) => {
+  const { open } = view;
   return open.startsWith(`${kind}:`) ? open.slice(kind.length + 1) : null;
 };
 

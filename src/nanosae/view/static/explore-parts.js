@@ -1,6 +1,6 @@
 /* Words and small elements that several parts of the explorer's page use. */
 
-import { change, say, trying } from "./explore-ask.js";
+import { change, changing, say } from "./explore-ask.js";
 import { openFeature, openRow, page } from "./explore-page.js";
 
 const { el, $, fmt } = nano;
@@ -21,6 +21,12 @@ export const list = (items) =>
   );
 export const button = (className, text, onclick, more = {}) =>
   el("button", { className, onclick, ...more }, text);
+
+/** Put other children, without listeners, into a node; equal ones stay, and what is chosen in them. */
+export const refill = (node, children) => {
+  const other = el(node.tagName, {}, children);
+  if (other.innerHTML !== node.innerHTML) node.replaceChildren(...other.childNodes);
+};
 
 /** Say that other details are awaited, or no longer. */
 export const awaitDetails = (on) => $("#detail").setAttribute("aria-busy", String(on));
@@ -89,7 +95,7 @@ export const meter = (activation, most) =>
 export const star = (id, on) => {
   const onclick = (event) => {
     const now = event.currentTarget.getAttribute("aria-pressed") !== "true";
-    trying($("#adds"), () => bookmark(id, now));
+    changing(event.currentTarget, () => bookmark(id, now));
   };
   const label = `Bookmark ${id}`;
   const more = { "aria-pressed": String(on), "aria-label": label, title: "Bookmark" };

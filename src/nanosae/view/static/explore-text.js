@@ -54,8 +54,10 @@ const marking = (row, from, whole) => {
   const weigh = button("", "Which sentences?", () =>
     trying(note, async () => {
       note.textContent = "Encoding the text without each of its sentences…";
-      const found = await ask("sentences", "sentences", { row: row.row, feature: chosen()[0] });
-      if (opened("row") !== String(row.row)) return;
+      const [feature] = chosen();
+      const found = await ask("sentences", "sentences", { row: row.row, feature });
+      const isAwaited = opened("row") === String(row.row) && chosen()[0] === feature;
+      if (!isAwaited) return;
       whole.replaceChildren(...found.sentences.map(sentence));
       note.textContent = "Marked: sentences without which the feature loses activation.";
       say(note.textContent);

@@ -1,12 +1,12 @@
 /* The explorer's page: it starts here. A change of the view asks the server only for the parts that
    depend on what changed. Texts are put into the page as text. */
 
-import { ask, change, say, trying } from "./explore-ask.js";
+import { ask, change, changing, say, trying } from "./explore-ask.js";
 import { showOpen } from "./explore-details.js";
-import { listChips, listFeatures, listRows, listTags, markOpen } from "./explore-lists.js";
+import { listChips, listFeatures, listRows, listTags, markOpen, showTagForm } from "./explore-lists.js";
 import { color, connectMap, drawMap, dropLasso, markMap, showMapState } from "./explore-map.js";
-import { address, go, onChange, opened, page, readAddress, same, where } from "./explore-page.js";
-import { count, noun } from "./explore-parts.js";
+import { followAddress, go, onChange, opened, page, readAddress, same, where } from "./explore-page.js";
+import { count, noun, refill } from "./explore-parts.js";
 import { isSteering, rank } from "./explore-steer.js";
 
 const { el, $ } = nano;
@@ -21,23 +21,27 @@ const render = (before = null) => {
   const changed = (...keys) => !before || keys.some((key) => !same(view[key], before[key]));
   const isOtherSelection = changed(...SELECTION);
   showControls(before && changed("pane"));
+  if (!before || searched(view) !== searched(before)) $("#words").value = searched(view);
   if (isOtherSelection) listChips();
   if (changed("q", "sort", "marked")) listFeatures();
   if (isOtherSelection) listRows();
   const shown = renderDetails(changed, isOtherSelection);
   if (changed("open")) markOpen();
+  if (changed("open", "lasso", "led")) markMap();
   const isOtherColor = changed("color") || (changed("open") && color() !== drawnColor);
   if (changed("map")) drawMap(true);
   else if (isOtherSelection || isOtherColor) {
     Promise.resolve(shown).then(() => drawMap(false)); // a click is answered first
-  } else if (changed("open")) markMap();
+  }
   drawnColor = color();
 };
+
+/** What the view says that was searched for: what is typed meanwhile stays in the field. */
+const searched = (view) => opened("query", view) ?? view.q;
 
 /** Show in the controls what the view says; a phone moves to another pane. */
 const showControls = (isOtherPane) => {
   const { view } = page;
-  $("#words").value = opened("query") ?? view.q;
   $("#sort").value = view.sort;
   $("#color").value = view.color;
   $("#tags").value = view.tag;
@@ -126,15 +130,10 @@ const connectLists = () => {
   }
 };
 
-const showTagForm = (on) => {
-  $("#tag-form").hidden = !on;
-  $("#tag-problem").replaceChildren();
-  $("#tag-all").setAttribute("aria-expanded", String(on));
-};
-
 const tagSelection = async (tag) => {
   const done = await change("tag", { tag, where: where() });
   listTags(done.tags);
+  if (opened("row") !== null) showOpen(); // its tags
   showTagForm(false);
   $("#tag-form").reset();
   $("#tag-all").focus();
@@ -149,21 +148,16 @@ const connectTags = () => {
   $("#tag-form").addEventListener("submit", (event) => {
     event.preventDefault();
     const tag = $("#tag-name").value.trim();
-    if (tag) trying($("#tag-problem"), () => tagSelection(tag));
+    if (tag) changing($("#tag-form"), () => tagSelection(tag));
   });
 };
 
 const connectAddress = () => {
-  const followAddress = () => {
-    const before = page.view;
-    page.view = readAddress();
+  addEventListener("popstate", () => {
+    const before = followAddress();
     render(before);
     const isSameMap = page.view.map === before.map; // another one is drawn anew
     if (isSameMap && !same(page.view.look, before.look)) drawMap(false, true);
-  };
-  addEventListener("popstate", followAddress);
-  addEventListener("hashchange", () => {
-    if (address() !== location.hash) followAddress();
   });
 };
 
@@ -177,14 +171,14 @@ const showState = () => {
     choice.textContent = state.texts ? "Texts" : "Rows";
   }
   const option = (value, text) => el("option", { value }, text);
-  $("#color").replaceChildren(
+  refill($("#color"), [
     option("auto", "colour: automatic"),
     option("feature", "open feature"),
     ...state.colors.map((name) => option(name, name)),
     ...state.columns.map((name) => option(`column:${name}`, name)),
-  );
+  ]);
   $("#color").value = page.view.color;
-  $("#adds").replaceChildren(...stale(), ...missing(), ...indexNote());
+  refill($("#adds"), [...stale(), ...missing(), ...indexNote()]);
   if (page.map) showMapState();
   listTags(state.tags);
 };
