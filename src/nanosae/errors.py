@@ -96,6 +96,10 @@ class LostRankError(NanoSAEError, ConnectionError):
     """Another process of a distributed training was lost."""
 
 
+class ForkError(NanoSAEError, RuntimeError):
+    """A forked process cannot compute, because threads do not survive a fork."""
+
+
 class DivergedError(NanoSAEError, FloatingPointError):
     """The loss of a training became infinite or NaN."""
 

@@ -71,6 +71,7 @@ def backend(device: torch.device, name: str = "auto") -> ModuleType:
 
     Raises:
         ExtraError: If the `cuda` backend is asked for without these.
+        ForkError: If this process was forked from one that has used the `cpu` backend.
     """
     runs_triton = _runs_triton()
     if name == "auto":
@@ -81,7 +82,10 @@ def backend(device: torch.device, name: str = "auto") -> ModuleType:
             f"{torch.__version__}.",
             remedy='Install both: pip install "nanosae[triton]".',
         )
-    return importlib.import_module(f"nanosae.kernels.{name}")
+    kernels = importlib.import_module(f"nanosae.kernels.{name}")
+    if hasattr(kernels, "check_process"):
+        kernels.check_process()
+    return kernels
 
 
 def compile_all(kernels: ModuleType, n_rows: int, weight: Tensor, topk: bool) -> None:

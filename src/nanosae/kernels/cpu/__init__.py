@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from nanosae.kernels.cpu.capability import selects_by_screening
+from nanosae.kernels.cpu.compiler import check_process
 from nanosae.kernels.cpu.products import (
     decode,
     decode_grads,
@@ -28,6 +29,7 @@ from nanosae.kernels.cpu.selection import (
 )
 
 __all__ = [
+    "check_process",
     "compile_all",
     "decode",
     "decode_grads",

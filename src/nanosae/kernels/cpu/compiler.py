@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import threading
 from collections.abc import Callable
 
@@ -11,10 +12,14 @@ import torch
 from numba.extending import intrinsic
 from torch import Tensor
 
+from nanosae.errors import ForkError
+
 CHUNKS = 64  # per parallel loop: more balance the work better, fewer cost less overhead
 FAST_MATH = {"nnan", "nsz", "contract", "reassoc"}
 # numba's threading layers may not be entered by two threads at once
 lock = threading.RLock()
+
+_process: int | None = None  # that has launched threads
 
 
 def compile_function(function: Callable, parallel: bool = False) -> Callable:
@@ -60,11 +65,23 @@ def _launch_threads() -> int:
     numba sets OpenMP's number of threads, which PyTorch shares, to that of the cores. PyTorch keeps
     the number that the program or its environment has set.
     """
+    global _process
+    _process = os.getpid()
     n_torch_threads = torch.get_num_threads()
     n_threads = numba.get_num_threads()
     if torch.get_num_threads() != n_torch_threads:
         torch.set_num_threads(n_torch_threads)
     return n_threads
+
+
+def check_process() -> None:
+    """Raise a ForkError in a fork of the process with threads: OpenMP would abort it or wait."""
+    if _process not in (None, os.getpid()):
+        raise ForkError(
+            "This process was forked from one in which nanoSAE had started threads, which a fork "
+            "lacks.",
+            remedy='Start processes with multiprocessing.get_context("spawn").',
+        )
 
 
 def compile_kernel(function: Callable, parallel: bool = True) -> Callable:
