@@ -77,6 +77,45 @@ def test_a_header_above_sparse_rows_is_no_title(tmp_path):
     assert read_excel(path).column_names == ["comment", "flag"]
 
 
+def test_skipped_titles_are_said(tmp_path):
+    path = tmp_path / "book.xlsx"
+    titles = [["Survey 2024", None], [None, None], ["(confidential)", None]]
+    save(path, {"answers": [*titles, *ANSWERS]})
+    assert read_excel(path).column_names == ANSWERS[0]
+    assert notes_of(read_excel(path)) == ["Skipped 3 rows above the header."]
+    save(path, {"answers": [titles[0], *ANSWERS]})
+    assert notes_of(read_excel(path)) == ["Skipped 1 row above the header."]
+
+
+def test_empty_rows_between_others_count_as_rows(tmp_path):
+    path = tmp_path / "book.xlsx"
+    empty = [None, None]
+    save(
+        path,
+        {"answers": [ANSWERS[0], empty, *ANSWERS[1:3], empty, empty, *ANSWERS[3:]]},
+    )
+    table = read_excel(path).to_pandas()
+    as_pandas_reads_it = pd.read_excel(path, engine="openpyxl")
+    assert table["comment"].isna().tolist() == [
+        True,
+        *[False] * 2,
+        *[True] * 2,
+        *[False] * 2,
+    ]
+    pd.testing.assert_frame_equal(table, as_pandas_reads_it, check_dtype=False)
+
+
+def test_whole_numbers_stay_whole_beside_empty_cells(tmp_path):
+    path = tmp_path / "book.xlsx"
+    rows = [[6, 1.5, None], [None, None, None], [7, 2, None], [8, None, True]]
+    save(path, {"rows": [["id", "score", "done"], *rows]})
+    found = read_excel(path)
+    assert [str(kind) for kind in found.schema.types[:2]] == ["int64", "double"]
+    assert found["id"].to_pylist() == [6, None, 7, 8]
+    assert found["score"].to_pylist() == [1.5, None, 2.0, None]
+    assert found["done"].to_pylist() == [None, None, None, True]
+
+
 def test_cells_below_the_data_may_be_merged(tmp_path):
     path = tmp_path / "book.xlsx"
     save(path, {"answers": ANSWERS}, merged=["A9:A12", "D2:D3"])

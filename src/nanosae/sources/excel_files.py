@@ -29,9 +29,10 @@ HEADER_ROWS = 20  # rows in which a header is looked for
 def read_excel(path: Path, missing: Collection[str] = ()) -> pa.Table:
     """Read the sheet with the most cells, and the sheets with the same columns, in order.
 
-    Titles above the header and hidden sheets are skipped. A cell that is merged over several rows
-    is the value of each of them. If there are several sheets, the column `sheet` has their names. A
-    note lists skipped sheets; see `notes_of`.
+    Titles above the header and hidden sheets are skipped, which notes say (`notes_of`). Empty rows
+    between others are rows, so that numbers of rows are those of other programs. A cell that is
+    merged over several rows is the value of each of them. If there are several sheets, the column
+    `sheet` has their names.
 
     Args:
         path: The workbook.
@@ -43,12 +44,13 @@ def read_excel(path: Path, missing: Collection[str] = ()) -> pa.Table:
         ValueError: If the file is no workbook, or is damaged.
     """
     sheets, hidden = _visible_sheets(path)
-    filled = {name: _without_empty(sheet) for name, sheet in sheets.items()}
-    tables = {
-        str(name): _with_header(cells)
-        for name, cells in filled.items()
-        if len(cells) > 1
+    sheets = {
+        str(name): _without_empty_columns(sheet) for name, sheet in sheets.items()
     }
+    tables, n_title_rows = {}, {}
+    for name, sheet in sheets.items():
+        if sheet.notna().any(axis="columns").sum() > 1:
+            tables[name], n_title_rows[name] = _with_header(sheet)
     if not tables:
         raise DataError(f"{path} has no sheet with rows.", file=path)
     largest = max(tables, key=lambda name: tables[name].size)
@@ -58,7 +60,11 @@ def read_excel(path: Path, missing: Collection[str] = ()) -> pa.Table:
     }
     others = [name for name in tables if name not in alike]
     rows = _without_missing(_under_each_other(alike), missing)
-    table = table_of_frame(rows.infer_objects())
+    table = table_of_frame(_with_types(rows))
+    n_titles = sum(n_title_rows[name] for name in alike)
+    if n_titles:
+        noun = "row" if n_titles == 1 else "rows"
+        table = with_note(table, f"Skipped {n_titles} {noun} above the header.")
     if others:
         names = ", ".join(others)
         note = f"Skipped sheets with other columns than {largest!r}: {names}."
@@ -109,6 +115,16 @@ def _without_missing(rows: pd.DataFrame, missing: Collection[str]) -> pd.DataFra
     return rows
 
 
+def _with_types(rows: pd.DataFrame) -> pd.DataFrame:
+    """Convert columns of Python objects; whole numbers stay whole beside empty cells."""
+    typed = rows.infer_objects()
+    for place in range(rows.shape[1]):
+        filled = rows.iloc[:, place].dropna()
+        if 0 < len(filled) < len(rows) and all(type(cell) is int for cell in filled):
+            typed.isetitem(place, rows.iloc[:, place].astype("Int64"))
+    return typed
+
+
 def _fill_merged(cells: pd.DataFrame, sheet: Any) -> None:
     """Copy the value of a cell that is merged over several rows to each of them."""
     for (top, column), (bottom, _) in sheet.merged_cell_ranges or ():
@@ -117,32 +133,41 @@ def _fill_merged(cells: pd.DataFrame, sheet: Any) -> None:
             cells.iloc[top : bottom + 1, column] = cells.iat[top, column]
 
 
-def _without_empty(sheet: pd.DataFrame) -> pd.DataFrame:
-    return sheet.dropna(how="all").dropna(how="all", axis="columns")
+def _without_empty_columns(sheet: pd.DataFrame) -> pd.DataFrame:
+    return sheet.dropna(how="all", axis="columns")
 
 
-def _with_header(cells: pd.DataFrame) -> pd.DataFrame:
+def _with_header(sheet: pd.DataFrame) -> tuple[pd.DataFrame, int]:
     """Use the first mostly filled row, or names below it, as the header.
 
     If a cell of that row recurs below, it is no header, and the rows above are no titles.
+
+    Returns:
+        The rows below the header up to the last one with a value, and the number of rows above.
     """
+    cells = sheet.dropna(how="all")  # with the row numbers of the sheet
     n_filled = cells.notna().sum(axis="columns")
     header = int((n_filled > n_filled.max() / 2).to_numpy().argmax())
     if header > 0 and recurs_below(_strings(cells, header)):
         header = 0
+    n_titles = int(cells.index[header]) if header > 0 else 0
     joined = joined_names(_strings(cells, header))
     if joined is not None:
         names, n_header_rows = joined
-        rows = cells.iloc[header + n_header_rows :].astype(object)
-        return rows.set_axis(names, axis="columns").reset_index(drop=True)
-    if _has_names_below(cells, header):
-        header += 1
-    names = cells.iloc[header]
-    rows = cells.iloc[header + 1 :].astype(object)
-    numbered = pd.Series(numbered_names(len(names)))
-    given = names.reset_index(drop=True)
-    rows.columns = given.where(given.notna(), numbered).astype(str)
-    return rows.reset_index(drop=True)
+        last_of_header = header + n_header_rows - 1
+    else:
+        last_of_header = header + _has_names_below(cells, header)
+        names = _given_names(cells.iloc[last_of_header])
+    first = cells.index[last_of_header] + 1
+    rows = sheet.loc[first : cells.index[-1]].astype(object)
+    return rows.set_axis(names, axis="columns").reset_index(drop=True), n_titles
+
+
+def _given_names(header: pd.Series) -> list[str]:
+    """Return the names in a header, and numbered ones for its empty cells."""
+    numbered = pd.Series(numbered_names(len(header)))
+    given = header.reset_index(drop=True)
+    return given.where(given.notna(), numbered).astype(str).tolist()
 
 
 def _strings(cells: pd.DataFrame, first: int) -> list[list[str]]:
