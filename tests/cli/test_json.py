@@ -150,6 +150,16 @@ def test_a_whole_run_is_one_object(tmp_path, capsys):
     assert all(finding["sentence"] for finding in found["findings"])
     assert "text" in shown.err  # what was said meanwhile
 
+    assert main(words) == 0
+    loud = capsys.readouterr().out
+    assert main([*words, "--quiet"]) == 0
+    quiet = capsys.readouterr()
+    before, _, results = loud.partition(quiet.out)
+    assert "Texts about" in quiet.out
+    assert results.startswith("next: ")
+    assert before.splitlines()[-1].startswith("report ")  # the last stage
+    assert quiet.err == ""
+
 
 @pytest.mark.slow
 def test_a_recommendation_is_one_object(data, capsys):

@@ -40,6 +40,11 @@ def prints_json() -> bool:
     return _as_json
 
 
+def is_quiet() -> bool:
+    """Return whether to print results only."""
+    return _quiet
+
+
 def shows_progress() -> bool:
     """Return whether to show progress: on a terminal, unless quiet."""
     return not _quiet and sys.stderr.isatty()
@@ -114,6 +119,12 @@ def say(line: str) -> None:
         say_beside_results(line)
     else:
         print(line)
+
+
+def say_progress(line: str) -> None:
+    """Print a line on the progress of a command, unless quiet; see `say`."""
+    if not _quiet:
+        say(line)
 
 
 def say_beside_results(line: str) -> None:

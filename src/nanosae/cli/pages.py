@@ -11,12 +11,12 @@ import nanosae
 from nanosae.cli.output import (
     open_in_browser,
     prints_json,
-    say,
     say_next,
+    say_progress,
     show_facts,
-    to_json,
 )
 from nanosae.cli.parameters import Corpus, Count, Open, OptionalOutput, Run
+from nanosae.cli.run import show_results
 from nanosae.errors import command_line
 
 
@@ -81,12 +81,11 @@ def demo(*, output: OptionalOutput = None, browser: Open = False) -> None:
 
     if browser and output is None:
         output = Path(tempfile.mkdtemp(prefix="nanosae-demo-"))
-    analysis = run_demo(output, say)
-    if prints_json():
-        print(to_json(analysis.to_dict() | {"output": output}))
+    analysis = run_demo(output, say_progress)
+    show_results(analysis, output)
     own_texts = "nanosae run YOUR_TEXTS.csv -o run"
     if output is None:
-        say("The run folder was temporary and is deleted; -o RUN keeps it.")
+        say_progress("The run folder was temporary and is deleted; -o RUN keeps it.")
         say_next("nanosae demo --open", own_texts)
         return
     page = analysis.run / "report.html"

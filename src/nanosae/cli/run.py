@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cyclopts import Group, Parameter
 
 from nanosae.cli.output import (
+    is_quiet,
     open_in_browser,
     prints_json,
-    say,
     say_next,
+    say_progress,
     show,
     show_facts,
     to_json,
@@ -27,6 +29,9 @@ from nanosae.cli.parameters import (
     refuse_unused,
 )
 from nanosae.errors import ConfigError, command_line
+
+if TYPE_CHECKING:
+    from nanosae.pipeline.result import Analysis
 
 
 @Parameter(name="*", group=Group("Columns", sort_key=0))
@@ -118,10 +123,11 @@ def run(
         sentences = "\n".join([*plan.lines(), cost])
         show_facts({"plan": plan.lines(), "cost": cost}, sentences)
         return
-    analysis = run_plan(plan, output, config=settings, n_topics=n_topics, say=say)
-    if prints_json():
-        print(to_json(analysis.to_dict()))
-    elif stats:
+    analysis = run_plan(
+        plan, output, config=settings, n_topics=n_topics, say=say_progress
+    )
+    show_results(analysis, output)
+    if stats and not prints_json():
         show(analysis.findings, columns=["sentence", *NUMBERS])
     page = output / "report.html"
     say_next(command_line("explore", output), f"open {page} in a browser")
@@ -129,3 +135,11 @@ def run(
         open_in_browser(page)
     if explore:
         analysis.explore()
+
+
+def show_results(analysis: Analysis, output: Path | None) -> None:
+    """Print the results of a run as JSON, or in words unless `say_progress` has printed them."""
+    if prints_json():
+        print(to_json(analysis.to_dict() | {"output": output}))
+    elif is_quiet():
+        print(*analysis.summary(), sep="\n")
