@@ -330,7 +330,8 @@ class Pipeline:
         codes = self.codes
         table = describe(codes)
         save_features(self.folder, table, codes)
-        return f"{(table['n_active'] > 0).sum():,} active features"
+        n_active = int(np.count_nonzero(table["n_active"]))
+        return counted(n_active, "active feature")
 
     def label(self) -> str:
         """Label every feature."""
@@ -338,14 +339,15 @@ class Pipeline:
         table = label(codes)
         save_features(self.folder, table, codes)
         self._say_notes(table.attrs["notes"])
-        return f"{(table['label'] != '').sum():,} features labelled"
+        n_labelled = int(np.count_nonzero(table["label"] != ""))
+        return f"{counted(n_labelled, 'feature')} labelled"
 
     def families(self) -> str:
         """Group features into families."""
         codes = self.codes
         found = families(codes)
         save_families(codes, found)
-        return f"{len(found.table):,} families"
+        return counted(len(found.table), "family")
 
     def topics(self) -> str:
         """Group rows and features into topics."""
@@ -355,7 +357,7 @@ class Pipeline:
         n = min(self.n_topics, max(1, n_active // 4), len(tree.sample))
         found = distinct_topics(tree, n)
         save_topics(codes, found)
-        return f"{found.n} topics"
+        return counted(found.n, "topic")
 
     def compare(self) -> str:
         """Compare groups, follow features over time, and explain numbers."""
@@ -489,11 +491,13 @@ def counted(n: int, noun: str) -> str:
     """Return a number with its noun.
 
     Example:
-        >>> counted(1, "finding"), counted(1200, "finding")
-        ('1 finding', '1,200 findings')
+        >>> counted(1, "finding"), counted(1200, "finding"), counted(2, "family")
+        ('1 finding', '1,200 findings', '2 families')
     """
-    ending = "" if n == 1 else "s"
-    return f"{n:,} {noun}{ending}"
+    if n == 1:
+        return f"1 {noun}"
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{n:,} {plural}"
 
 
 COMPARISONS = {"contrast": contrast_values, "over-time": over_time, "explain": explain}
