@@ -837,6 +837,11 @@ def test_few_text_files_are_lines_and_it_is_said(tmp_path):
     assert len(table) == 6
     (note,) = notes_of(table)
     assert note.startswith("Each line of the 3 files is read as a text; with 50 files")
+    rows = table.to_pylist()
+    assert all(
+        row["text"].split()[1] == row["file"].removesuffix(".txt") for row in rows
+    )
+    assert read_texts(tmp_path / "0.txt").column_names == ["text"]
 
 
 def test_the_fields_of_records_are_columns(tmp_path):

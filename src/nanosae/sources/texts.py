@@ -59,8 +59,9 @@ def read_texts(
 
     A .txt file has one text per line, unless it is a chat, subtitles (also .srt and .vtt), a log
     (also .log), a book or a poem, which have one text per message, entry, paragraph or verse. If
-    there are at least 50 .txt files, each file is one text, as .md files always are; the column
-    `file` then has their names. Files in several folders get the columns `folder` and `subfolder`.
+    there are at least 50 .txt files, each file is one text, as .md files always are. The column
+    `file` has the names of several such files, and files in several folders get the columns
+    `folder` and `subfolder`.
 
     Args:
         path: A .csv .tsv .jsonl .ndjson .json .parquet .feather .arrow .xlsx .ods .txt or .md
@@ -112,13 +113,20 @@ def read_texts(
 
 
 def _read_tables(files: list[Path], column: str | None, encoding: str) -> pa.Table:
-    """Read files of tables or lines, with the folder of each row if there are several."""
+    """Read files of tables or lines.
+
+    If there are several, each row gets the folder of its file, and each line the file's name.
+    """
     tables = [_read_file(file, column, encoding) for file in files]
     if len(tables) == 1:
         return tables[0]
-    for level, folders in folder_columns(files).items():
-        pairs = zip(tables, folders, strict=True)
-        tables = [_with_folder(table, level, folder) for table, folder in pairs]
+    origins: dict[str, list[str | None]] = {}
+    if suffix_of(files[0]) in LINES:
+        origins["file"] = [file.name for file in files]
+    origins |= folder_columns(files)
+    for name, values in origins.items():
+        pairs = zip(tables, values, strict=True)
+        tables = [_with_origin(table, name, value) for table, value in pairs]
     joined = _join(tables)
     notes = dict.fromkeys(note for table in tables for note in notes_of(table))
     if suffix_of(files[0]) == TEXT_FILE and not notes:
@@ -129,11 +137,11 @@ def _read_tables(files: list[Path], column: str | None, encoding: str) -> pa.Tab
     return joined
 
 
-def _with_folder(table: pa.Table, level: str, folder: str | None) -> pa.Table:
-    if level in table.column_names:
+def _with_origin(table: pa.Table, name: str, value: str | None) -> pa.Table:
+    """Add a column with the same value in each row, unless there is one of this name."""
+    if name in table.column_names:
         return table
-    folders = pa.array([folder] * len(table), pa.string())
-    return table.append_column(level, folders)
+    return table.append_column(name, pa.array([value] * len(table), pa.string()))
 
 
 def _files(path: Path) -> list[Path]:
