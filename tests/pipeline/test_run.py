@@ -238,6 +238,14 @@ def test_texts_written_as_html_are_planned_as_plain_ones():
     assert "The texts are HTML: tags and quoted replies were removed." in plan.notes
 
 
+def test_long_texts_are_noted():
+    short = [f"{text} {'word ' * 900}" for text in reviews()["review"].tolist()]
+    assert make_plan(short, embedder=Embedder()).notes == []
+    (note,) = make_plan([f"{text}{text}" for text in short], embedder=Embedder()).notes
+    assert note.startswith("The texts are long (9,")
+    assert "a row for each page or paragraph" in note
+
+
 def test_embedders_for_english_are_noted_beside_other_languages():
     english = [f"{text}, é" for text in reviews()["review"].tolist()]
     german = [f"Die Größe {chr(97 + i % 26)} passt gut dafür." for i in range(60)]

@@ -174,6 +174,8 @@ def test_what_may_be_the_text_is_named():
         {"kind": ["a", "b"] * 100, "the query": queries.take([*range(70), 0] * 3)[:N]}
     )
     assert likely_text(table, column_roles(table)) == "the query"
+    same = pa.table({"text": ["the same in each row"] * N, "n": range(N)})
+    assert likely_text(same, column_roles(same)) is None
 
 
 @pytest.mark.parametrize(

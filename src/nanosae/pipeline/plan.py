@@ -26,6 +26,7 @@ from nanosae.sources.embedded import read_vectors, vector_columns_beside
 from nanosae.sources.frames import table_of_texts
 from nanosae.sources.html_text import without_html
 from nanosae.sources.json_files import with_chats_as_text
+from nanosae.sources.kinds import pc
 from nanosae.sources.notes import notes_of
 from nanosae.sources.repeated_columns import with_own_names
 from nanosae.sources.roles import (
@@ -45,6 +46,7 @@ MAX_NAMES = 5  # columns of the same role that are listed by name
 MIN_MINUTES = 2  # of embedding, about which the plan says how long it takes
 CHARACTERS_PER_TOKEN = 4  # in English; other languages need more tokens
 MIN_DISTINCT = 10  # texts, so that both sides of a split have some
+LONG = 5_000  # characters from which texts are long on average, about two pages
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,7 @@ def make_plan(
         found = find_embedder(
             embedder, base_url=base_url, prompt=prompt, query_prompt=query_prompt
         )
+        notes += _note_on_length(table["text"])
         notes += language_note(found.name, table["text"].to_pylist())
     return Plan(
         table=table,
@@ -230,6 +233,17 @@ def _note_on_skipped(texts: list[str]) -> str:
     if not placeholders:
         return f"{note}."
     return f"{note} (empty, or only {', '.join(placeholders)})."
+
+
+def _note_on_length(texts: pa.ChunkedArray) -> list[str]:
+    """Return a note if the texts are long, so that each mixes many subjects."""
+    mean = pc.mean(pc.utf8_length(texts)).as_py()
+    if mean < LONG:
+        return []
+    return [
+        f"The texts are long ({mean:,.0f} characters on average), and features describe whole "
+        "texts: a row for each page or paragraph gives finer ones."
+    ]
 
 
 def _names(given: str | Sequence[str] | None, known: Sequence[str]) -> list[str] | None:

@@ -86,13 +86,14 @@ def _grouping(values: pa.ChunkedArray) -> bytes:
 def likely_text(table: pa.Table, columns: Sequence[Column]) -> str | None:
     """Return the column that may be the text although it does not look like one, or None.
 
-    This is the unused column of strings with the most distinct values.
+    This is the unused column of strings with the most distinct values, if it has two at least.
     """
     n_distinct = {}
     for column in columns:
         values = table.column(column.name)
         if column.role == "unused" and is_text(values.type):
             n_distinct[column.name] = pc.count_distinct(values).as_py()
+    n_distinct = {name: n for name, n in n_distinct.items() if n > 1}
     return max(n_distinct, key=lambda name: n_distinct[name], default=None)
 
 
