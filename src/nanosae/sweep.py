@@ -83,11 +83,7 @@ def sweep(
     import pandas as pd
 
     configs = as_list(configs)
-    if not configs:
-        raise ConfigError("there is nothing to train: give at least one config.")
-    for config in configs:
-        if not isinstance(config, TrainConfig):
-            raise ConfigError(f"{config!r:.60} is not a TrainConfig.")
+    _check_configs(configs)
     passes = _passes(configs)
     if len(passes) > 1 and isinstance(data, Iterator):
         raise ConfigError(
@@ -118,6 +114,14 @@ def sweep(
     if is_main_process():
         write_file(output / SWEEP, lambda stream: table.to_csv(stream, index=False))
     return table
+
+
+def _check_configs(configs: list[Any]) -> None:
+    if not configs:
+        raise ConfigError("there is nothing to train: give at least one config.")
+    for config in configs:
+        if not isinstance(config, TrainConfig):
+            raise ConfigError(f"{config!r:.60} is not a TrainConfig.")
 
 
 def _passes(configs: Sequence[TrainConfig]) -> list[list[int]]:

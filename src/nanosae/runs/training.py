@@ -18,7 +18,7 @@ import json
 import platform
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -311,6 +311,32 @@ class TrainingRun:
         kept = [line for line in lines if _step_of_line(line) <= step]
         if len(kept) < len(lines):
             write_bytes(path, b"".join(kept))
+
+
+def open_runs(
+    configs: Sequence[TrainConfig],
+    folders: Sequence[Path | None],
+    init: str | None,
+    stack: contextlib.ExitStack,
+    **options: bool,
+) -> list[TrainingRun | None]:
+    """Open the run folder of each SAE that has one, until a stack is closed.
+
+    Args:
+        configs: The settings asked for, one per SAE.
+        folders: The run folder of each SAE, or None.
+        init: Checksum of the SAE that training starts from, or None.
+        stack: Closes the runs.
+        **options: As for `TrainingRun.open`, whose errors are raised.
+    """
+    runs: list[TrainingRun | None] = []
+    for config, folder in zip(configs, folders, strict=True):
+        run = None
+        if folder is not None:
+            run = TrainingRun.open(folder, config, init, **options)
+            stack.callback(run.close)
+        runs.append(run)
+    return runs
 
 
 def _environment() -> Facts:

@@ -27,7 +27,7 @@ from nanosae.model.sae import SAEModel
 from nanosae.runs.checkpoints import last_checkpoint, save_checkpoint
 from nanosae.runs.folder import last_line
 from nanosae.runs.signals import Stopped, stop_signals
-from nanosae.runs.training import TrainingRun
+from nanosae.runs.training import TrainingRun, open_runs
 from nanosae.train import schedule
 from nanosae.train.metrics import evaluate, metrics_line, take_snapshot
 from nanosae.train.state import TrainingState
@@ -81,15 +81,8 @@ def train_together(
     init = None if start is None else start.checksum
     trained: dict[int, Trained] = {}
     with contextlib.ExitStack() as stack:
-        runs = []
-        for config, folder in zip(configs, folders, strict=True):
-            run = None
-            if folder is not None:
-                run = TrainingRun.open(
-                    folder, config, init, resume=resume, force=force, is_main=is_main
-                )
-                stack.callback(run.close)
-            runs.append(run)
+        options = {"resume": resume, "force": force, "is_main": is_main}
+        runs = open_runs(configs, folders, init, stack, **options)
         unfinished = []
         for number, run in enumerate(runs):
             if run is not None and ranks.any(is_main and run.finished):
