@@ -59,14 +59,18 @@ def test_phrases_do_not_cross_punctuation_and_words_keep_marks():
     }
 
 
-def test_links_are_no_words():
+def test_links_and_addresses_are_no_words():
     texts = [
         "help me https://t.co/a1B2 now",
         "Help me WWW.shop.example/help?me now",
+        "help me <first.last+tag@mail.shop.example> now",
+        "help me jürgen@müller.example, now",
     ] * 2
-    words = Words(np.array(texts, dtype=object), np.ones(4, bool))
+    words = Words(np.array(texts, dtype=object), np.ones(8, bool))
     assert sorted(words.terms) == ["help", "help me", "me", "now"]
-    assert words.presence.sum(0).tolist() == [4.0] * 4
+    assert words.presence.sum(0).tolist() == [8.0] * 4
+    names = Words(np.array(["ask @anna @ home"] * 2, dtype=object), np.ones(2, bool))
+    assert {"anna", "home"} <= set(names.terms)
 
 
 def test_scripts_without_spaces_give_words_and_phrases():

@@ -30,7 +30,8 @@ PUNCTUATION = ""  # between clauses, as `_token_pattern` captures it
 ASCII_TOKEN = re.compile(
     r"([a-z0-9_]+(?:'[a-z0-9_]+)*)|[.,:](?=\s|$)|[;!?()\[\]{}\"\n]"
 )
-LINK = re.compile(r"(?:https?://|www\.)\S+")  # the words of a link carry no meaning
+# links and e-mail addresses: their words carry no meaning
+LINK = re.compile(r"(?:https?://|www\.)\S+|[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 
 
 class Words:
@@ -38,9 +39,9 @@ class Words:
 
     A word is a run of letters, marks and digits. In scripts without spaces, a term has up to six
     characters (in Thai, words) and begins and ends at word boundaries in at least half of its
-    occurrences (see `unspaced`). Phrases do not cross punctuation or links, and words in links are
-    ignored. A term is kept if it has two letters or an emoji and occurs in at least three texts
-    (two, if there are fewer than 2,000), or in one of 50,000 if that is more.
+    occurrences (see `unspaced`). Phrases do not cross punctuation, links or e-mail addresses, whose
+    own words are ignored. A term is kept if it has two letters or an emoji and occurs in at least
+    three texts (two, if there are fewer than 2,000), or in one of 50,000 if that is more.
 
     Args:
         texts: The texts, (n,).
