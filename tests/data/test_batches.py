@@ -81,6 +81,13 @@ def test_rows_that_fit_are_copied_once(pretended):
     assert pretended.copied.count(100) == 1
 
 
+@pytest.mark.parametrize(("reserved", "fits"), [(6800, False), (6790, True)])
+def test_rows_fit_if_training_leaves_twice_their_memory(pretended, reserved, fits):
+    """Of 10,000 free bytes, the rows take 100 · 4 · 4 = 1,600."""
+    next(device_batches(dataset(), 16, 0, torch.device("cuda"), reserved))
+    assert (100 in pretended.copied) == fits
+
+
 @pytest.mark.parametrize("why", ["too large for the device", "larger than memory"])
 def test_rows_that_do_not_fit_are_copied_batch_by_batch(why, pretended, monkeypatch):
     options = {}

@@ -1,7 +1,7 @@
 """Batches on the training device: gathered there if the rows fit, else copied ahead of time.
 
-A GPU holds all rows of in-memory data if they take at most `SHARE` of its free memory. Otherwise
-each batch is gathered into pinned memory and copied while the previous step runs.
+A GPU holds all rows of in-memory data if they take at most `SHARE` of the memory that training will
+leave. Otherwise each batch is gathered into pinned memory and copied while the previous step runs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,11 @@ SHARE = 0.5
 
 
 def device_batches(
-    data: Dataset, batch_size: int, start_row: int, device: torch.device
+    data: Dataset,
+    batch_size: int,
+    start_row: int,
+    device: torch.device,
+    reserved: int = 0,
 ) -> Iterator[Tensor]:
     """Yield the batches of `data.batches` on a device, each (batch_size, width + target width).
 
@@ -29,10 +33,12 @@ def device_batches(
         batch_size: Rows per batch.
         start_row: Rows consumed before.
         device: Target device.
+        reserved: Bytes on the device that are free, but will be needed.
     """
     batches = data.batches(batch_size, start_row)
     if device.type == "cuda":
-        room = SHARE * torch.cuda.mem_get_info(device)[0] if data.in_memory else 0
+        free, _ = torch.cuda.mem_get_info(device)
+        room = SHARE * (free - reserved) if data.in_memory else 0
         yield from _read_ahead(_Loader(batches, device, room), device)
     else:
         for buffer, index in batches:

@@ -252,9 +252,10 @@ def _train_on_batches(trainings: list[Training], data: Dataset, ranks: Ranks) ->
     first = trainings[0]
     batch_size, device = first.config.batch_size, first.state.device
     position = min(training.state.counters.rows for training in trainings)
+    reserved = sum(training.state.bytes_of_copies for training in trainings)
     with stop_signals() as received:
         # the batches of a stream may run out first
-        for batch in device_batches(data, batch_size, position, device):
+        for batch in device_batches(data, batch_size, position, device, reserved):
             stopping = ranks.any(bool(received))
             for training in trainings:
                 if training.state.counters.rows == position and not training.has_ended:

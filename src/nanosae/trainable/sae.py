@@ -79,6 +79,11 @@ class TrainableSAE:
         name = "b_gate" if self.config.activation == "gated" else "b_enc"
         return self.params[name]
 
+    @property
+    def bytes_of_copies(self) -> int:
+        """Memory for gradients and best parameters, which the first steps allocate."""
+        return sum(2 * param.nbytes for param in self.params.values())
+
     def compile_kernels(self, n_heldout: int) -> None:
         """Compile the kernels for a step's batch and for `n_heldout` rows ahead of time."""
         n_rows = max(self.config.batch_size, n_heldout)
