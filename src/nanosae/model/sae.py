@@ -255,13 +255,11 @@ class SAEModel(nn.Module):
             DataError: If they have another shape.
             DataTypeError: If they are not numbers.
         """
-        if isinstance(activations, Tensor):
-            is_sparse = activations.layout != torch.strided
-            dense = activations.to_dense() if is_sparse else activations
-            activations = float32(dense)
-        shape, size = np.shape(activations), self.cfg["d_sae"]
+        shape, size = tuple(np.shape(activations)), self.cfg["d_sae"]
         if len(shape) != 2 or shape[1] != size:
             raise DataError(f"activations are {shape}; needed: (n_rows, {size}).")
+        if isinstance(activations, Tensor):
+            activations = _as_matrix(activations)
         if not sp.issparse(activations):
             activations = np.asarray(activations)
         if activations.dtype.kind not in "biuf":
@@ -507,6 +505,15 @@ def _require_tensor(given: Any, method: str, other: str) -> None:
         raise DataTypeError(
             f"{method} takes a torch tensor, not {type(given).__name__}; {other}."
         )
+
+
+def _as_matrix(activations: Tensor) -> np.ndarray | sp.csr_array:
+    """Return a tensor as an array, or a sparse tensor as a sparse matrix, on the CPU."""
+    if activations.layout == torch.strided:
+        return float32(activations)
+    stored = activations.detach().to_sparse_coo().coalesce()
+    places = tuple(stored.indices().cpu().numpy())
+    return sp.csr_array((float32(stored.values()), places), shape=tuple(stored.shape))
 
 
 def _row_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
