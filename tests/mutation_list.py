@@ -806,6 +806,33 @@ add(
     ("answers: a name as good as yes", "not f1 > f1_of_all", "not f1 >= f1_of_all"),
     ("answers: no minus", "-magnitude if minus", "magnitude if minus"),
     ("answers: a range is its first text", "int(last or first)", "int(first)"),
+    ("answers: a dash behind words is a minus", r"|(?<!\w)[", "|[{MINUS}]\\s*|["),
+    ("answers: one line of matches", "takewhile(NUMBERED.match, below)", "[]"),
+)
+add(
+    "data/cache.py",
+    "tests/data/test_cache.py -k deviation",
+    (
+        "cache: equal rows have a deviation",
+        "if are_equal else variance",
+        "if 0 else 1e-9",
+    ),
+)
+add(
+    "pipeline/stages.py",
+    "tests/pipeline/test_stages.py",
+    ("stages: nothing is forgotten", "del self.stages[name]", "pass"),
+)
+add(
+    "analysis/evaluation/evaluate.py",
+    "tests/analysis/evaluation/test_evaluate.py -k few_classes",
+    ("evaluate: intervals beyond a measure", "(0.0, 1.0))", "(-9.0, 9.0))"),
+)
+add(
+    "sources/csv_files.py",
+    "tests/sources/test_metadata.py -k codes_keep",
+    ("csv: signs are those of telephones", "and not _any_matches(cells, NEGATIVE)", ""),
+    ("csv: codes of large files", "pa.string() if is_code or", "pa.string() if"),
 )
 # ---- contrast
 add(
