@@ -150,3 +150,22 @@ class TestSnapshots:
         replay.js("dispatchEvent(new Event('afterprint'))")
         replay.settle()
         assert replay.problems() == []
+
+    def test_a_page_that_follows_long_holds_some_lines_and_snapshots(self, replay):
+        replay.js(
+            SHOT + "const range = (n) => [...Array(n).keys()];"
+            "for (const start of range(7).map((batch) => 1000 * (batch + 1))) {"
+            "  const line = (i) => ({step: start + i, ...(i % 100 ? {} : {heldout_fvu: 0.5})});"
+            "  const shots = range(40).map((i) => shot(start + 25 * i, 1));"
+            "  training.add(range(1000).map(line), shots); }"
+        )
+        lines = replay.js("return training.lines")
+        shots = replay.js("return training.shots.map((shot) => shot.step)")
+        assert 2000 < len(lines) <= 4000
+        assert 60 < len(shots) <= 120
+        assert lines[-1]["step"] == 7999
+        assert shots[-1] == 7975
+        assert 20 in shots  # which is shown
+        assert replay.text(".player output") == "step 20"
+        measured = [line["step"] for line in lines if "heldout_fvu" in line]
+        assert measured == list(range(1000, 8000, 100))

@@ -7,6 +7,8 @@ nano.training = (node) => {
   const PART_COLOURS = [ORANGE, VIOLET, BROWN, PINK];
   const FRAME_MILLISECONDS = 350; // that a snapshot stays while they are played
   const INACTIVE = -8; // log10 densities below: features that are inactive on the sample
+  const MANY_LINES = 4000; // of which every other one is dropped, but for what was measured on held-out rows
+  const MANY_SHOTS = 120;
   const MARKED = { mode: "lines+markers", marker: { size: 5 } };
   const margin = { l: 56, r: 12, t: 10, b: 44 };
   const lines = [];
@@ -278,6 +280,13 @@ nano.training = (node) => {
     known.push(...found);
   };
 
+  /** Drop every other one of many, but for the last and those that are to stay. */
+  const thin = (known, many, stays = () => false) => {
+    if (known.length <= many) return;
+    const isKept = (item, i) => stays(item) || (known.length - 1 - i) % 2 === 0;
+    known.splice(0, known.length, ...known.filter(isKept));
+  };
+
   return {
     lines,
     shots,
@@ -293,13 +302,15 @@ nano.training = (node) => {
       const before = shots[at];
       extend(lines, newLines);
       extend(shots, newShots);
+      thin(lines, MANY_LINES, (line) => line.heldout_fvu !== undefined);
+      thin(shots, MANY_SHOTS, (shot) => shot === before);
+      const place = shots.indexOf(before);
       empty.hidden = lines.length > 0;
       grid.hidden = !empty.hidden;
       player.hidden = shots.length === 0;
       if (newShots.length) {
-        if (follows || at >= shots.length) show(shots.length - 1);
-        else if (shots[at] !== before) show(at); // of a resumed run
-        else slider.max = shots.length - 1;
+        if (follows || (place < 0 && at >= shots.length)) show(shots.length - 1);
+        else show(place < 0 ? at : place); // a resumed run replaces the one that was shown
         driftPanel.draw();
       }
       if (!newLines.length) return;
