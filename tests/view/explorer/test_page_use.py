@@ -16,7 +16,7 @@ def test_words_stay_in_the_field_until_they_are_searched_for(page):
     page.open()
     page.browser.type("#words", "not yet")
     page.browser.find("#plane canvas").send_keys("+")
-    page.wait(lambda: "look" in page.view())
+    page.settle()
     page.click("[data-feature] .main")
     page.wait(CARD)
     words = "return document.querySelector('#words').value"
@@ -208,3 +208,49 @@ def test_a_phone_that_is_used_long_by_keyboard_holds_no_more_than_before(page):
     assert kept(page) == before
     assert page.shown("#chips .chip") == []
     assert page.browser.text("#rows-title") == "900 texts"
+
+
+def test_what_is_said_of_a_point_goes_when_the_map_moves(page):
+    page.open()
+    x, y = page.js(
+        "return import('/static/explore-page.js').then(({page: {map}}) => {"
+        "  const [x0, y0, x1, y1] = map.box(), [x, y] = map.points.xy;"
+        f"  const {{width, height}} = {CANVAS}.getBoundingClientRect();"
+        "  return [width * ((x - x0) / (x1 - x0) - 0.5), height * ((y1 - y) / (y1 - y0) - 0.5)]; })"
+    )
+    mouse(page, "mouseMoved", x, y, "none")
+    page.settle()
+    assert page.shown(".tip:not([hidden])") != []
+    page.browser.find("#plane canvas").send_keys("+")
+    assert page.shown(".tip:not([hidden])") == []
+
+
+def test_a_selection_is_on_the_map_before_it_is_compared(page, explorer):
+    page.open()
+    page.hold("/api/contrast")
+    page.go(f=[5], open="contrast:")
+    page.wait_held()
+    page.settle()
+    marked = (
+        "return import('/static/explore-page.js').then(m => m.page.map.points.marked)"
+    )
+    assert page.js(marked) == explorer.codes.counts[5]
+    page.let_go()
+
+
+def test_a_part_of_another_map_is_not_taken_from_an_address(page):
+    page.open()
+    page.browser.find("#plane canvas").send_keys("+")
+    page.settle()
+    look, drawn = page.view()["look"], page.view()["drawn"]
+    page.open(look=look, drawn=drawn)
+    assert page.view()["look"] == look
+    whole = "return document.querySelector('#plane canvas').getAttribute('aria-label')"
+    page.open(look="[99, 99, 0.1]", drawn=drawn)
+    assert ", 0 in view" in page.js(whole)
+    page.open(look="[99, 99, 0.1]", drawn="another")
+    assert ", 900 in view" in page.js(whole)
+    page.open(look=look, drawn=drawn)
+    page.browser.find("#plane canvas").send_keys("0")
+    page.settle()
+    assert not {"look", "drawn"} & page.view().keys()

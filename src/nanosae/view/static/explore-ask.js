@@ -119,8 +119,8 @@ export const trying = async (node, task) => {
   }
 };
 
-/** Run a task that changes something; say what went wrong in the part of the page that holds `node`. */
-export const changing = (node, task) => {
+/** Run a task beside what is shown; say what went wrong above it, in the part that holds `node`. */
+export const tryingBeside = (node, task) => {
   const problem = $(".problem", node.closest("section"));
   problem.replaceChildren();
   return trying(problem, async () => {

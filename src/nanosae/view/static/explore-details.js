@@ -1,6 +1,6 @@
 /* Details of what is open: a feature's card, a comparison, or where to start. */
 
-import { ask, change, changing, say, trying } from "./explore-ask.js";
+import { ask, change, say, trying, tryingBeside } from "./explore-ask.js";
 import { listChips, listFeatures, listRows } from "./explore-lists.js";
 import { color, drawMap } from "./explore-map.js";
 import { go, openFeature, openTopic, opened, page, toggleFilter, where } from "./explore-page.js";
@@ -100,7 +100,7 @@ const strengths = ({ rows, histogram, mean, max }) => {
 };
 
 const renameFeature = (id, name) =>
-  changing(body, async () => {
+  tryingBeside(body, async () => {
     const done = await change("rename", { feature: id, name });
     page.labels.set(id, done.name);
     say(name ? "Renamed" : "Label restored");
@@ -245,6 +245,7 @@ const showGlance = () =>
     const most = Math.max(...topics.map((topic) => topic.rows), 1);
     const lineOf = ({ topic, name, rows }) =>
       counted(name, count(rows, noun()), rows / most, "Open the topic", () => openTopic(topic));
+    const summaries = el("div");
     showDetails(
       el("h2", {}, "At a glance"),
       el(
@@ -255,10 +256,13 @@ const showGlance = () =>
       ...section("Biggest topics", topics.slice(0, FIRST_TOPICS).map(lineOf)),
       topics.length > FIRST_TOPICS ? allTopics(topics, lineOf) : null,
       ...section("Findings", findings.map(findingLine)),
+      summaries,
       el("p", { className: "muted small" }, HELP),
     );
-    const { columns } = await ask("detail", "columns");
-    body.lastChild.before(...columns.flatMap(columnParts));
+    await trying(summaries, async () => {
+      const { columns } = await ask("detail", "columns");
+      summaries.replaceChildren(...columns.flatMap(columnParts));
+    });
   });
 
 const allTopics = (topics, lineOf) => {

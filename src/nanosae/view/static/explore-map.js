@@ -1,6 +1,6 @@
 /* The map of texts or features: its points, colours, legend, and what is marked on it. */
 
-import { ask, trying } from "./explore-ask.js";
+import { ask, trying, tryingBeside } from "./explore-ask.js";
 import { go, openFeature, openRow, openTopic, opened, page, where } from "./explore-page.js";
 import { count, endOf, featureName, noun } from "./explore-parts.js";
 
@@ -53,10 +53,12 @@ export const drawMap = (fresh, moved = false) =>
     const kind = page.view.map;
     if (fresh) {
       page.map.clear();
-      trying($("#legend"), () => nameRegions(kind));
+      tryingBeside($("#plane"), () => nameRegions(kind));
     }
-    if (moved) page.map.stop();
-    if (moved) isPlaced = false; // until an answer is shown: a newer question may cancel this one
+    if (moved) {
+      page.map.stop();
+      isPlaced = false; // until an answer is shown: a newer question may cancel this one
+    }
     const place = !isPlaced || !page.map.points;
     const [x, y, width] = page.view.look || [];
     const look = page.view.look ? { x, y, width } : null;
@@ -186,6 +188,13 @@ const selectInView = () => {
   ]);
 };
 
+/** Say in the address which part of this map is in view; null for all of it. */
+const lookAt = (look) => {
+  const { lasso, led } = page.view;
+  const isDrawnOn = look || lasso || led;
+  go({ look, drawn: isDrawnOn ? page.state.map.id : "" }, true);
+};
+
 /** Make the map and its buttons. */
 export const connectMap = () => {
   page.map = nano.map($("#plane"), {
@@ -199,7 +208,7 @@ export const connectMap = () => {
     },
     move: (look) => {
       isPlaced = true;
-      go({ look: look && rounded([look.x, look.y, look.width]) }, true);
+      lookAt(look && rounded([look.x, look.y, look.width]));
       drawMap(false);
     },
     lack: () => drawMap(false),

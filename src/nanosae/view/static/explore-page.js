@@ -9,7 +9,7 @@ const START = {
   lasso: null, // corners on the map of texts
   led: null, // corners on the map of features
   topic: null, // number of a topic
-  drawn: "", // the map that these corners were drawn on
+  drawn: "", // the map that these corners, or what it shows, are on
   map: "rows",
   color: "auto",
   look: null, // middle x, y and width of the part of the map that is shown
@@ -83,12 +83,15 @@ export const readAddress = () => {
       // as if it were not there
     }
   }
-  return withoutOldCorners(view);
+  return withoutOldPlaces(view);
 };
 
-/** A polygon that was drawn on another map would hold other texts here. */
-const withoutOldCorners = (view) =>
-  view.drawn === page.state.map.id ? view : { ...view, lasso: null, led: null, drawn: "" };
+/** A polygon that was drawn on another map would hold other texts here, and a part of it show others. */
+const withoutOldPlaces = (view) => {
+  if (view.drawn === page.state.map.id) return view;
+  const look = view.drawn === "" ? view.look : null;
+  return { ...view, lasso: null, led: null, look, drawn: "" };
+};
 
 /** The view as the end of an address. */
 export const address = () => {

@@ -1,6 +1,6 @@
 /* Words and small elements that several parts of the explorer's page use. */
 
-import { change, changing, say } from "./explore-ask.js";
+import { change, say, tryingBeside } from "./explore-ask.js";
 import { openFeature, openRow, page } from "./explore-page.js";
 
 const { el, $, fmt } = nano;
@@ -95,7 +95,7 @@ export const meter = (activation, most) =>
 export const star = (id, on) => {
   const onclick = (event) => {
     const now = event.currentTarget.getAttribute("aria-pressed") !== "true";
-    changing(event.currentTarget, () => bookmark(id, now));
+    tryingBeside(event.currentTarget, () => bookmark(id, now));
   };
   const label = `Bookmark ${id}`;
   const more = { "aria-pressed": String(on), "aria-label": label, title: "Bookmark" };

@@ -1,6 +1,6 @@
 /* A text or a query: its features on sliders, and the ranking of all texts that follows them. */
 
-import { ask, askInAnyCase, change, changing, say, trying } from "./explore-ask.js";
+import { ask, askInAnyCase, change, say, trying, tryingBeside } from "./explore-ask.js";
 import { listRows, listTags } from "./explore-lists.js";
 import { go, openTopic, page } from "./explore-page.js";
 import {
@@ -65,7 +65,7 @@ const drawTags = (row, node) => {
 };
 
 const tagRow = (row, tag, on, node) =>
-  changing(body, async () => {
+  tryingBeside(body, async () => {
     const done = await change("tag", { tag, rows: [row.row], on });
     listTags(done.tags);
     const others = row.tags.filter((other) => other !== tag);
@@ -189,7 +189,7 @@ let typing = 0;
 const suggest = (words) => {
   clearTimeout(typing);
   typing = setTimeout(() => {
-    changing(body, async () => {
+    tryingBeside(body, async () => {
       const found = await ask("suggest", "features", { words });
       const options = found.lines
         .slice(0, SUGGESTIONS)

@@ -1,7 +1,7 @@
 /* The explorer's page: it starts here. A change of the view asks the server only for the parts that
    depend on what changed. Texts are put into the page as text. */
 
-import { ask, change, changing, say, trying } from "./explore-ask.js";
+import { ask, change, say, trying, tryingBeside } from "./explore-ask.js";
 import { showOpen } from "./explore-details.js";
 import { listChips, listFeatures, listRows, listTags, markOpen, showTagForm } from "./explore-lists.js";
 import { color, connectMap, drawMap, dropLasso, markMap, showMapState } from "./explore-map.js";
@@ -58,10 +58,14 @@ const showControls = (isOtherPane) => {
   if (isOtherPane && $("#panes").offsetHeight) $(`#${view.pane}`).focus();
 };
 
-/** Show what is open if it has changed; return what promises its answer. */
+/** Show what is open if it has changed; return what promises its answer, unless that takes long. */
 const renderDetails = (changed, isOtherSelection) => {
   const comparesSelection = opened("contrast") !== null;
-  if (changed("open") || (isOtherSelection && comparesSelection)) return showOpen();
+  if (changed("open") || (isOtherSelection && comparesSelection)) {
+    const shown = showOpen();
+    const takesLong = comparesSelection || opened("query") !== null;
+    return takesLong ? null : shown;
+  }
   const showsFilter = opened("feature") !== null || opened("topic") !== null;
   if (changed("f", "topic") && showsFilter) showOpen();
   else if (changed("edit") && isSteering()) rank();
@@ -148,7 +152,7 @@ const connectTags = () => {
   $("#tag-form").addEventListener("submit", (event) => {
     event.preventDefault();
     const tag = $("#tag-name").value.trim();
-    if (tag) changing($("#tag-form"), () => tagSelection(tag));
+    if (tag) tryingBeside($("#tag-form"), () => tagSelection(tag));
   });
 };
 

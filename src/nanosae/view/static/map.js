@@ -202,6 +202,7 @@ nano.map = (node, on) => {
     whole = to === null;
     if (to) view = { ...view, ...to };
     moving = true;
+    hover(null);
     if (on.page) canvas.style.touchAction = whole ? "pan-y" : "none";
     clearTimeout(settled);
     settled = setTimeout(() => {
