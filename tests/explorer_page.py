@@ -74,19 +74,21 @@ class Page:
             kind,
         )
 
-    def hold(self, kind):
-        """Keep back what the server answers to questions of a kind, until `let_go`."""
+    def hold(self, kind, asked=True):
+        """Keep back the answers to questions of a kind, or the questions, until `let_go`."""
         self.js(
-            "const [kind] = arguments, real = window.fetch;"
+            "const [kind, asked] = arguments, real = window.fetch;"
             "window.held = [];"
             "window.fetch = async (url, options = {}) => {"
-            "  const answer = await real(url, options);"
-            "  if (!held || !url.includes(kind)) return answer;"
+            "  if (!held || !url.includes(kind)) return real(url, options);"
+            "  const answer = asked ? await real(url, options) : null;"
             "  return new Promise((done, fail) => {"
-            "    held.push(() => done(answer));"
+            "    held?.push(() => done(answer ?? real(url, options)));"
+            "    if (!held) done(answer);"
             "    options.signal?.addEventListener('abort', () =>"
             "      fail(new DOMException('', 'AbortError'))); }); }",
             kind,
+            asked,
         )
 
     def wait_held(self, n=1):

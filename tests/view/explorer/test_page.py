@@ -519,13 +519,14 @@ def test_it_works_by_keyboard(page, explorer):
 
 def test_awaited_details_are_marked_and_the_last_click_counts(page):
     page.open()
-    page.slow_down("card/")
+    page.hold("card/")
     busy = "document.querySelector('#detail').ariaBusy"
     assert page.js(f"return {busy}") == "false"
     for line in (1, 2):
         page.click(f"[data-feature]:nth-child({line}) .main")
         assert page.js(f"return {busy}") == "true"
-    page.wait(f"{busy} === 'false'")
+    page.let_go()
+    assert page.js(f"return {busy}") == "false"
     chosen = "[data-feature]:nth-child(2)"
     number = page.browser.find(chosen).get_attribute("data-feature")
     assert page.browser.text("#detail .kicker").startswith(f"Feature {number}\n")
@@ -533,7 +534,7 @@ def test_awaited_details_are_marked_and_the_last_click_counts(page):
 
 def test_a_query_stays_in_its_field_while_it_is_open(page):
     page.open()
-    page.slow_down("steer")
+    page.hold("steer", asked=False)
     page.browser.type("#words", "small trees")
     page.click("#meaning")
     page.wait("document.querySelector('#detail .busy')")
@@ -624,16 +625,16 @@ def test_the_history_leads_back_to_the_whole_map(page):
     canvas = page.browser.find("#plane canvas")
     for _ in range(6):
         canvas.send_keys("+")
-    page.wait(lambda: "look" in page.view())
+    page.settle()
+    assert "look" in page.view()
     page.click("[data-feature] .main")
     page.wait(CARD)
     canvas.send_keys("0")
-    page.wait(lambda: "look" not in page.view())
     page.settle()
+    assert "look" not in page.view()
     for step, is_whole in (("back", False), ("forward", True), ("back", False)):
-        page.js(f"history.{step}()")
-        page.wait(lambda is_whole=is_whole: is_whole == ("look" not in page.view()))
-        page.settle()
+        page.step(step)
+        assert is_whole == ("look" not in page.view())
         assert (", 900 in view" in page.js(label)) == is_whole
 
 
@@ -641,12 +642,13 @@ def test_a_step_in_history_moves_the_map_although_its_points_are_asked_for_twice
     page.open()
     for _ in range(6):
         page.browser.find("#plane canvas").send_keys("+")
-    page.wait(lambda: "look" in page.view())
+    page.settle()
+    assert "look" in page.view()
     page.click("[data-feature] .main")  # colours the map
     page.wait(CARD)
     page.browser.find("#plane canvas").send_keys("0")
-    page.wait(lambda: "look" not in page.view())
     page.settle()
+    assert "look" not in page.view()
     page.slow_down("/api/points")
     label = "document.querySelector('#plane canvas').getAttribute('aria-label')"
     page.js("history.back()")

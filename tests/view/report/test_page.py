@@ -46,16 +46,14 @@ def test_a_card_opens_and_the_back_button_closes_it(phone):
 
 def test_a_card_that_comes_late_does_not_open(phone):
     phone.js(
-        "const real = nano.unpack; nano.unpack = async (name) => {"
-        " window.asked = true; await new Promise((done) => setTimeout(done, 300));"
-        " window.unpacked = true; return real(name); }"
+        "const real = nano.unpack; nano.unpack = (name) =>"
+        " new Promise((done) => { window.give = () => done(real(name)); })"
     )
     phone.click("#table tbody .link")
-    phone.wait("window.asked")
+    phone.wait("typeof give === 'function'")
     phone.js("location.hash = '#top'")
-    phone.wait("window.unpacked")
-    phone.js("window.later = false; setTimeout(() => { window.later = true; }, 300)")
-    phone.wait("window.later")
+    phone.js("give()")
+    phone.settle()
     assert not phone.js("return document.querySelector('dialog[open]') !== null")
 
 
