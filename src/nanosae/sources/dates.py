@@ -15,7 +15,8 @@ from nanosae.sources.local_dates import plain_dates
 PARSED_SHARE = 0.95  # minimum share of cells that are dates, or numbers
 DATE_SHAPE = (
     r"^\D{0,12}(\d{4}[-/.]\d{1,2}[-/.T]\d|\d{1,2}[-/.]\d{1,2}[-/.]\d{2})"
-    r"|^\d{4}-(0[1-9]|1[0-2])$|\d{1,2}\W+[A-Za-z]{3}|^([A-Za-z]{3,9}\W+){1,2}\d"
+    r"|^\d{4}[-/](0[1-9]|1[0-2])$|^(0?[1-9]|1[0-2])/(19|20)\d\d$"
+    r"|\d{1,2}\W+[A-Za-z]{3}|^([A-Za-z]{3,9}\W+){1,2}\d"
     r"|^(19|20)\d\d$|^\d{8}T\d{4}"
 )
 WEEKDAY = r"^(Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,?\s+"
