@@ -146,6 +146,36 @@ def test_semicolons_come_with_decimal_commas(tmp_path):
     }
 
 
+@pytest.mark.parametrize(
+    ("other", "cells", "numbers"),
+    [
+        ("1,5", ["1.507", "315", "-2.000.000"], [1507, 315, -2_000_000]),
+        ("1,5", ["1.507", "2.300", "4.125"], [1507, 2300, 4125]),
+        ("1,5", ["1.507", "-", "+3"], [1507, None, 3]),
+        ("none", ["1.507", "315", "64"], [1507, 315, 64]),
+        # twins: points are decimals
+        ("none", ["1.507", "2.300", "4.125"], [1.507, 2.3, 4.125]),
+        ("none", ["1.507", "315", "64.5"], [1.507, 315, 64.5]),
+        ("none", ["1.507", "3150", "64"], [1.507, 3150, 64]),
+        ("1.25", ["1.507", "315", "64"], [1.507, 315, 64]),
+        ("1,200", ["1.507", "2.300", "4.125"], [1.507, 2.3, 4.125]),
+    ],
+)
+def test_points_separate_thousands_beside_decimal_commas(
+    other, cells, numbers, tmp_path
+):
+    path = tmp_path / "table.csv"
+    rows = [f"a text of a row;{other};{cell}" for cell in cells]
+    path.write_text("\n".join(["text;other;n", *rows]))
+    assert read_texts(path)["n"].to_pylist() == numbers
+
+
+def test_points_between_commas_are_decimals(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("text,n\none,1.507\ntwo,315\nthree,64\n")
+    assert read_texts(path)["n"].to_pylist() == [1.507, 315, 64]
+
+
 def test_a_missing_header_is_no_row_lost(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text('1,"good, really"\n2,bad\n')

@@ -43,6 +43,8 @@ ZERO_AND_DIGIT = re.compile(
     rb"0\d(?<=[^\d.]..)"
 )  # fast, because it begins with the zero
 PLUS_AND_DIGITS = re.compile(rb"\+\d{7}")
+# whole numbers whose thousands may be separated by points
+WHOLE = r"^[-+]?(?:[1-9]\d{0,2}(?:\.\d{3}){1,4}|\d{1,15})$"
 MOST_REPEATS = 1000  # limit of Arrow's regular expressions
 
 
@@ -103,11 +105,30 @@ def _read_whole(
     )
     table = _read_quoted(path, dialect, convert)
     _check_encoding(table.schema, path, dialect)
+    if dialect.decimal_point == ",":
+        table = _with_thousands(table, text_columns, missing)
     if not dialect.n_title_rows:
         return table
     n_lines = dialect.n_title_rows
     lines = "line" if n_lines == 1 else "lines"
     return with_note(table, f"Skipped {n_lines} {lines} above the header.")
+
+
+def _with_thousands(
+    table: pa.Table, text_columns: Sequence[str], missing: Sequence[str]
+) -> pa.Table:
+    """Read strings such as "1.200" and "95" as integers, where fractions have commas."""
+    for place, field in enumerate(table.schema):
+        if not is_text(field.type) or field.name in text_columns:
+            continue
+        cells = pc.utf8_trim_whitespace(table.column(place))
+        is_missing = pc.is_in(cells, pa.array(["", *missing], field.type))
+        numbers = pc.if_else(is_missing, pa.scalar(None, field.type), cells)
+        are_whole = pc.all(pc.match_substring_regex(numbers, WHOLE)).as_py()
+        if are_whole and _any_matches(numbers, r"\."):
+            whole = pc.replace_substring_regex(numbers, "[.+]", "").cast(pa.int64())
+            table = table.set_column(place, field.name, whole)
+    return table
 
 
 def _read_quoted(path: Path, dialect: Dialect, convert: csv.ConvertOptions) -> pa.Table:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import StringIO
-from itertools import islice
+from itertools import islice, zip_longest
 from operator import itemgetter
 from pathlib import Path
 
@@ -33,6 +33,8 @@ DATE = re.compile(r"\d{4}-\d{2}-\d{2}([T ]|$)|\d{1,2}[./]\d{1,2}[./]\d{2,4}\b")
 DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
 THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+")
 DECIMAL_POINT = re.compile(r"[-+]?\d+\.\d+")
+GROUPED = re.compile(r"[-+]?[1-9]\d{0,2}(\.\d{3})+")  # thousands with points
+BELOW_THOUSAND = re.compile(r"[-+]?\d{1,3}")
 EXCEL_HINT = re.compile(r'"?sep=(.)"?\r?$')
 
 
@@ -325,11 +327,32 @@ def _is_long(cell: str) -> bool:
 
 
 def _decimal_point(rows: Sequence[Sequence[str]], delimiter: str) -> str:
-    """Return "," if fractions have commas; "1,200" is an integer, except between semicolons."""
-    cells = [cell.strip() for row in rows for cell in row]
+    """Return "," if fractions have commas; "1,200" is an integer, except between semicolons.
+
+    Points may then separate thousands, which they also do in a column of "1.200" and "95" between
+    semicolons.
+    """
+    columns = [
+        [cell.strip() for cell in column] for column in zip_longest(*rows, fillvalue="")
+    ]
+    cells = [cell for column in columns for cell in column]
     with_comma = [cell for cell in cells if DECIMAL_COMMA.fullmatch(cell)]
-    if delimiter != ";" and all(map(THOUSANDS.fullmatch, with_comma)):
+    with_point = [cell for cell in cells if DECIMAL_POINT.fullmatch(cell)]
+    may_be_thousands = all(map(THOUSANDS.fullmatch, with_comma))
+    if not with_point:
+        is_decimal = with_comma and (delimiter == ";" or not may_be_thousands)
+        return "," if is_decimal else "."
+    if not all(map(GROUPED.fullmatch, with_point)):
         return "."
-    has_commas = bool(with_comma)
-    has_points = any(map(DECIMAL_POINT.fullmatch, cells))
-    return "," if has_commas and not has_points else "."
+    if with_comma:
+        return "." if may_be_thousands else ","
+    return "," if delimiter == ";" and any(map(_has_thousands, columns)) else "."
+
+
+def _has_thousands(cells: Sequence[str]) -> bool:
+    """Return whether numbers have points from 1.000 on, and only these."""
+    numbers = [cell for cell in cells if NUMBER.fullmatch(cell)]
+    is_grouped = [GROUPED.fullmatch(number) is not None for number in numbers]
+    others = [n for n, grouped in zip(numbers, is_grouped, strict=True) if not grouped]
+    are_small = all(map(BELOW_THOUSAND.fullmatch, others))
+    return any(is_grouped) and bool(others) and are_small
