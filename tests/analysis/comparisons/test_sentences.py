@@ -253,6 +253,36 @@ def test_no_column_side_or_feature_fills_the_page():
     assert set(by_strength) == {"team", "year"}
 
 
+def test_a_difference_that_is_uncertain_comes_later():
+    # 6 of 7 texts against 35 %: an odds ratio of 11 with an interval from 1.3 to 93
+    few = {"effect": np.log(11), "low": np.log(1.3), "high": np.log(93)}
+    many = {"effect": np.log(4.5), "low": np.log(4.2), "high": np.log(4.8)}
+    found = findings(
+        [
+            compared("groups", [groups("Ulm", 0.86, 0.35, 2) | few]),
+            compared("groups", [groups("Köln", 0.7, 0.35, 3) | many], {"column": "b"}),
+        ]
+    )
+    assert found["side"].tolist() == ["Köln", "Ulm"]
+    assert found["strength"].round(2).tolist() == [0.35, 0.51]
+    # odds of 0.35 ÷ 0.65, times 1.3, are a share of 0.41: the weight is 0.06 ÷ 0.51 of that of
+    # the estimate, and not a tenth, the least
+    small = groups("Bonn", 0.41, 0.35, 4) | dict.fromkeys(few, np.log(1.3))
+    larger = groups("Trier", 0.42, 0.35, 5) | dict.fromkeys(few, np.log(1.35))
+    for other, first in ((small, "Ulm"), (larger, "Trier")):
+        ends = [groups("Ulm", 0.86, 0.35, 2) | few, other]
+        both = [compared("groups", [end], {"column": end["target"]}) for end in ends]
+        assert findings(both)["side"][0] == first
+
+
+def test_an_effect_that_may_be_0_comes_last():
+    may_be_0 = {"effect": 2.0, "low": -0.1, "high": 4.0, "r": 0.5, "target": "price"}
+    surely = {"effect": 0.5, "low": 0.4, "high": 0.6, "r": 0.2, "target": "price"}
+    lines_of = [{"feature": 1} | may_be_0, {"feature": 2, "label": "two"} | surely]
+    found = findings([compared("numeric", lines_of, {"column": "price"})])
+    assert found["feature"].tolist() == [2, 1]
+
+
 def test_a_label_that_only_repeats_the_name_of_its_group_comes_later():
     obvious = groups("mail_box", 0.9, 0, feature=1) | {"label": "mails, letters"}
     telling = groups("shop", 0.6, 0, feature=2) | {"label": "late parcels"}

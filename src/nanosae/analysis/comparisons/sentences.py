@@ -7,11 +7,12 @@ period consists of texts with a feature or topic, or how a number differs in the
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
 import pandas as pd
+from scipy.special import expit, logit
 
 from nanosae.analysis.comparisons.findings import (
     Contrast,
@@ -24,6 +25,7 @@ NUMBERS = ["share", "other_share", "effect", "low", "high", "n_active", "q"]
 COLUMNS = ["column", "side", "feature", "topic", "label", "sentence", "strength"]
 COLUMNS += NUMBERS
 MIN_PERIOD_TEXTS = 20  # shares of fewer texts are not stated
+RARE = 1e-3  # smallest share at which log-odds begin
 THE_REST = "the rest"
 # values that say nothing without their column
 UNCLEAR_VALUES = re.compile(
@@ -70,6 +72,7 @@ def finding_lines(result: Comparison, names_column: bool) -> Iterator[Line]:
         "numeric": _number_line,
     }
     write = writers[result.kind]
+    certainty_of = _certainty_of_shares if result.kind == "groups" else _certainty
     column = {"column": result.about.get("column")}
     is_text = bool(result.about.get("copies"))  # rather than a topic or a feature
     for found in records:
@@ -83,8 +86,29 @@ def finding_lines(result: Comparison, names_column: bool) -> Iterator[Line]:
             "label": found["label"],
             "is_text": is_text,
         }
-        doubt = {"is_doubtful": bool(found.get("label_doubtful"))}
-        yield column | numbers | subject | doubt | line
+        trust = {
+            "is_doubtful": bool(found.get("label_doubtful")),
+            "certainty": certainty_of(found),
+        }
+        yield column | numbers | subject | trust | line
+
+
+def _certainty(found: Line, scale: Callable[[float], float] = float) -> float:
+    """Return how large the effect is for certain, as a share of its estimate.
+
+    This is the end of its interval that is nearer to 0, or 0 if the interval contains 0. Both are
+    compared on a scale, which maps 0 to 0.
+    """
+    effect, low, high = found["effect"], found["low"], found["high"]
+    if not low * high > 0:
+        return 0.0
+    return scale(low if effect > 0 else high) / scale(effect)
+
+
+def _certainty_of_shares(found: Line) -> float:
+    """Return the same for a log-odds ratio, as a difference from the share of the other texts."""
+    start = logit(max(found["share_rest"], RARE))
+    return _certainty(found, lambda effect: expit(start + effect) - expit(start))
 
 
 def _group_line(

@@ -1,8 +1,9 @@
 """The findings of comparisons in plain words, the most informative first.
 
 The strongest differences come first, but no column, side, topic or feature may fill the page: the
-weight of a finding decreases with every earlier finding on the same subject. It is also reduced if
-the label merely repeats the name of the group, or is doubtful.
+weight of a finding decreases with every earlier finding on the same subject. It is also reduced as
+far as its effect is uncertain, as in small groups, and if the label merely repeats the name of the
+group, or is doubtful.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from nanosae.text.tokens import split_words, stem
 # factor of a finding's weight for each earlier one with the same column, side, feature or topic
 DISCOUNTS = {"column": 0.75, "side": 0.5, "feature": 0.5, "topic": 0.5, "text": 0.5}
 SAME = 0.5  # ratio of differences from which on a topic and its feature say the same
+UNCERTAIN_WEIGHT = 0.1  # of a finding whose effect may be 0, or nearly 0
 OBVIOUS_WEIGHT = 0.5  # of a finding whose label repeats the name of its group
 DOUBTFUL_WEIGHT = 0.5  # of a finding whose label is doubtful
 ADJUSTED_ONLY = "Differences appear only at equal covariates"
@@ -177,7 +179,7 @@ def _most_informative_first(lines: list[Line]) -> Iterator[Line]:
 
 
 def _initial_weight(line: Line) -> float:
-    weight = abs(line["strength"])
+    weight = abs(line["strength"]) * max(line["certainty"], UNCERTAIN_WEIGHT)
     if repeats_name(line["label"], line["side"]):
         weight *= OBVIOUS_WEIGHT
     if line["is_doubtful"]:
