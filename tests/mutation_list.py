@@ -95,6 +95,43 @@ add(
         "pass",
     ),
 )
+add(
+    "trainable/sizes.py",
+    "tests/trainable/test_sizes.py",
+    ("sizes: once, without training", "COPIES * FLOAT32_BYTES", "FLOAT32_BYTES"),
+    ("sizes: of the first SAE alone", "sum(_largest_share(", "max(_largest_share("),
+    ("sizes: rounded down", "-(-hidden_size // n_parts)", "hidden_size // n_parts"),
+    ("sizes: encoder only", "(data.width + output_size)", "data.width"),
+)
+add(
+    "memory.py",
+    "tests/test_memory.py",
+    ("memory: of the group alone", "folder, *folder.parents", "folder,"),
+    ("memory: of the machine alone", ", *_limits_of_groups()]", "]"),
+)
+add(
+    "distributed.py",
+    "tests/test_distributed.py",
+    (
+        "ranks: start from their own rows",
+        "initial_threshold(thresholds, k, n_rows)",
+        "initial_threshold(thresholds, k, len(x))",
+    ),
+    (
+        "ranks: a quarter of their own rows",
+        "n_own = len(self.own_rows(torch.arange(n_first)))",
+        "n_own = math.ceil(len(rows) / divisor)",
+    ),
+)
+add(
+    "train/forward.py",
+    "tests/test_distributed.py",
+    (
+        "ranks: dense by their own latents",
+        "DENSE_SHARE * state.config.hidden_size",
+        "DENSE_SHARE * state.n_latents",
+    ),
+)
 STEP = "tests/train/test_step.py"
 add(
     "train/step.py",
