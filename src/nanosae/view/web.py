@@ -35,7 +35,6 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-COOKIE = "nanosae"
 STOPPED = "The server has been stopped."
 DEFECT = "The server has met a defect; its terminal says where."
 MAX_CONNECTIONS = 64  # further ones are answered with status 503
@@ -103,8 +102,15 @@ class Guard:
         return None
 
 
+def cookie_name(request: Request) -> str:
+    """Return the name of the cookie of a port: browsers send cookies to all ports of a host."""
+    port = request.headers.get("host", "").rpartition(":")[2]
+    return f"nanosae-{port}" if port.isdecimal() else "nanosae"
+
+
 def _knows_token(request: Request, token: str) -> bool:
-    given = request.query_params.get("token") or request.cookies.get(COOKIE, "")
+    known = request.cookies.get(cookie_name(request), "")
+    given = request.query_params.get("token") or known
     return secrets.compare_digest(given.encode(), token.encode())
 
 

@@ -122,11 +122,31 @@ def test_elsewhere_a_token_is_needed(corpus):
         )
         assert client.get("/api/state").status_code == 200  # the cookie is enough
         client.cookies.clear()
-        for wrong in (b"nanosae=wrong", "nanosae=wröng".encode(), b"nanosae"):
-            assert (
-                client.get("/api/state", headers={"cookie": wrong}).status_code == 401
-            )
+        for wrong in (b"=wrong", "=wröng".encode(), b""):
+            headers = {"cookie": b"nanosae-8765" + wrong}
+            assert client.get("/api/state", headers=headers).status_code == 401
     assert annotations.bookmarks(corpus.run) == []
+
+
+def test_two_explorers_of_a_host_keep_their_tokens_apart(corpus):
+    """Browsers send a cookie to every port of a host."""
+    cookies = None
+    for path in ("/?token=secret of {}", "/api/state"):
+        for port in (8765, 8766):
+            app = server.make_app(corpus, "0.0.0.0", token=f"secret of {port}")
+            url = f"http://box.example:{port}"
+            with TestClient(app, base_url=url, cookies=cookies) as client:
+                assert client.get(path.format(port)).status_code == 200
+                cookies = client.cookies
+
+
+@pytest.mark.parametrize("host", ["box.example", "[::1]", "box.example:x", "box:99999"])
+def test_a_host_with_any_port_is_answered(corpus, host):
+    app = server.make_app(corpus, "0.0.0.0", token="secret")
+    with TestClient(app, base_url="http://box.example") as client:
+        for path, status in (("/?token=secret", 200), ("/", 401)):
+            client.cookies.clear()
+            assert client.get(path, headers={"host": host}).status_code == status
 
 
 def test_a_run_without_codes_says_what_to_do(tmp_path, capsys):

@@ -127,7 +127,7 @@ def make_app(
         corpus.map_is_asked.set()  # releases a waiting `_prepare`
 
     async def send_file(request: Request) -> Response:  # waits for no thread
-        return _send_file(request.path_params.get("name", PAGE), token)
+        return _send_file(request, token)
 
     files = [Route("/", send_file), Route("/static/{name}", send_file)]
     routes = files + make_routes(corpus, jobs)
@@ -150,11 +150,13 @@ def _prepare(corpus: OpenCorpus, jobs: Jobs) -> None:
     jobs.start()
 
 
-def _send_file(name: str, token: str | None) -> Response:
+def _send_file(request: Request, token: str | None) -> Response:
     """Return one of the page's files; the page itself sets the token as a cookie."""
+    name = request.path_params.get("name", PAGE)
     if name not in FILES:
         return web.refusal("There is no such file.", 404)
     response = Response(static(name), media_type=MEDIA_TYPES[Path(name).suffix])
     if token and name == PAGE:
-        response.set_cookie(web.COOKIE, token, httponly=True, samesite="strict")
+        cookie = web.cookie_name(request)
+        response.set_cookie(cookie, token, httponly=True, samesite="strict")
     return response
