@@ -3,6 +3,7 @@
 import json
 from itertools import pairwise
 
+import numpy as np
 from selenium.webdriver import ActionChains
 
 CARD = "document.querySelector('#detail .kicker .star')"
@@ -61,19 +62,6 @@ class Page:
                 )
         act.release().perform()
 
-    def slow_down(self, kind):
-        """Let the server answer a question, or what is changed (POST), 400 ms later."""
-        self.js(
-            "const [kind] = arguments, real = window.fetch;"
-            "window.fetch = async (url, options = {}) => {"
-            "  if (url.includes(kind) || options.method === kind)"
-            "    await new Promise((done, fail) => { setTimeout(done, 400);"
-            "      options.signal?.addEventListener('abort', () =>"
-            "        fail(new DOMException('', 'AbortError'))); });"
-            "  return real(url, options); }",
-            kind,
-        )
-
     def hold(self, kind, asked=True):
         """Keep back the answers to questions of a kind, or the questions, until `let_go`."""
         self.js(
@@ -83,9 +71,10 @@ class Page:
             "  if (!held || !url.includes(kind)) return real(url, options);"
             "  const answer = asked ? await real(url, options) : null;"
             "  return new Promise((done, fail) => {"
-            "    held?.push(() => done(answer ?? real(url, options)));"
+            "    const { signal } = options;"
+            "    held?.push(() => signal?.aborted || done(answer ?? real(url, options)));"
             "    if (!held) done(answer);"
-            "    options.signal?.addEventListener('abort', () =>"
+            "    signal?.addEventListener('abort', () =>"
             "      fail(new DOMException('', 'AbortError'))); }); }",
             kind,
             asked,
@@ -111,3 +100,16 @@ class Page:
         """Go "back" or "forward" in the history."""
         self.js(f"history.{by}()")
         self.settle()
+
+
+def dense(explorer):
+    return explorer.codes.rows(0, explorer.codes.n_rows).toarray()
+
+
+def two_together(explorer):
+    on = (dense(explorer) > 0).astype(int)
+    both = np.triu(on.T @ on, 1)
+    both[(both >= on.sum(0)) | (both >= on.sum(0)[:, None])] = (
+        0  # neither implies the other
+    )
+    return [int(j) for j in np.unravel_index(both.argmax(), both.shape)]

@@ -131,6 +131,122 @@ def test_what_is_selected_is_drawn_before_it_is_compared(page, explorer):
     page.let_go()
 
 
+def test_awaited_details_are_marked_and_the_last_click_counts(page):
+    page.open()
+    page.hold("card/")
+    busy = "document.querySelector('#detail').ariaBusy"
+    assert page.js(f"return {busy}") == "false"
+    for line in (1, 2):
+        page.click(f"[data-feature]:nth-child({line}) .main")
+        assert page.js(f"return {busy}") == "true"
+    page.let_go()
+    assert page.js(f"return {busy}") == "false"
+    chosen = "[data-feature]:nth-child(2)"
+    number = page.browser.find(chosen).get_attribute("data-feature")
+    assert page.browser.text("#detail .kicker").startswith(f"Feature {number}\n")
+
+
+def test_a_query_stays_in_its_field_while_it_is_open(page):
+    page.open()
+    page.hold("steer", asked=False)
+    page.browser.type("#words", "small trees")
+    page.click("#meaning")
+    page.wait("document.querySelector('#detail .busy')")
+    words = "return document.querySelector('#words').value"
+    assert page.js(words) == "small trees"
+    page.click("#glance")  # before the server is asked
+    assert page.js(words) == ""
+
+
+def test_a_change_is_not_cancelled_by_the_next_one(page, explorer):
+    page.open(open="row:5")
+    page.wait("document.querySelector('#detail .actions input')")
+    page.hold("/api/tag")
+    for tag in ("one", "two"):
+        page.browser.type("#detail .actions input", tag)
+        page.browser.find("#detail .actions input").send_keys(Keys.ENTER)
+    page.wait_held()
+    page.let_go()
+    assert page.shown("#detail .chips .chip > span") == ["one", "two"]
+    assert annotations.tags_of(explorer.run, "default", 5, explorer.codes.data) == [
+        "one",
+        "two",
+    ]
+
+
+def test_a_name_that_is_stored_late_opens_nothing(page, explorer):
+    page.open(open="feature:3")
+    page.wait("document.querySelector('#detail form input')")
+    page.hold("/api/rename")
+    page.browser.type("#detail form input", "late")
+    page.browser.find("#detail form input").send_keys(Keys.ENTER)
+    page.wait_held()
+    page.js("location.hash = 'open=feature:5'")
+    page.let_go()
+    assert "late" in page.browser.text("#feature-list")
+    assert page.browser.text("#detail .kicker").startswith("Feature 5")
+    assert annotations.names(explorer.run) == {3: "late"}
+
+
+def test_a_feature_is_added_although_suggestions_are_asked_for(page):
+    page.open(open="row:5")
+    page.wait("document.querySelector('#detail input[list]')")
+    page.hold("words=")
+    field = page.browser.find("#detail input[list]")
+    field.send_keys("12")
+    page.wait_held()  # suggestions
+    field.send_keys(Keys.ENTER)
+    page.wait_held(2)
+    page.let_go()
+    assert len(page.shown('[data-slider="12"]')) == 1
+    n_sliders = len(page.shown("#detail .steer"))
+    field.send_keys("  ", Keys.ENTER)
+    field.send_keys("qqqq", Keys.ENTER)
+    page.wait("document.querySelector('#detail .adding + p').textContent")
+    assert page.browser.text("#detail .adding + p") == "No feature matches."
+    assert len(page.shown("#detail .steer")) == n_sliders
+
+
+def test_what_is_exported_are_the_texts_of_the_view(page):
+    page.open(f=[5])
+    page.hold("/api/texts")
+    page.js("location.hash = 'f=[6]'")
+    page.wait_held()
+    where = "new URL(document.querySelector('#export').href).searchParams.get('where')"
+    assert page.js(f"return {where}") == '{"features":[6]}'  # before the list is there
+    page.let_go()
+
+
+def test_regions_are_named_although_the_points_are_asked_for_again(page):
+    page.open()
+    page.hold("/api/points")
+    page.click('[data-map="features"]')
+    page.js(
+        "const color = document.querySelector('#color'); color.value = 'feature';"
+        "color.dispatchEvent(new Event('change'))"
+    )
+    page.settle()
+    asked = "performance.getEntriesByType('resource').map((entry) => entry.name)"
+    assert page.js(f"return {asked}.some((name) => name.includes('regions/features'))")
+    page.let_go()
+
+
+def test_the_page_goes_on_watching_a_server_that_did_not_answer(page):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Jobs, "states", lambda self: {"index": "working"})
+        page.open()
+        page.js(
+            "window.real = fetch; window.fetch = (url, options) =>"
+            " String(url).startsWith('/api/state')"
+            " ? Promise.reject(new TypeError('Failed to fetch')) : real(url, options)"
+        )
+        adds = "document.querySelector('#adds').textContent"
+        page.wait(f"{adds}.includes('does not answer. If its command')")
+        patch.setattr(Jobs, "states", lambda self: {})
+        page.js("window.fetch = real")
+        page.wait(f"!{adds}.includes('does not answer')")
+
+
 # ── what failed ──
 
 

@@ -64,6 +64,7 @@ nano.map = (node, on) => {
 
   const wholeView = () => nano.viewOf(points.whole, size(), on.page ? 1.06 : 1);
   const box = (margin = 0) => {
+    if (whole) view = wholeView(); // also before it is drawn
     const [w, h] = size();
     const halfWidth = (view.width / 2) * (1 + margin);
     const halfHeight = halfWidth * (h / w);
