@@ -8,7 +8,7 @@ import scipy.sparse as sp
 from nanosae.codes import write_codes
 from nanosae.runs.tables import save_features
 from nanosae.view.explorer.colors import color_points
-from nanosae.view.explorer.columns import columns
+from nanosae.view.explorer.columns import BINS, columns
 from nanosae.view.explorer.corpus import OpenCorpus
 from nanosae.view.explorer.rows import show_row
 from nanosae.view.explorer.selections import select_rows
@@ -101,6 +101,14 @@ def test_whole_numbers_stay_whole_beside_missing_ones(tmp_path):
     assert dict(columns(corpus)["columns"][0]["values"]) == {"5": 0.6, "4": 0.4}
     assert show_row(corpus, 0)["columns"] == {"stars": "5"}
     assert select_rows(corpus, {"value": ["stars", "4"]}).tolist() == [1, 5]
+
+
+def test_long_numbers_that_hardly_differ_have_a_histogram(tmp_path):
+    ids = 2**60 + 100 * np.arange(30)  # every third is another float
+    corpus = opened(tmp_path, {"id": ids, "year": 2000 + np.arange(30)})
+    found = {line["name"]: line["histogram"] for line in columns(corpus)["columns"]}
+    assert sum(found["id"]) == sum(found["year"]) == 30
+    assert np.array_equal(found["year"], np.histogram(2000 + np.arange(30), BINS)[0])
 
 
 def test_ends_of_a_scale_are_exact(tmp_path):

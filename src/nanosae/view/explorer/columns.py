@@ -46,6 +46,8 @@ def _histogram(column: Column) -> Answer | None:
     if not len(known):
         return None
     low, high = known.min(), known.max()
-    counts, _ = np.histogram(known, BINS, (low, high))
+    # bins between long numbers may be too narrow for floats
+    places = (known - low) / ((high - low) or 1.0)
+    counts, _ = np.histogram(places, BINS, (0, 1))
     ends = [day(low), day(high)] if column.is_date else [low, high]
     return {"histogram": counts, "ends": ends}
