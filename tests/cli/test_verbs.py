@@ -14,7 +14,7 @@ import pytest
 import nanosae
 from finished import finished_run
 from nanosae.cli import main
-from nanosae.codes import Codes
+from nanosae.codes import Codes, write_codes
 from nanosae.runs import annotations
 
 DIGITS_AS_LETTERS = str.maketrans("0123456789", "abcdefghij")
@@ -124,6 +124,29 @@ def test_codes_of_a_model_trained_anew_are_said_to_be(data, flags, tmp_path, cap
     assert main([*encode, "--force"]) == 0
     assert main(["label", run]) == 0
     assert "since been replaced" not in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_suggestions_and_exports_are_those_of_the_corpus(tmp_path, capsys):
+    run = finished_run(tmp_path / "run")
+    codes = Codes.open(run)
+    texts, rows = codes.texts(range(300)), codes.take(np.arange(300))
+    write_codes(
+        run / "codes" / "other", rows, texts=texts, metadata={"x": [0, 1] * 150}
+    )
+    verbs = ["label", "families", "topics", "contrast --by x", "search row", "report"]
+    for verb in ["describe", *verbs]:
+        first, *others = shlex.split(verb)
+        assert main([first, str(run), *others, "--name", "other"]) == 0
+        out = capsys.readouterr().out
+        suggested = re.findall(r"^(?:next|  or): (nanosae .*)$", out, re.M)
+        assert suggested
+        assert all(line.endswith("--name other") for line in suggested)
+    output = str(tmp_path / "table.csv")
+    for name, is_stale in (("default", True), ("other", False)):
+        assert main(["export", str(run), "-o", output, "--name", name]) == 0
+        noted = capsys.readouterr().err
+        assert ("the corpus 'other'" in noted) == is_stale
 
 
 def test_the_demo_says_what_becomes_of_its_run_folder(tmp_path, monkeypatch, capsys):

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 import nanosae
 from nanosae.cli.output import (
     SHOWN_ROWS,
+    command_on,
     open_codes,
     prints_json,
     save,
@@ -33,7 +34,7 @@ from nanosae.cli.parameters import (
     TextColumn,
     refuse_unused,
 )
-from nanosae.errors import ConfigError, command_line
+from nanosae.errors import ConfigError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,7 +71,7 @@ def describe(
         table = table.assign(label=table["feature"].map(labels.get))
         columns.insert(1, "label")
     show(table, columns)
-    say_next(command_line("label", run))
+    say_next(command_on(codes, "label", run))
 
 
 def label(
@@ -162,9 +163,9 @@ def _suggest_next(codes: Codes, run: Path) -> None:
     from nanosae.analysis.columns import column_to_compare
 
     column = column_to_compare(codes)
-    commands = [command_line("families", run), command_line("topics", run)]
+    commands = [command_on(codes, verb, run) for verb in ("families", "topics")]
     if column is not None:
-        commands.append(command_line("contrast", run, "--by", column))
+        commands.append(command_on(codes, "contrast", run, "--by", column))
     say_next(*commands)
 
 
@@ -187,7 +188,7 @@ def families(run: Run, /, *, name: Corpus = None) -> None:
         print(found.to_json())
     else:
         show(found.table, ["family", "label", "size", "score"])
-    say_next(command_line("topics", run), command_line("report", run))
+    say_next(*(command_on(codes, verb, run) for verb in ("topics", "report")))
 
 
 def topics(run: Run, /, *, n: Number = 20, name: Corpus = None) -> None:
@@ -206,7 +207,7 @@ def topics(run: Run, /, *, n: Number = 20, name: Corpus = None) -> None:
         words = table["Representation"].map(topic_name)
         table = table.assign(Words=words).sort_values("Count", ascending=False)
     show(table, ["Topic", "Count", "Words"])
-    say_next(command_line("report", run), command_line("explore", run))
+    say_next(*(command_on(codes, verb, run) for verb in ("report", "explore")))
 
 
 def search(
@@ -235,7 +236,7 @@ def search(
         show(found.to_frame())
     else:
         print(found)
-    say_next(command_line("describe", run, "--feature", "FEATURE"))
+    say_next(command_on(codes, "describe", run, "--feature", "FEATURE"))
 
 
 def contrast(
@@ -347,7 +348,7 @@ def evaluate(
     sentences = verdict(found)
     shown = [str(found), "", *found.about["notes"], *sentences]
     show_facts(result | {"verdict": sentences}, "\n".join(shown))
-    say_next(command_line("report", run))
+    say_next(command_on(codes, "report", run))
 
 
 def _evaluate_in_model(
@@ -377,6 +378,7 @@ def _save_and_show(
 ) -> None:
     """Save a comparison under a name derived from its parameters, and print it."""
     from nanosae.analysis.comparisons.summary import lines
+    from nanosae.codes import run_folder
     from nanosae.runs.results import contrast_name, save_result
 
     result = found.to_dict()
@@ -385,4 +387,4 @@ def _save_and_show(
     explains = parameters["verb"] == "explain"
     shown = lines(found, SHOWN_ROWS, statistics=stats, model=explains)
     show_facts(result, "\n".join(shown))
-    say_next(command_line("report", codes.run))
+    say_next(command_on(codes, "report", run_folder(codes)))

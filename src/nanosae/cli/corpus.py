@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 import nanosae
-from nanosae.cli.output import open_codes, say_next, say_notes, show_facts
+from nanosae.cli.output import (
+    command_on,
+    open_codes,
+    say_beside_results,
+    say_next,
+    say_notes,
+    show_facts,
+)
 from nanosae.cli.parameters import (
     Corpus,
     Count,
@@ -30,6 +37,7 @@ from nanosae.cli.parameters import (
 from nanosae.errors import DataError, MissingError, command_line
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow as pa
 
     from nanosae.codes import Codes
@@ -222,7 +230,7 @@ def encode(
     sentence = f"{path}: {codes.n_rows:,} rows, {mean:.1f} features per row{remark}"
     show_facts(facts | {"has_texts": codes.has_texts}, sentence)
     verb = "label" if codes.has_texts else "describe"
-    say_next(command_line(verb, run))
+    say_next(command_on(codes, verb, run))
 
 
 def _metadata(
@@ -283,6 +291,7 @@ def export(
         formulas: In CSV, do not escape texts that a spreadsheet would run as formulas (those that
             begin with = + - @).
     """
+    from nanosae.codes import Codes
     from nanosae.runs.export import tag, write
     from nanosae.runs.tables import load_features
 
@@ -297,9 +306,11 @@ def export(
         sentence = f"{output}: {n_rows:,} {what} as {to}, {collection!r}"
         show_facts(facts, sentence)
         return
-    table = (
-        load_features(run) if features is None else tag(open_codes(run, name), features)
-    )
+    if features is None:
+        table = load_features(run, None if name is None else Codes.open(run, name))
+        _note_stale_columns(table)
+    else:
+        table = tag(open_codes(run, name), features)
     if table.empty:
         remedy = f"Run `{command_line('describe', run)}`."
         raise MissingError(f"{run} has no feature table yet.", file=run, remedy=remedy)
@@ -307,6 +318,15 @@ def export(
     facts = {"output": output, "to": to, "rows": len(table)}
     sentence = f"{output}: {len(table):,} rows, {len(table.columns)} columns"
     show_facts(facts | {"columns": list(table.columns)}, sentence)
+
+
+def _note_stale_columns(table: pd.DataFrame) -> None:
+    """Say which columns of a feature table are stale, and why."""
+    columns: dict[str, list[str]] = {}
+    for column, reason in table.attrs["stale"].items():
+        columns.setdefault(reason, []).append(column)
+    for reason, names in columns.items():
+        say_beside_results(f"note: stale: {', '.join(names)}: {reason}.")
 
 
 def _export_for(to: Any, codes: Codes, output: str, name: str) -> int:

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import CoercionError, Parameter, Token
 
 import nanosae
-from nanosae.cli.output import open_codes, prints_json, save, say, say_next, show
+from nanosae.cli.output import (
+    command_on,
+    open_codes,
+    prints_json,
+    save,
+    say,
+    say_next,
+    show,
+)
 from nanosae.cli.parameters import (
     Corpus,
     Count,
@@ -19,7 +27,7 @@ from nanosae.cli.parameters import (
     integer,
     split_at_commas,
 )
-from nanosae.errors import ConfigError, command_line
+from nanosae.errors import ConfigError
 
 Other = Annotated[Path, Parameter(help="The run folder of another SAE.")]
 Others = Annotated[
@@ -157,7 +165,7 @@ def tag(
     if codes.has_texts:
         table["text"] = codes.texts(tagged)
     show(table)
-    say_next(command_line("explore", run))
+    say_next(command_on(codes, "explore", run))
 
 
 def _weights(run: Path) -> Any:

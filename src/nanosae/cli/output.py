@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import nanosae
 from nanosae.checked import plain
+from nanosae.errors import command_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -164,6 +165,13 @@ def open_in_browser(page: Path) -> None:
     import webbrowser
 
     webbrowser.open(page.absolute().as_uri())
+
+
+def command_on(codes: Codes, verb: str, run: Path, *words: Any) -> str:
+    """Return the command line of a verb on a corpus, which it names if it is not that of a run."""
+    from nanosae.runs.results import corpus_words
+
+    return command_line(verb, run, *words, *corpus_words(codes))
 
 
 def say_next(*commands: str) -> None:

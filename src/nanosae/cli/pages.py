@@ -36,7 +36,8 @@ def report(
     size = path.stat().st_size
     sentence = f"{path}: {size / 1e6:.1f} MB; open it in a browser"
     show_facts({"output": path, "bytes": size}, sentence)
-    say_next(command_line("explore", run))
+    of_corpus = [] if name is None else ["--name", name]
+    say_next(command_line("explore", run, *of_corpus))
 
 
 def watch(run: Run, /, *, port: Count = 8321) -> None:

@@ -180,11 +180,12 @@ def needed_value(run: str | Path, name: str, codes: Codes | None = None) -> Any:
     path = run / name
     result = load_result(run, name, codes)
     if result is None:
-        words = COMMANDS.get(name)
-        if words is None:
-            command = command_line("contrast", run, "--by", "COLUMN")
+        if name in COMMANDS:
+            command = _command(run, name, codes)
         else:
-            command = command_line(*words, run, *_name_of(codes, words))
+            command = command_line(
+                "contrast", run, "--by", "COLUMN", *corpus_words(codes)
+            )
         raise MissingError(
             f"{run} has no {name} yet.",
             file=path,
@@ -312,18 +313,24 @@ def run_model(run: str | Path) -> str:
 
 def remedy_for(run: Path, name: str, codes: Codes | None = None) -> str:
     """Return a remedy for a damaged or stale result, of a corpus if one is given."""
-    words = COMMANDS.get(name)
-    if words is None:
+    if name not in COMMANDS:
         return "Delete it and repeat the comparison."
-    command = command_line(*words, run, *_name_of(codes, words))
+    command = _command(run, name, codes)
     if name == "features.parquet":  # commands add to it, and read it for that
         return f"Delete it, with all labels, and make it again: {command}."
     return f"Make it again: {command}."
 
 
-def _name_of(codes: Codes | None, words: list[str]) -> list[str]:
+def _command(run: Path, name: str, codes: Codes | None) -> str:
+    """Return the command that makes a result."""
+    words = COMMANDS[name]
+    of_corpus = [] if words[0] == "run" else corpus_words(codes)
+    return command_line(*words, run, *of_corpus)
+
+
+def corpus_words(codes: Codes | None) -> list[str]:
     """Return the words that name a corpus in a command, none for that of a run."""
-    if codes is None or codes.name == DEFAULT_CORPUS or words[0] == "run":
+    if codes is None or codes.name == DEFAULT_CORPUS:
         return []
     return ["--name", codes.name]
 

@@ -15,6 +15,7 @@ from nanosae.runs.folder import STAGES
 from nanosae.runs.results import (
     Result,
     contrast_title,
+    corpus_words,
     load_contrasts,
     load_result,
 )
@@ -170,12 +171,9 @@ def _analysis_steps(
 
 def _of_corpus(codes: Codes | None, steps: list[Step]) -> list[Step]:
     """Return steps whose commands name the corpus, unless it is that of a run."""
-    if codes is None or codes.name == DEFAULT_CORPUS:
-        return steps
+    name = corpus_words(codes)
     return [
-        step
-        if "--name" in step.words
-        else step._replace(words=[*step.words, "--name", codes.name])
+        step if "--name" in step.words else step._replace(words=[*step.words, *name])
         for step in steps
     ]
 
