@@ -129,9 +129,12 @@ def _as_cells(values: Any) -> np.ndarray:
     cells = np.asarray(values)
     if cells.dtype.kind == "M":  # nanoseconds, of pandas 2, would become whole numbers
         return cells.astype("M8[us]")
+    are_fractions = cells.dtype.kind in "fm"
+    if are_fractions and hasattr(values, "dtype"):
+        return cells
     objects = np.array(values, dtype=object)
     has_whole_numbers = pd.api.types.infer_dtype(objects.ravel()) == "integer"
-    if cells.dtype.kind in "fm" and not has_whole_numbers:
+    if are_fractions and not has_whole_numbers:
         return cells
     objects[pd.isna(objects)] = None  # pd.NA cannot be compared
     return objects
