@@ -64,6 +64,7 @@ def test_a_damaged_address_shows_what_it_can(page):
         {"lasso": [[-9, -9], [9, -9], [9, 9]], "drawn": "first-of-other-codes"},
         {"f": "[" * 9000, "look": [0, 0, -1]},
         {"open": "feature:../state", "look": [1e12, 0, 1], "edit": {"3": 1e300}},
+        {"q": "x" * 501, "open": "query:" + "x" * 501, "f": [2**31]},
         {"open": "planet:3", "look": [0, 0, 1e-12], "marked": "x", "topic": -1},
     ],
 )

@@ -21,16 +21,19 @@ const START = {
 };
 const JSON_KEYS = new Set(["f", "value", "lasso", "led", "topic", "look", "edit"]);
 const isList = Array.isArray;
-const LARGEST = 1e9; // number that the server takes
-const isNumber = (value) => Number.isFinite(value) && Math.abs(value) <= LARGEST;
-const isId = (value) => Number.isInteger(value) && value >= 0;
+const MAX_SIZE = 1e9; // of a coordinate or an activation, as in the server's routes
+const MAX_NUMBER = 2 ** 31 - 1; // of a feature or a topic
+const MAX_TEXT = 500; // letters of a search
+const isNumber = (value) => Number.isFinite(value) && Math.abs(value) <= MAX_SIZE;
+const isId = (value) => Number.isInteger(value) && value >= 0 && value <= MAX_NUMBER;
 const isText = (value) => typeof value === "string";
 const isPoint = (value) => isList(value) && value.length === 2 && value.every(isNumber);
 const isPolygon = (value) => isList(value) && value.length > 2 && value.every(isPoint);
-const NARROWEST = 1e-6; // width of a part of a map
-const OPEN = /^((feature|topic|row):\d{1,10}|query:.+|contrast:|)$/s;
+const NARROWEST = 1e-8; // width of a part of a map
+const OPEN = new RegExp(`^((feature|topic|row):\\d{1,10}|query:.{1,${MAX_TEXT}}|contrast:|)$`, "s");
 /** What parts of an address must be like; what is not so counts as absent. */
 const SHAPES = {
+  q: (value) => value.length <= MAX_TEXT,
   f: (value) => isList(value) && value.every(isId),
   value: (value) => isList(value) && value.length === 2 && value.every(isText),
   lasso: isPolygon,
