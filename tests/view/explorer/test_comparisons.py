@@ -45,7 +45,7 @@ def test_a_comparison_finds_what_was_planted(client, planted):
     for j in set(told) & set(planted.group_odds):
         assert (told[j] > 1) == (planted.group_odds[j] > 1)
     answer = client.get("/api/contrast", params={"where": "{}"})
-    assert "needs at least two of each" in answer.json()["error"]
+    assert "at least two inside and two outside" in answer.json()["error"]
 
 
 def test_what_defines_a_selection_is_no_finding(corpus, monkeypatch):

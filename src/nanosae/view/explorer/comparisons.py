@@ -80,8 +80,8 @@ def contrast_selection(corpus: OpenCorpus, where: Selection | None = None) -> An
     others = np.setdiff1d(every_row, selected)
     if min(len(selected), len(others)) < 2:
         raise DataError(
-            f"{len(selected):,} rows are selected and {len(others):,} are not: a comparison "
-            "needs at least two of each."
+            f"the selection has {len(selected):,} of {len(every_row):,} rows: "
+            "a comparison needs at least two inside and two outside."
         )
     rng = np.random.default_rng(0)
     sample = _sample(selected, rng)
