@@ -188,15 +188,15 @@ const reset = () => {
 let typing = 0;
 const suggest = (words) => {
   clearTimeout(typing);
-  typing = setTimeout(() => {
-    tryingBeside(body, async () => {
-      const found = await ask("suggest", "features", { words });
-      const options = found.lines
-        .slice(0, SUGGESTIONS)
-        .map((line) => el("option", { value: `${line.feature} ${line.name}` }));
-      $("#suggestions").replaceChildren(...options);
-    });
+  typing = setTimeout(async () => {
+    const found = await ask("suggest", "features", { words }).catch(() => null);
+    if (found !== null) offer(found.lines.slice(0, SUGGESTIONS)); // else what is typed will do
   }, TYPING_MILLISECONDS);
+};
+
+const offer = (lines) => {
+  const values = lines.map((line) => `${line.feature} ${line.name}`);
+  $("#suggestions").replaceChildren(...values.map((value) => el("option", { value })));
 };
 
 /** What to search for: the number in front of a suggestion, or else all that was typed. */
