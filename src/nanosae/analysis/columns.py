@@ -130,7 +130,7 @@ def _as_cells(values: Any) -> np.ndarray:
     if cells.dtype.kind == "M":  # nanoseconds, of pandas 2, would become whole numbers
         return cells.astype("M8[us]")
     are_fractions = cells.dtype.kind in "fm"
-    if are_fractions and hasattr(values, "dtype"):
+    if are_fractions and isinstance(getattr(values, "dtype", None), np.dtype):
         return cells
     objects = np.array(values, dtype=object)
     has_whole_numbers = pd.api.types.infer_dtype(objects.ravel()) == "integer"
