@@ -49,6 +49,37 @@ def test_a_series_is_matched_by_its_index(tmp_path, index):
         assert (members == (codes.column("size") > 0)).all()
 
 
+HOURS = pd.date_range("2024-01-01", periods=N, freq="h", tz="Europe/Berlin")
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        HOURS.rename("hour"),
+        pd.period_range("2000-01", periods=N, freq="M", name="month"),
+        pd.Index(list(pd.date_range("2024-01-01", periods=N).date), name="date"),
+        pd.MultiIndex.from_arrays([HOURS, range(N)], names=["hour", "number"]),
+    ],
+    ids=["zone", "periods", "dates", "levels"],
+)
+def test_a_series_is_matched_by_times(tmp_path, index):
+    size = FRAME["size"].set_axis(index)
+    active = (RNG.random((N, 12)) < 0.4).astype(np.float32)
+    codes = write_codes(tmp_path / "codes", active, metadata=size.to_frame())
+    for given in (size, size.sample(frac=1, random_state=0)):
+        assert one_per_row(codes, given).tolist() == size.tolist()
+
+
+def test_a_series_is_matched_by_the_starts_of_its_periods(tmp_path):
+    months = pd.period_range("2000-01", periods=N, freq="M", name="month")
+    size = FRAME["size"].set_axis(months)
+    starts = size.to_frame().set_axis(months.to_timestamp())  # as of encode_corpus
+    active = (RNG.random((N, 12)) < 0.4).astype(np.float32)
+    codes = write_codes(tmp_path / "codes", active, metadata=starts)
+    given = size.sample(frac=1, random_state=0)
+    assert one_per_row(codes, given).tolist() == size.tolist()
+
+
 def test_a_series_with_row_numbers_is_in_their_order(tmp_path):
     codes = corpus(tmp_path, FRAME.set_index(pd.RangeIndex(N, name="row number")))
     for given in (FRAME, FRAME.sample(frac=1, random_state=0)):

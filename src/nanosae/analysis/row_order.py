@@ -24,7 +24,7 @@ def in_row_order(codes: Codes, values: Any) -> Any:
     """
     if not isinstance(values, pd.Series):
         return values
-    index = values.index
+    index = _without_periods(values.index)
     rows = pd.RangeIndex(codes.n_rows)
     names = index_columns(index)
     is_labelled = set(names) <= set(codes.columns)
@@ -40,16 +40,25 @@ def in_row_order(codes: Codes, values: Any) -> Any:
         raise DataError(
             f"The index of the values may mean the numbers of the rows or the column {names[0]!r}.",
             remedy="Give an array in the order of the rows (values.to_numpy()), or "
-            f"values.loc[codes.column({names[0]!r})].",
+            f"values.loc[codes.series({names[0]!r})].",
         )
-    return values.loc[labels]
+    return values.set_axis(index).loc[labels]
 
 
 def _labels(codes: Codes, names: list[str]) -> pd.Index:
-    columns = [codes.column(name) for name in names]
+    columns = [codes.series(name) for name in names]
     if len(columns) == 1:
-        return pd.Index(columns[0])
-    return pd.MultiIndex.from_arrays(columns)
+        return _without_periods(pd.Index(columns[0]))
+    return _without_periods(pd.MultiIndex.from_arrays(columns))
+
+
+def _without_periods(index: pd.Index) -> pd.Index:
+    """Return an index with the starts of periods, as a corpus may hold them."""
+    if isinstance(index, pd.MultiIndex):
+        levels = [index.get_level_values(level) for level in range(index.nlevels)]
+        starts = map(_without_periods, levels)
+        return pd.MultiIndex.from_arrays(starts, names=index.names)
+    return index.to_timestamp() if isinstance(index, pd.PeriodIndex) else index
 
 
 def as_mask(values: Any) -> np.ndarray:
