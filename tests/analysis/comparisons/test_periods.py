@@ -73,9 +73,13 @@ def test_milliseconds_among_seconds_are_set_aside_and_seconds_are_dates():
     assert "50 rows were set aside" in found.notes[0]
     assert found.unit == "month"
     assert next(iter(found.names.values())) == "September 2020"
-    all_in_milliseconds = periods(1000 * seconds, "t")
-    assert all_in_milliseconds.kept.all()
-    assert all_in_milliseconds.names == periods(seconds, "t").names
+    units = ("seconds", "milliseconds", "microseconds", "nanoseconds")
+    for power, unit in enumerate(units):
+        counted = periods(1000**power * seconds, "t")
+        assert counted.kept.all()
+        assert counted.names == periods(seconds, "t").names
+        assert counted.notes == [f"The numbers in t are read as {unit} since 1970."]
+    assert periods(1000**4 * seconds.astype(float), "t").unit == "unit of t"  # twin
 
 
 def test_infinite_and_empty_cells_have_no_period():

@@ -1,7 +1,8 @@
 """Group the dates or numbers of a column into periods, and set outliers aside.
 
 Dates become days, weeks, months, quarters or years: the longest unit with at least six periods. Up
-to 36 distinct numbers stay as they are; seconds and milliseconds since 1970 are read as dates.
+to 36 distinct numbers stay as they are; counts since 1970, of seconds to nanoseconds, are read as
+dates.
 Cells far from all others are set aside and counted, such as 9999-12-31 for "no end" or
 milliseconds among seconds.
 """
@@ -29,6 +30,12 @@ UNITS_PER_YEAR = {
 # codes of pandas, the longest unit first
 CODES = {"year": "Y", "quarter": "Q", "month": "M", "week": "W", "day": "D"}
 SECONDS = (9.4e8, 2.1e9)  # since 1970: from 1999 to 2036
+PER_SECOND = {
+    "seconds": 1,
+    "milliseconds": 10**3,
+    "microseconds": 10**6,
+    "nanoseconds": 10**9,
+}
 MAX_OUTLIER_SHARE = 0.05  # of the rows, at each end
 FAR = 10  # outliers are beyond a gap this many times the span of all other times
 OTHER_SCALE = 100  # ratio of neighbouring numbers that cannot be in the same unit
@@ -85,10 +92,11 @@ def periods(values: np.ndarray, column: str) -> Periods:
     if is_outlier.any():
         notes.append(_outlier_note(cells[is_outlier], column))
     times = times[~is_outlier]
-    seconds = None if _is_date(times) else _seconds_since_1970(times)
-    if seconds is not None:
+    counted = None if _is_date(times) else _unit_since_1970(times)
+    if counted is not None:
+        seconds = np.floor(times / PER_SECOND[counted]).astype(np.int64)
         times = seconds.astype("M8[s]")
-        notes.append(f"The numbers in {column} are read as seconds since 1970.")
+        notes.append(f"The numbers in {column} are read as {counted} since 1970.")
 
     kept_rows = known_rows[~is_outlier]
     kept = np.zeros(len(values), dtype=bool)
@@ -195,15 +203,15 @@ def _rows_were(n: int) -> str:
     return "1 row was" if n == 1 else f"{n:,} rows were"
 
 
-def _seconds_since_1970(times: np.ndarray) -> np.ndarray | None:
-    """Convert numbers that must be seconds or milliseconds since 1970 to seconds, else None."""
+def _unit_since_1970(times: np.ndarray) -> str | None:
+    """Return the unit of numbers that must be counts since 1970, or None."""
     if not len(times):
         return None
     earliest, latest = SECONDS
-    for scale in (1, 1000):
-        seconds = times / scale
+    for unit, per_second in PER_SECOND.items():
+        seconds = times / per_second
         if seconds.min() >= earliest and seconds.max() <= latest:
-            return np.floor(seconds).astype(np.int64)
+            return unit
     return None
 
 
