@@ -206,6 +206,7 @@ OBJECTIVES: dict[str, dict[str, Any]] = {
     "jumprelu tanh": {"activation": "jumprelu", "jumprelu_penalty": "tanh"},
     "gated": {"activation": "gated"},
     "matryoshka": {"activation": "batchtopk", "matryoshka": (5, 21)},
+    "nested": {"activation": "batchtopk", "nested": True},
     "noise, in parts": {"activation": "topk", "noise": 0.1, "accumulate": 2},
 }
 
@@ -226,6 +227,8 @@ def prepared(backend: str, **options: Any) -> tuple[TrainingState, torch.Tensor]
     )
     training = TrainingState(config.resolved(data.n_train, data.width), data)
     training.kernels = kernels.backend(training.device, backend)
+    if backend == "cuda":  # a step then does what it does on a GPU, also in the interpreter
+        training.device = torch.device("cuda")
     training.counters.l0 = 0.0  # else so small a dictionary takes the dense path
     training.silent_rows[::5] = 10**9
     return training, torch.from_numpy(data.sample(14, seed=1)).to(DEVICE)
@@ -256,7 +259,9 @@ def test_a_training_step_is_that_of_the_reference(name):
 
 
 @gpu
-@pytest.mark.parametrize("name", ["topk", "batchtopk", "matryoshka", "noise, in parts"])
+@pytest.mark.parametrize(
+    "name", ["topk", "batchtopk", "matryoshka", "nested", "noise, in parts"]
+)
 def test_a_step_never_waits_for_the_device(name):
     training, batch = prepared("cuda", **OBJECTIVES[name])
     training.defers_reading = True

@@ -89,7 +89,7 @@ class SparseBatch(Batch):
         sae, pairs, plan = self.sae, self.pairs, self.plan
         is_within = self.cols + sae.latents.start < prefix
         acts = torch.where(is_within, acts, torch.zeros_like(acts))
-        if acts.device.type == "cpu":  # a GPU would be waited for
+        if sae.device.type == "cpu":  # a GPU would be waited for
             pairs = without_padding(pairs._replace(row_ptr=pairs.row_ptr[: n_rows + 1]))
             plan = sae.kernels.make_plan(pairs, sae.n_latents)
             acts = acts[: len(pairs.cols)]
