@@ -60,8 +60,8 @@ def rows():
     return x.astype(np.float32)
 
 
-def launch(n, folder, configs):
-    (folder / "worker.py").write_text(WORKER)
+def launch(n, folder, configs, worker=WORKER):
+    (folder / "worker.py").write_text(worker)
     command = [
         sys.executable,
         "-m",
@@ -170,6 +170,45 @@ def test_a_killed_rank_stops_the_others_and_leaves_a_checkpoint_for_one_process(
     model = trainer.train(rows(), progress=False, force=True)
     assert trainer.metrics_["step"] == counters["step"] + 20
     assert model.W_enc.shape == (20, 91)
+
+
+# trains on what differs between the ranks in one respect at a time
+DIFFERENT = """
+import json, os, sys
+import numpy as np
+from nanosae import SAETrainer, TrainConfig
+from nanosae.errors import ConfigError
+x = np.load(sys.argv[1] + "/rows.npy")
+fields = json.loads(sys.argv[2])
+rank = int(os.environ["RANK"])
+for rows, seed, run in (
+    (x, 0, "run" if rank == 0 else None),
+    (x[rank:], 0, "run"),
+    (x, rank, "run"),
+    (x, 0, f"run-{rank}"),
+):
+    folder = run and f"{sys.argv[1]}/{run}"
+    try:
+        trainer = SAETrainer(TrainConfig(**fields, seed=seed), run=folder)
+        trainer.train(rows, progress=False, force=True)
+    except ConfigError as error:
+        print(error, flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_ranks_that_differ_are_refused_instead_of_mixed(tmp_path):
+    np.save(tmp_path / "rows.npy", rows())
+    fields = SIZES | CASES["topk"]
+    # only the second process has a checkpoint to continue from
+    (tmp_path / "run-0").mkdir()
+    trainer = SAETrainer(TrainConfig(**fields), run=tmp_path / "run-1")
+    trainer.train(rows(), progress=False)
+    process = launch(2, tmp_path, fields, DIFFERENT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err[-3000:]
+    found = re.findall(r"the 2 processes differ in their (\w+)\.", out)
+    assert sorted(found) == sorted(2 * ["folders", "rows", "settings", "checkpoint"])
 
 
 @pytest.mark.slow

@@ -227,7 +227,9 @@ def prepared(backend: str, **options: Any) -> tuple[TrainingState, torch.Tensor]
     )
     training = TrainingState(config.resolved(data.n_train, data.width), data)
     training.kernels = kernels.backend(training.device, backend)
-    if backend == "cuda":  # a step then does what it does on a GPU, also in the interpreter
+    if (
+        backend == "cuda"
+    ):  # a step then does what it does on a GPU, also in the interpreter
         training.device = torch.device("cuda")
     training.counters.l0 = 0.0  # else so small a dictionary takes the dense path
     training.silent_rows[::5] = 10**9

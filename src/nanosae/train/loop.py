@@ -77,6 +77,7 @@ def train_together(
         progress: Show the progress of the first SAE; as for `SAETrainer.train`.
     """
     ranks = join(configs[0].device, latents=configs[0].parallel == "latents")
+    ranks.check_agreement(folders=[folder is not None for folder in folders])
     is_main = ranks.rank == 0
     init = None if start is None else start.checksum
     trained: dict[int, Trained] = {}
