@@ -345,6 +345,24 @@ def test_what_a_killed_replacement_left_is_no_dead_end(path, damaged):
     assert [p.name for p in path.parent.iterdir()] == ["c"]
 
 
+def test_parts_of_different_data_or_models_are_not_joined(path, monkeypatch):
+    known = []
+
+    class OneOfTwo(Ranks):
+        def check_agreement(self, **facts):
+            known.append(facts)
+            raise ConfigError("they differ")
+
+    monkeypatch.setattr(module, "join", lambda _device: OneOfTwo(0, 2))
+    for sae, data in ((model(), rows()), (model(), rows(seed=1)), (model(1), rows())):
+        with pytest.raises(ConfigError, match="they differ"):
+            module.encode_on_all_ranks(sae, data, path, module.EncodeOptions())
+    first, other_rows, other_model = known
+    assert first["model"] == other_rows["model"] != other_model["model"]
+    assert first["rows"] == other_model["rows"] != other_rows["rows"]
+    assert not path.parent.exists()
+
+
 def test_no_rank_removes_joined_parts_before_all_have_seen_them(path, monkeypatch):
     model().encode_corpus(rows(), path)
     part = path.with_name(f".{path.name}-0")

@@ -330,6 +330,7 @@ def encode_on_all_ranks(
 
     Raises:
         ExistsError: If there are several processes and the corpus exists already.
+        ConfigError: If the processes have other rows or another model.
     """
     ranks = join(options.device)
     path = Path(path)
@@ -349,6 +350,8 @@ def encode_on_all_ranks(
         if is_main_process():
             remove_parts(folders)
         return
+    rows = model.open_rows(data, options.columns)
+    ranks.check_agreement(model=model.checksum, rows=rows.fingerprint())
     own = replace(options, part=(ranks.rank, ranks.size))
     encode_corpus(model, data, folders[ranks.rank], own)
     ranks.wait()
