@@ -35,6 +35,13 @@ def read_arrays(path: Path) -> dict[str, np.ndarray] | None:
         return None
 
 
+def snapshot_files(run: Path) -> dict[int, Path]:
+    """Return the snapshots of a run by step, ascending, without copies that somebody made."""
+    found = (run / "snapshots").glob("*.npz")
+    paths = {int(path.stem): path for path in found if path.stem.isdecimal()}
+    return dict(sorted(paths.items()))
+
+
 def modified_at(path: Path) -> int:
     """Return when a file was last written, in nanoseconds; 0 if it does not exist."""
     return path.stat().st_mtime_ns if path.exists() else 0

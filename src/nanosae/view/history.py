@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nanosae.runs.folder import current, verify_training
-from nanosae.view.files import read_arrays
+from nanosae.view.files import read_arrays, snapshot_files
 
 MAX_LINES = 2000  # of metrics on a page; more are thinned
 MAX_SNAPSHOTS = 60
@@ -105,13 +105,11 @@ def read_snapshots(run: Path, after: int = 0) -> list[dict[str, Any]]:
         For each snapshot its `step`, `[counts, low, high]` of each of HISTOGRAMS, and `positions`,
         the x and y of the sampled `latents` in thousandths. Unreadable files are skipped.
     """
-    paths = {}
-    for path in (run / "snapshots").glob("*.npz"):
-        if path.stem.isdecimal() and int(path.stem) > after:
-            paths[int(path.stem)] = path
+    files = snapshot_files(run)
+    later = [step for step in files if step > after]
     snapshots = []
-    for step in _thinned(sorted(paths), MAX_SNAPSHOTS):
-        arrays = read_arrays(paths[step])
+    for step in _thinned(later, MAX_SNAPSHOTS):
+        arrays = read_arrays(files[step])
         if arrays is not None:
             snapshots.append(_shown_snapshot(step, arrays))
     return snapshots

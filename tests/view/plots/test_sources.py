@@ -129,3 +129,15 @@ def test_two_analyses_are_matched_by_their_models(run):
     assert nanosae.splitting(run, analysis)["n_children"].tolist() == (
         nanosae.splitting(weights, weights)["n_children"].tolist()
     )
+
+
+def test_snapshots_are_in_the_order_of_steps_without_copies(run, tmp_path):
+    live = tmp_path / "run"
+    shutil.copytree(run, live)
+    folder = live / "snapshots"
+    first = min(folder.glob("*.npz"))
+    for name in ("1000000", "999999", "000010 copy"):
+        shutil.copy(first, folder / f"{name}.npz")
+    steps = list(plot.snapshots(live))
+    assert steps == sorted(steps)
+    assert steps[-2:] == [999_999, 1_000_000]

@@ -20,7 +20,7 @@ from nanosae.model.weights import Weights
 from nanosae.runs.folder import verify_training
 from nanosae.runs.results import fresh_value, load_contrasts, needed_value
 from nanosae.runs.tables import known_labels
-from nanosae.view.files import read_arrays, read_json
+from nanosae.view.files import read_arrays, read_json, snapshot_files
 from nanosae.view.plots.base import run_of
 
 CONTRAST = {"kind", "about", "findings"}  # keys of the dictionary of a contrast
@@ -64,10 +64,10 @@ def snapshots(run: Any) -> dict[int, dict[str, np.ndarray]]:
     run = run_of(run)
     verify_training(run)
     found = {}
-    for path in sorted(Path(run).glob("snapshots/*.npz")):
+    for step, path in snapshot_files(Path(run)).items():
         snapshot = read_arrays(path)
         if snapshot is not None:
-            found[int(path.stem)] = snapshot
+            found[step] = snapshot
     if not found:
         raise MissingError(
             f"{run}/snapshots has no snapshots; training with a run folder writes them."
