@@ -28,7 +28,12 @@ from nanosae.runs.results import (
     needed_value,
     save_result,
 )
-from nanosae.runs.tables import known_labels, load_features, save_features
+from nanosae.runs.tables import (
+    for_all_features,
+    known_labels,
+    load_features,
+    save_features,
+)
 
 N, M, WIDTH = 30, 6, 4
 
@@ -311,21 +316,39 @@ def test_labels_made_without_a_model_are_kept_apart_and_come_back(tmp_path):
     assert len(found.attrs["other_models"]) == 1
 
 
+def append_rows(run):
+    codes = opened(run)
+    info = codes.manifest["info"]
+    with CodesWriter(codes.path, n_features=M, info=info, append=True) as writer:
+        writer.append(sp.csr_array(np.eye(2, M)), table=["a", "b"])
+
+
 def test_columns_say_when_their_codes_have_changed(run):
     codes = opened(run)
     save_features(run, labels("x"), codes)
     save_features(run, pd.DataFrame({"feature": range(M), "density": 0.5}), codes)
     assert load_features(run, codes).attrs["stale"] == {}
-    with CodesWriter(
-        codes.path, n_features=M, info=codes.manifest["info"], append=True
-    ) as writer:
-        writer.append(sp.csr_array(np.eye(2, M)), table=["a", "b"])
+    append_rows(run)
     stale = load_features(run, opened(run)).attrs["stale"]
     assert stale.keys() == {"label", "density"}
     save_features(run, pd.DataFrame({"feature": range(M), "density": 0.4}), opened(run))
     assert load_features(run, opened(run)).attrs["stale"].keys() == {"label"}
     save_features(run, labels("y")[:2], opened(run))  # the others are still old
     assert load_features(run, opened(run)).attrs["stale"].keys() == {"label"}
+    save_features(run, for_all_features(labels("z")[:2], M), opened(run))
+    found = load_features(run, opened(run))
+    assert found.attrs["stale"] == {}
+    assert found["label"].dropna().tolist() == labels("z")["label"][:2].tolist()
+
+
+def test_columns_of_some_features_are_fresh_if_others_never_had_values(run):
+    table = pd.DataFrame({"feature": range(M), "density": 0.5})
+    save_features(run, table, opened(run))
+    save_features(run, labels("x")[:2], opened(run))
+    append_rows(run)
+    assert load_features(run, opened(run)).attrs["stale"].keys() == {"label", "density"}
+    save_features(run, labels("y")[:2], opened(run))
+    assert load_features(run, opened(run)).attrs["stale"].keys() == {"density"}
 
 
 SAVE = """

@@ -122,8 +122,13 @@ def label(
     codes = open_codes(run, name)
     chosen = None if features is None else list(features)
     if not llm:
+        from nanosae.runs.tables import for_all_features
+
         table = nanosae.label(codes, chosen, groups=groups, embedder=embedder)
-        save(codes, table)
+        saved = table
+        if chosen is None:
+            saved = for_all_features(table, codes.n_features)
+        save(codes, saved)
         _show_labels(
             table,
             ["feature", "label", "label_auc", "label_f1", "label_n", "label_doubtful"],

@@ -46,7 +46,7 @@ from nanosae.runs.results import (
     save_result,
 )
 from nanosae.runs.signals import Stopped
-from nanosae.runs.tables import save_features
+from nanosae.runs.tables import for_all_features, save_features
 
 if TYPE_CHECKING:
     from nanosae.analysis.comparisons.findings import Contrast
@@ -337,7 +337,8 @@ class Pipeline:
         """Label every feature."""
         codes = self.codes
         table = label(codes)
-        save_features(self.folder, table, codes)
+        every_line = for_all_features(table, codes.n_features)
+        save_features(self.folder, every_line, codes)
         self._say_notes(table.attrs["notes"])
         n_labelled = int(np.count_nonzero(table["label"] != ""))
         return f"{counted(n_labelled, 'feature')} labelled"

@@ -177,6 +177,17 @@ def save_features(
     return table
 
 
+def for_all_features(columns: pd.DataFrame, n_features: int) -> pd.DataFrame:
+    """Add lines of missing values for the features that have none, which replace earlier values.
+
+    Example:
+        >>> for_all_features(pd.DataFrame({"feature": [1], "label": ["a"]}), 2).to_dict("list")
+        {'feature': [0, 1], 'label': [nan, 'a']}
+    """
+    every_feature = pd.RangeIndex(n_features, name="feature")
+    return columns.set_index("feature").reindex(every_feature).reset_index()
+
+
 def _model(run: Path, codes: Codes | None) -> str:
     return run_model(run) if codes is None else codes.model
 
@@ -242,15 +253,16 @@ def _origins(
     before: dict[str, list],
     codes: Codes | None,
 ) -> dict[str, list[dict[str, str]]]:
-    """Return what each column was made from: several codes if only some lines are new."""
+    """Return what each column was made from: several codes if it keeps values of other lines."""
     new = []
     if codes is not None:
         new = [{"corpus": codes.name, "codes": codes.checksum, "model": codes.model}]
-    all_lines_are_new = set(kept["feature"]) <= set(columns["feature"])
+    is_replaced = kept["feature"].isin(columns["feature"])
+    values_of_others = kept[~is_replaced].count()  # by column
     origins = dict(before)
     for column in columns.columns.drop("feature"):
         others = []
-        if not all_lines_are_new:
+        if values_of_others.get(column, 0):
             old = before.get(column, [])
             others = [origin for origin in old if origin not in new]
         origins[column] = [*others, *new]
