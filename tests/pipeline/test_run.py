@@ -29,6 +29,7 @@ from nanosae.errors import (
 from nanosae.pipeline import run as module
 from nanosae.pipeline.plan import make_plan
 from nanosae.runs.signals import Stopped
+from nanosae.runs.tables import load_features
 from nanosae.train import loop
 from reported import Page
 
@@ -548,6 +549,8 @@ def test_what_was_deleted_is_made_again(finished, tmp_path):
     deleted |= {
         "topic_rows.parquet": "topics",
         f"contrasts/{comparison.name}": "compare",
+        "codes/default/00000/row_ptr.npy": "encode",
+        "model/sae_weights.safetensors": "train",
     }
     stages = [stage for stage in STAGES if stage != "evaluate"]
     for name, stage in deleted.items():
@@ -561,6 +564,17 @@ def test_what_was_deleted_is_made_again(finished, tmp_path):
 
 
 @pytest.mark.slow
+def test_labels_are_fresh_after_another_column_has_changed(finished, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(finished[1], folder)
+    table = pd.read_csv(finished[0])
+    run(table.assign(place=table["place"].str.upper()), folder)
+    features = load_features(folder, Codes.open(folder))
+    assert (features["n_active"] == 0).any()  # which have no labels
+    assert features.attrs["stale"] == {}
+
+
+@pytest.mark.slow
 def test_what_was_damaged_is_made_again_as_its_message_says(finished, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(finished[1], folder)
@@ -569,6 +583,22 @@ def test_what_was_damaged_is_made_again_as_its_message_says(finished, tmp_path):
     analysis, lines = run(finished[0], folder)
     assert not {"compare", "report"} & set(up_to_date(lines))
     assert analysis.findings.equals(finished[2].findings)
+
+    for part in ("codes/default/00000/rows.parquet", "model/sae_weights.safetensors"):
+        whole = (folder / part).read_bytes()
+        (folder / part).write_bytes(whole[:-100])
+        analysis, _ = run(finished[0], folder)
+        assert (folder / part).read_bytes() == whole
+        assert analysis.findings.equals(finished[2].findings)
+
+    manifest = folder / "codes" / "default" / "manifest.json"
+    manifest.write_bytes(manifest.read_bytes()[:-9])
+    with pytest.raises(DamagedFileError, match="and repeat nanosae run to make it"):
+        run(finished[0], folder)
+    shutil.rmtree(manifest.parent)
+    with pytest.raises(MissingError, match="Repeat nanosae run, which creates them"):
+        Codes.open(folder)
+    run(finished[0], folder)
 
     table = folder / "features.parquet"
     table.write_bytes(table.read_bytes()[:-100])

@@ -37,6 +37,7 @@ from nanosae.errors import ConfigError, DamagedFileError, MissingError, command_
 FORMAT = 2
 MANIFEST = "manifest.json"
 DEFAULT_CORPUS = "default"  # name of the corpus of a run
+STAGES = "stages.json"  # what `nanosae run` has finished, if it made the run folder
 SHARD_NAME = re.compile(r"\d{5}")
 BLOCK = 2**18  # bytes under one checksum
 KEYS = {"n_features", "info", "n_rows", "nnz", "columns", "width", "shards"}
@@ -81,11 +82,18 @@ def lock_path(folder: Path) -> Path:
 
 def remedy(folder: Path) -> str:
     """Return a remedy for a damaged corpus."""
-    if folder.parent.name == "codes":
-        run = folder.parent.parent
-        command = command_line("encode", run, "DATA", "--name", folder.name, "--force")
-        return f"Make it again: {command}."
-    return f"Delete {folder} and encode the corpus again."
+    run = folder.parent.parent
+    if folder.parent.name != "codes":
+        return f"Delete {folder} and encode the corpus again."
+    if is_of_run(run, folder.name):
+        return f"Delete {folder} and repeat nanosae run to make it again."
+    command = command_line("encode", run, "DATA", "--name", folder.name, "--force")
+    return f"Make it again: {command}."
+
+
+def is_of_run(run: Path, name: str) -> bool:
+    """Return whether `nanosae run` makes the corpus of this name in a folder, from texts."""
+    return name == DEFAULT_CORPUS and (run / STAGES).exists()
 
 
 def read_manifest(folder: Path) -> Facts:
@@ -184,3 +192,13 @@ def shards_checksum(manifest: Facts) -> str:
 def damaged(path: Path, reason: str, folder: Path) -> DamagedFileError:
     """Return the error for a damaged file of a corpus."""
     return checked.damaged(path, reason, remedy(folder))
+
+
+def has_all_files(folder: Path, manifest: Facts) -> bool:
+    """Return whether the files of all shards are there, in the sizes that the manifest says."""
+    for shard in manifest["shards"]:
+        for name, facts in shard["files"].items():
+            file = folder / shard["name"] / name
+            if not file.is_file() or file.stat().st_size != facts["bytes"]:
+                return False
+    return True

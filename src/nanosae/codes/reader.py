@@ -127,10 +127,13 @@ class Codes:
         if name not in names:
             have = f"it has {', '.join(names)}" if names else "there are none"
             command = command_line("encode", path, "DATA", "--name", name)
+            remedy = f"Create them: {command}."
+            if files.is_of_run(path, name):
+                remedy = "Repeat nanosae run, which creates them."
             raise MissingError(
                 f"no codes {name!r} in {path}; {have}.",
                 file=path / "codes" / name,
-                remedy=f"Create them: {command}.",
+                remedy=remedy,
             )
         return cls(files.corpus_path(path, name))
 

@@ -16,8 +16,8 @@ from typing import Any
 
 from nanosae.atomic import write_json
 from nanosae.checked import read_json
+from nanosae.codes.format import STAGES
 from nanosae.pipeline.progress import Progress
-from nanosae.runs.folder import STAGES
 
 
 @dataclass(frozen=True)

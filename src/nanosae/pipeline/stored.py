@@ -5,11 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from nanosae.codes import DEFAULT_CORPUS, Codes, corpus_path
-from nanosae.codes.format import MANIFEST, is_complete, read_manifest
-from nanosae.errors import DamagedFileError, ExistsError
+from nanosae.codes.format import (
+    MANIFEST,
+    STAGES,
+    has_all_files,
+    is_complete,
+    read_manifest,
+)
+from nanosae.errors import DamagedFileError, ExistsError, MissingError
+from nanosae.model.files import read_model
 from nanosae.pipeline.stages import Record
 from nanosae.runs.earlier import files_of_training
-from nanosae.runs.folder import STAGES
 from nanosae.runs.results import Result, load_result, run_model
 from nanosae.runs.tables import load_features
 
@@ -36,10 +42,10 @@ def state_of(run: Path, stage: str) -> str:
 
     Raises:
         DamagedFileError: If a file is damaged that would not be replaced: the table of features,
-            the model or the manifest of the codes.
+            the settings of the model or the manifest of the codes.
     """
     if stage == "train":
-        return run_model(run)
+        return _checksum_of_model(run)
     if stage == "encode":
         return _checksum_of_codes(run)
     if stage in FILES:
@@ -49,11 +55,24 @@ def state_of(run: Path, stage: str) -> str:
     return "fresh" if is_fresh else ""
 
 
+def _checksum_of_model(run: Path) -> str:
+    known = run_model(run)
+    if not known:
+        return ""
+    try:
+        read_model(run)
+    except (MissingError, DamagedFileError):
+        return ""
+    return known
+
+
 def _checksum_of_codes(run: Path) -> str:
     path = corpus_path(run, DEFAULT_CORPUS)
-    if not (path / MANIFEST).exists() or not is_complete(read_manifest(path)):
+    if not (path / MANIFEST).exists():
         return ""
-    return Codes(path).checksum
+    manifest = read_manifest(path)
+    is_whole = is_complete(manifest) and has_all_files(path, manifest)
+    return Codes(path).checksum if is_whole else ""
 
 
 def _is_fresh(run: Path, stage: str) -> bool:

@@ -19,7 +19,6 @@ from nanosae.errors import command_line
 FORMAT = 2
 MANIFEST = "training.json"
 FILES = ("config.json", "model", "metrics.jsonl", "checkpoints", "snapshots")
-STAGES = "stages.json"  # what `nanosae run` has finished, if it made the folder
 SWEEP = "sweep.csv"  # the metrics of the runs in the folders beside it
 NEXT = ".next"  # holds the files of a training that will replace the one in the folder
 CONFIG_KEYS = {"requested", "config", "data_fingerprint", "init"}

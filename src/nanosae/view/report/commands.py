@@ -10,8 +10,8 @@ import pandas as pd
 from nanosae.analysis.columns import column_to_compare
 from nanosae.analysis.groups.topic_rows import N_TOPICS
 from nanosae.codes import DEFAULT_CORPUS, Codes
+from nanosae.codes.format import STAGES
 from nanosae.errors import command_line
-from nanosae.runs.folder import STAGES
 from nanosae.runs.results import (
     Result,
     contrast_title,
