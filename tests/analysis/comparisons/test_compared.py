@@ -247,7 +247,8 @@ def test_topics_of_a_run_are_compared_without_being_asked_for(run):
     assert (first["feature"], first["topic"], first["share"]) == (-1, 1, 1.0)
     stored = json.loads(json.dumps(result.to_dict()))
     told = findings([stored])
-    assert told["topic"][0] == 1
-    assert pd.isna(told["feature"][0])
+    (here,) = told.index[told["side"] == "the chosen rows"]
+    assert told["topic"][here] == 1
+    assert pd.isna(told["feature"][here])
     assert "The topic “" in stored["sentences"][0]
     assert " makes up 100.0% of " in stored["sentences"][0]
