@@ -9,6 +9,7 @@ import torch
 
 from agreement import decisions_above, decisions_batchtopk, decisions_topk
 from nanosae.config import TrainConfig
+from nanosae.kernels import no_pairs, reset_gradients
 from nanosae.train.forward import is_dense, sparse_losses
 from nanosae.train.schedule import learning_rate
 from nanosae.train.state import TrainingState
@@ -227,6 +228,25 @@ def test_losses_and_gradients_equal_the_dense_formulas(case, backend):
             atol=2e-5,
             msg=lambda m, n=name: n + m,
         )
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+def test_a_rank_without_rows_adds_nothing(case, backend, monkeypatch):
+    """A batch, or a part of one, may have fewer rows than there are ranks."""
+    _, fields = CASES[case]
+    made, x = training(backend, **fields)
+    monkeypatch.setattr(made.ranks, "first_rows", lambda rows, divisor: (0, 4.0))
+    nothing = no_pairs(x[:0]), 0.0
+    monkeypatch.setattr("nanosae.train.forward.select", lambda *args: nothing)
+    made.silent_rows[::5] = 10**9  # for AuxK
+    counts = torch.zeros(made.n_latents, dtype=torch.int64)
+    reset_gradients([made.params["W_enc"], made.params["W_dec"]])
+    parts = _backward_sparse(made, x[:0], x.numel(), counts)
+    assert "auxk" in parts
+    assert set(map(float, parts.values())) == {0.0}
+    for param in made.params.values():
+        assert param.grad is None or not param.grad.any()
 
 
 @pytest.mark.parametrize("case", ["relu", "gated"])

@@ -106,7 +106,7 @@ class SparseBatch(Batch):
         plan = sae.kernels.make_plan(groups, sae.n_latents)
         acts = acts.index_select(0, order)
         recon = _decode(sae, acts, weight, no_bias, groups, plan)
-        by_group = recon.view(len(sae.prefixes), len(self.x), -1)
+        by_group = recon.view(len(sae.prefixes), len(self.x), sae.output_size)
         return self.with_skip(by_group.cumsum(0) + bias)
 
     def pre_act_sums(self) -> Tensor:
