@@ -25,6 +25,7 @@ from nanosae.errors import (
     ExistsError,
     MissingError,
     StaleError,
+    WriteError,
 )
 from nanosae.pipeline import run as module
 from nanosae.pipeline.plan import make_plan
@@ -612,6 +613,17 @@ def test_what_was_damaged_is_made_again_as_its_message_says(finished, tmp_path):
     describe(*bound.args, **bound.kwargs)
     run(finished[0], folder)
     assert nanosae.open(folder).features["label"].notna().any()
+
+
+def test_a_full_disk_while_it_trains_says_to_repeat_the_command(tmp_path, monkeypatch):
+    def full(path, fill):
+        raise WriteError("No space left on device")
+
+    monkeypatch.setattr("nanosae.runs.checkpoints.write_folder", full)
+    with pytest.raises(
+        WriteError, match=r"no earlier one\. Free .* repeat the command\.$"
+    ):
+        run(reviews(120), tmp_path / "run")
 
 
 def test_the_prompts_are_kept_with_the_model(tmp_path):

@@ -33,7 +33,7 @@ from nanosae.atomic import make_folder
 from nanosae.checked import table_checksum
 from nanosae.codes import DEFAULT_CORPUS, Codes
 from nanosae.config import TrainConfig
-from nanosae.errors import ConfigError, DataError, require_whole
+from nanosae.errors import ConfigError, DataError, WriteError, require_whole
 from nanosae.pipeline.plan import MIN_ROWS, Plan, make_plan
 from nanosae.pipeline.progress import Progress
 from nanosae.pipeline.stages import Stage, run_stages
@@ -301,6 +301,13 @@ class Pipeline:
                 "stopped while training; repeat the command with the same run folder"
             )
             raise Stopped(message, stop.signal) from stop
+        except WriteError as error:
+            problem = str(error).removesuffix(f" {error.remedy}")
+            raise WriteError(
+                problem,
+                file=error.file,
+                remedy="Free some space, or make the folder writable, and repeat the command.",
+            ) from error
         metrics = trainer.metrics_
         made = f"{model.config['hidden_size']:,} features"
         if math.isnan(metrics["fvu"]):  # of one text

@@ -258,7 +258,7 @@ def _origins(
     if codes is not None:
         new = [{"corpus": codes.name, "codes": codes.checksum, "model": codes.model}]
     is_replaced = kept["feature"].isin(columns["feature"])
-    values_of_others = kept[~is_replaced].count()  # by column
+    values_of_others = kept.loc[~is_replaced].count()  # by column
     origins = dict(before)
     for column in columns.columns.drop("feature"):
         others = []
