@@ -5,6 +5,7 @@ import pytest
 from explorer_page import Page
 from nanosae.view import web
 from nanosae.view.explorer import server
+from nanosae.view.explorer.prepare import Jobs
 
 pytestmark = pytest.mark.slow
 VIEWS = {  # an endpoint, and a view that asks it
@@ -49,8 +50,13 @@ class Unreliable:
 @pytest.fixture(scope="module")
 def unreliable(explorer):
     app = Unreliable(server.make_app(explorer))
-    with web.listen("127.0.0.1", 0) as listener, web.serving(app, listener):
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}/", app
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        web.listen("127.0.0.1", 0) as listener,
+    ):
+        patch.setattr(Jobs, "plan", lambda self, codes: None)  # the page tells of jobs
+        with web.serving(app, listener):
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}/", app
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
@@ -72,3 +78,19 @@ def test_a_failure_is_said_and_can_be_tried_again(browser, unreliable, path, ans
     page.settle()
     assert page.shown("main") == whole
     assert page.ink() == ink
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_failure_can_be_read_and_touched_on_a_phone(browser, unreliable, dark):
+    url, app = unreliable
+    browser.size(390, 844)
+    browser.dark(dark)
+    page = Page(browser, url)
+    app.path, app.answer = "/api/texts", "busy"
+    page.open(pane="rows")
+    assert [line for line in browser.contrasts() if line[0] < 4.5] == []
+    height = (
+        "return document.querySelector('.error button').getBoundingClientRect().height"
+    )
+    assert page.js(height) >= 40
+    assert len(browser.problems()) == 1

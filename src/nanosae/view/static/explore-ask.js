@@ -111,7 +111,7 @@ export const trying = async (node, task) => {
   } catch (error) {
     if (error.name === "AbortError") return false;
     const onclick = () => trying(node, task);
-    const again = error.mayPass ? el("button", { className: "link", onclick }, "Try again") : null;
+    const again = error.mayPass ? el("button", { onclick }, "Try again") : null;
     const tag = node.tagName === "UL" ? "li" : "p";
     node.replaceChildren(el(tag, { className: "error", role: "alert" }, error.message, " ", again));
     node.removeAttribute("aria-busy");
