@@ -12,6 +12,14 @@ from nanosae.view.live import make_app, serving_page
 pytestmark = pytest.mark.slow
 
 
+def hurry(browser):
+    """Let the page ask at once what it would ask some seconds later."""
+    browser.js(
+        "const later = setTimeout;"
+        "window.setTimeout = (act, wait, ...args) => later(act, Math.min(wait, 50), ...args)"
+    )
+
+
 class TestLive:
     @pytest.fixture
     def followed(self, browser, tmp_path):
@@ -19,6 +27,7 @@ class TestLive:
         run.mkdir()
         with contextlib.ExitStack() as server:
             browser.open(server.enter_context(serving_page(run)))
+            hurry(browser)
             yield run, server, browser
             browser.driver.get("about:blank")
         browser.problems()  # of a server that has ended
@@ -89,12 +98,14 @@ class TestLive:
         ):
             browser.open(f"http://127.0.0.1:{listener.getsockname()[1]}/")
             browser.wait(lambda: "10 / 100" in browser.text("#progress"))
+            hurry(browser)
             current = make_app(tmp_path / "other")
             said = "another run is shown at this address now"
             browser.wait(lambda: browser.text("#status") == said, seconds=40)
             assert "10 / 100" in browser.text("#progress")
             current = make_app(tmp_path / "one")
-            browser.wait(lambda: browser.text("#status") == "training", seconds=40)
+            browser.wait(lambda: browser.text("#status") != said, seconds=40)
+            assert "10 / 100" in browser.text("#progress")
             browser.driver.get("about:blank")
 
     def test_an_answer_that_is_no_json_is_said_in_words(self, followed):
