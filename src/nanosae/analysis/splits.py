@@ -104,9 +104,11 @@ def held_out(
             room -= size
     n_held = group_held.sum()
     if not 0 < n_held < n_groups:
+        noun = "group" if n_groups == 1 else "groups"
         raise DataError(
-            f"Holding out {share:.3g} of {n_rows} rows in {n_groups} duplicate groups leaves one "
-            "side of the split empty.",
+            f"Holding out {share:.3g} of {n_rows:,} rows in {n_groups:,} duplicate {noun} leaves "
+            "one side of the split empty. Texts that differ only in case, digits or punctuation "
+            "are duplicates.",
             remedy="Give more distinct rows, or another share.",
         )
     return group_held[duplicate_group]

@@ -161,7 +161,7 @@ class Topics:
             )
         if not isinstance(n, Integral) or not 1 <= n <= len(self.sample):
             raise ConfigError(
-                f"n={n} topics: there are {len(self.sample)} rows to make them of.",
+                f"n={n} topics: there are {len(self.sample):,} rows to make them of.",
                 remedy="Give a whole number between 1 and the number of rows.",
             )
         return replace(self, n=int(n))

@@ -78,7 +78,7 @@ def _advice(text: str, labels: Mapping[int, str]) -> str:
         return "there are no labels: give a number, or run: nanosae label RUN."
     similar = rank_labels(dict(labels), text, LISTED)["feature"]
     if not len(similar):
-        return f"none of the {len(labels)} labels is similar: give a number."
+        return f"none of the {len(labels):,} labels is similar: give a number."
     listed = _listed(similar.tolist(), labels)
     return f"similar labels: {listed}; give a number."
 
