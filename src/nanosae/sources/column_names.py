@@ -21,7 +21,8 @@ ID_NAMES = re.compile(
 INDEX_NAMES = re.compile(r"^(index|level \d+)$")  # given by pandas
 TIME_NAMES = re.compile(
     r"\b(time|timestamp|ts|epoch|unix|date|datetime|datum|fecha|created|posted|published"
-    r"|updated|modified|received|opened|closed|resolved|submitted)\b"
+    r"|updated|modified|received|opened|closed|resolved|submitted"
+    r"|when|sent|written|answered|started|ended|finished)\b"
 )
 DAY_NAMES = re.compile(
     r"\b(day|date|datum|fecha|created|posted|published|updated|modified|received|submitted)\b"
