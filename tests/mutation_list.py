@@ -726,7 +726,11 @@ add(
 add(
     "analysis/names/keywords.py",
     "tests/analysis/names/test_naming.py -k common_word_names",
-    ("labels: common words say nothing", "LEAST_OF_MOST = 0.25", "LEAST_OF_MOST = 1.0"),
+    (
+        "labels: common words say nothing",
+        "SPECIFIC_SHARE = 0.25",
+        "SPECIFIC_SHARE = 1.0",
+    ),
 )
 add(
     "analysis/names/keywords.py",

@@ -313,7 +313,7 @@ def planted_words(n=900, seed=0, marks=MARKS):
     return np.array(texts, dtype=object), is_active
 
 
-def named_together(texts, activations, meaning=None, without_content=()):
+def named_together(texts, activations, meaning=None, without_content=(), generic=()):
     """The names of features, and all words; all rows are training rows."""
     words = Words(texts, np.ones(len(texts), bool))
     features = []
@@ -323,6 +323,7 @@ def named_together(texts, activations, meaning=None, without_content=()):
         strengths = column[rows].astype(float)
         features.append(feature_words(words, rows, strengths, inactive, 10))
     informative = ~np.isin(words.terms, without_content) * 1.0
+    informative[np.isin(words.terms, generic)] = 0.5
     term_meaning = None
     if meaning is not None:
         terms = naming.candidate_terms(features)
@@ -333,10 +334,10 @@ def named_together(texts, activations, meaning=None, without_content=()):
     return names, words
 
 
-def named(texts, activations, meaning=None, without_content=()):
+def named(texts, activations, meaning=None, without_content=(), generic=()):
     """The terms that one feature is named with, its name, and all words."""
     column = np.asarray(activations)[:, None]
-    (name,), words = named_together(texts, column, meaning, without_content)
+    (name,), words = named_together(texts, column, meaning, without_content, generic)
     return words.terms[name.terms].tolist(), name, words
 
 
@@ -467,6 +468,16 @@ def test_a_further_term_is_in_strongest_texts_that_the_name_does_not_cover(weak,
     texts = [f"{rng.choice(NOISE)} {rng.choice(NOISE)} {word}" for word in own]
     texts = np.array(texts, dtype=object)
     assert named(texts, activations, without_content=NOISE)[0] == names
+
+
+@pytest.mark.parametrize(
+    ("generic", "terms"),
+    [((), ["ruby", "opal"]), (["ruby"], ["ruby", "opal"]), (["opal"], ["ruby"])],
+)
+def test_a_generic_word_may_only_begin_a_name(generic, terms):
+    texts, is_active = planted_words(marks=[("ruby", 0.7, 0.01), ("opal", 0.5, 0.01)])
+    found, _, _ = named(texts, is_active, without_content=NOISE, generic=generic)
+    assert found == terms
 
 
 @pytest.mark.parametrize(("axis", "names"), [(0, ["ruby", "opal"]), (1, ["ruby"])])

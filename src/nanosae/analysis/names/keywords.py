@@ -29,9 +29,8 @@ MIN_COUNT = 2  # minimum number of active texts with a term, if there are as man
 N_TERMS = 200  # candidates for labels
 MIN_ROWS = 5  # with a term, for its informativeness to be measured
 UNMEASURED = 1.0  # informativeness of rarer terms
-MOST_INFORMATIVE = 1.5
-MIN_RATIO = 2  # of similarities, below which the informativeness is 0
-LEAST_OF_MOST = 0.25  # the same bound for common terms, relative to the maximum
+SPECIFIC_RATIO = 2  # of similarities, at which the informativeness is 1
+SPECIFIC_SHARE = 0.25  # of the maximum of its logarithm, which is less for common terms
 N_STRONGEST = 20  # texts from which terms of form are taken
 N_FORMS = 5  # terms of form of a feature
 EVERYWHERE = 0.1  # share of all texts from which on a stop word is mere grammar
@@ -228,7 +227,7 @@ def texts_with_terms(words: Words, rows: np.ndarray) -> np.ndarray:
 
 
 def informativeness(codes: Codes, words: Words, rows: np.ndarray) -> np.ndarray:
-    """Return how informative each term is about its texts, between 0 and 1.5, (T,).
+    """Return how informative each term is about its texts, (T,): 0 if not at all, 1 if specific.
 
     This distinguishes "tree" from "of" in any language: two texts with "tree" share more features
     than two random texts, two texts with "of" hardly do. If a feature is active on f of n rows, and
@@ -236,10 +235,10 @@ def informativeness(codes: Codes, words: Words, rows: np.ndarray) -> np.ndarray:
 
         Σ c·(c − 1) ÷ f ÷ (m·(m − 1))   to   Σ f·(f − 1) ÷ f ÷ (n·(n − 1)),
 
-    summed over features. The ratio is at most n ÷ m. Ratios below 2 or ⁴√(n ÷ m), whichever is
-    less, count as 0: relative to its maximum (Bouma 2009) the logarithm is below ¼ for English stop
-    words, but not for a word such as "lamp" in a fifth of all texts. Terms in fewer than 5 of the
-    rows get 1.
+    summed over features, divided by the logarithm of 2 or of ⁴√(n ÷ m), whichever is less. The
+    ratio is at most n ÷ m: relative to its maximum (Bouma 2009) its logarithm is below ¼ for
+    English stop words, but not for a word such as "lamp" in a fifth of all texts. Stop words get 0,
+    and terms in fewer than 5 of the rows get 1.
     """
     active = codes.take(rows).astype(bool).astype(np.float32)
     presence = words.presence[rows]
@@ -249,12 +248,10 @@ def informativeness(codes: Codes, words: Words, rows: np.ndarray) -> np.ndarray:
     n_pairs_of_any = n_rows * max(n_rows - 1, 1)
     of_any_rows = (n_active - 1).sum() / n_pairs_of_any
     ratio = similarity / max(of_any_rows, 1e-12)
-    informative = np.log(np.maximum(ratio, 1))
     most = np.log(n_rows / np.maximum(presence.sum(0), 1))
-    least = np.minimum(np.log(MIN_RATIO), LEAST_OF_MOST * most)
-    informative[informative < least] = 0
+    of_specific = np.minimum(np.log(SPECIFIC_RATIO), SPECIFIC_SHARE * most)
+    informative = np.log(np.maximum(ratio, 1)) / np.maximum(of_specific, 1e-12)
     informative = np.where(np.isnan(informative), UNMEASURED, informative)
-    informative = np.minimum(informative, MOST_INFORMATIVE)
     for term in np.flatnonzero(words.single):
         if words.is_stop_word(words.terms[term]):
             informative[term] = 0

@@ -11,7 +11,8 @@ that each further term adds (absolute discounting: Ney, Essen and Kneser, Comput
 
 A further term must be about the strongest texts that the name does not cover yet: it must be in
 three of the twenty strongest that have no term of the name. Terms of weak texts only ("flask,
-flake8") belong in the feature's keywords. It must also fit the other strongest texts: those of the
+flake8") belong in the feature's keywords. It must be specific: words that are in all kinds of texts
+("solution, use") add nothing to a name. It must also fit the other strongest texts: those of the
 twenty without the term must lie along its meaning, with an area under the ROC curve of 0.8 against
 all texts. (Those with the term do so because its direction was estimated from them.) Terms that add
 less than 0.02 or repeat a word of the name are left out. A longer phrase replaces a term that it
@@ -27,7 +28,7 @@ import numpy as np
 
 from nanosae.analysis.names.keywords import FeatureWords
 from nanosae.analysis.names.meaning import Meaning, normal_auc
-from nanosae.analysis.names.name_terms import TermCorpus
+from nanosae.analysis.names.name_terms import SPECIFIC, TermCorpus
 from nanosae.analysis.names.word_forms import holds, inflections, repeats
 from nanosae.analysis.ranking import largest_places
 
@@ -247,7 +248,9 @@ class NameSearch:
         if not self.shared and not self.chosen:
             return np.ones(len(self.candidates), dtype=bool)
         least = STRONGEST_SHARE * self.is_strongest.sum()
-        return self._count(self.is_strongest & ~self.covered) >= least
+        n_new = self._count(self.is_strongest & ~self.covered)
+        is_specific = self.corpus.informative[self.candidates] >= SPECIFIC
+        return is_specific & (n_new >= least)
 
     def _means_them(self) -> np.ndarray:
         """Return which candidates fit the strongest texts without them; for the first, all."""

@@ -26,6 +26,8 @@ from nanosae.text.words import Words
 # short words in Hiragana are mostly particles and endings, and so are these Chinese words
 PARTICLE = re.compile("[\u3041-\u309f]{1,3}|[的了是和与或及为也它这那您]")
 LONGEST_ALONE = 2  # characters of such a word that is a term by itself
+WITH_CONTENT = 0.4  # minimum informativeness of a term with content
+SPECIFIC = 1.0  # of a term that may follow others
 COMMON = 3  # minimum number of training texts with a term, unless the corpus is small
 SMALL_CORPUS = 2000  # training texts below which rare terms are allowed
 JOINED = 0.25  # minimum share of the texts with the rarer end of a phrase that have the phrase
@@ -57,7 +59,7 @@ class TermCorpus:
 
     Attributes:
         words: Terms of all texts.
-        informative: Informativeness of each term, (T,).
+        informative: Informativeness of each term, (T,); see `keywords.informativeness`.
         presence: Indicators of terms in training rows, csc_array (n_train, T).
         place_of_row: Position of each row among the training rows, -1 for others, (n_rows,).
         meaning: The space of the embeddings, if there are any.
@@ -99,14 +101,13 @@ class TermCorpus:
     def says_something(self, word: str) -> bool:
         """Return whether a word has content; words that are not terms are assumed to."""
         place = self.place_of.get(word)
-        is_informative = place is None or self.informative[place] > 0
+        is_informative = place is None or self.informative[place] >= WITH_CONTENT
         return is_informative and not self.words.is_stop_word(word)
 
 
 def has_content(corpus: TermCorpus, term: int) -> bool:
     """Return whether a term is informative and neither begins nor ends with a stop word."""
-    is_informative = corpus.informative[term] > 0
-    if not is_informative:
+    if corpus.informative[term] < WITH_CONTENT:
         return False
     return _ends_have_content(corpus.words, term)
 
