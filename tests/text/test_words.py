@@ -65,10 +65,11 @@ def test_links_and_addresses_are_no_words():
         "Help me WWW.shop.example/help?me now",
         "help me <first.last+tag@mail.shop.example> now",
         "help me jürgen@müller.example, now",
+        "\x1b[33mhelp me\x1b[1;31m now\x1b[0K",
     ] * 2
-    words = Words(np.array(texts, dtype=object), np.ones(8, bool))
+    words = Words(np.array(texts, dtype=object), np.ones(10, bool))
     assert sorted(words.terms) == ["help", "help me", "me", "now"]
-    assert words.presence.sum(0).tolist() == [8.0] * 4
+    assert words.presence.sum(0).tolist() == [10.0] * 4
     names = Words(np.array(["ask @anna @ home"] * 2, dtype=object), np.ones(2, bool))
     assert {"anna", "home"} <= set(names.terms)
 

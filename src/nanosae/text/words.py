@@ -30,8 +30,10 @@ PUNCTUATION = ""  # between clauses, as `_token_pattern` captures it
 ASCII_TOKEN = re.compile(
     r"([a-z0-9_]+(?:'[a-z0-9_]+)*)|[.,:](?=\s|$)|[;!?()\[\]{}\"\n]"
 )
-# links and e-mail addresses: their words carry no meaning
-LINK = re.compile(r"(?:https?://|www\.)\S+|[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+# links, e-mail addresses and colours of terminals: their words carry no meaning
+NOT_PROSE = re.compile(
+    r"(?:https?://|www\.)\S+|[\w.+-]+@[\w-]+(?:\.[\w-]+)+|\x1b\[[\d;]*[a-z]"
+)
 
 
 class Words:
@@ -39,9 +41,10 @@ class Words:
 
     A word is a run of letters, marks and digits. In scripts without spaces, a term has up to six
     characters (in Thai, words) and begins and ends at word boundaries in at least half of its
-    occurrences (see `unspaced`). Phrases do not cross punctuation, links or e-mail addresses, whose
-    own words are ignored. A term is kept if it has two letters or an emoji and occurs in at least
-    three texts (two, if there are fewer than 2,000), or in one of 50,000 if that is more.
+    occurrences (see `unspaced`). Phrases do not cross punctuation, links, e-mail addresses or the
+    colours of terminals, whose own words are ignored. A term is kept if it has two letters or an
+    emoji and occurs in at least three texts (two, if there are fewer than 2,000), or in one of
+    50,000 if that is more.
 
     Args:
         texts: The texts, (n,).
@@ -140,12 +143,12 @@ def _tokenise(texts: np.ndarray) -> _Tokens:
     begins = bytearray()
     n_tokens = []
     for text in texts:
-        without_links = LINK.sub("\n", text.lower())
-        if without_links.isascii():
-            tokens = ASCII_TOKEN.findall(without_links)
+        prose = NOT_PROSE.sub("\n", text.lower())
+        if prose.isascii():
+            tokens = ASCII_TOKEN.findall(prose)
             are_beginnings = [True] * len(tokens)
         else:
-            runs = _token_pattern().findall(composed(without_links))
+            runs = _token_pattern().findall(composed(prose))
             tokens, are_beginnings = _with_unspaced_divided(runs, text)
         numbers.extend(map(number_of.__getitem__, tokens))
         begins.extend(are_beginnings)
