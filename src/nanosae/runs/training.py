@@ -318,7 +318,10 @@ def open_runs(
     folders: Sequence[Path | None],
     init: str | None,
     stack: contextlib.ExitStack,
-    **options: bool,
+    *,
+    resume: bool,
+    force: bool,
+    is_main: bool,
 ) -> list[TrainingRun | None]:
     """Open the run folder of each SAE that has one, until a stack is closed.
 
@@ -327,13 +330,17 @@ def open_runs(
         folders: The run folder of each SAE, or None.
         init: Checksum of the SAE that training starts from, or None.
         stack: Closes the runs.
-        **options: As for `TrainingRun.open`, whose errors are raised.
+        resume: As for `TrainingRun.open`, whose errors are raised.
+        force: Likewise.
+        is_main: Likewise.
     """
     runs: list[TrainingRun | None] = []
     for config, folder in zip(configs, folders, strict=True):
         run = None
         if folder is not None:
-            run = TrainingRun.open(folder, config, init, **options)
+            run = TrainingRun.open(
+                folder, config, init, resume=resume, force=force, is_main=is_main
+            )
             stack.callback(run.close)
         runs.append(run)
     return runs

@@ -82,8 +82,9 @@ def train_together(
     init = None if start is None else start.checksum
     trained: dict[int, Trained] = {}
     with contextlib.ExitStack() as stack:
-        options = {"resume": resume, "force": force, "is_main": is_main}
-        runs = open_runs(configs, folders, init, stack, **options)
+        runs = open_runs(
+            configs, folders, init, stack, resume=resume, force=force, is_main=is_main
+        )
         unfinished = []
         for number, run in enumerate(runs):
             if run is not None and ranks.any(is_main and run.finished):

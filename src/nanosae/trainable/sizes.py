@@ -13,9 +13,7 @@ from nanosae.errors import ConfigError
 from nanosae.kernels import find_device
 from nanosae.memory import memory_limit
 
-COPIES = (
-    5  # of the weights: themselves, gradients, Adam's two moments, and the best so far
-)
+COPIES = 5  # of the weights: they, gradients, Adam's two moments, the best so far
 FLOAT32_BYTES = 4
 
 
