@@ -1138,6 +1138,11 @@ add(
     "analysis/comparisons/joint_model.py",
     "tests/analysis/comparisons/test_joint_model.py",
     (
+        "joint model: candidates do not depend on strata",
+        "x_squares = all_squares - of_strata",
+        "x_squares = all_squares",
+    ),
+    (
         "joint model: chosen on all rows for its score",
         "places = _choose(training.of_columns(candidates), n_select)",
         "places = _choose(data.of_columns(candidates), n_select)",

@@ -11,8 +11,10 @@ from nanosae.analysis.comparisons.contrast import contrast
 from nanosae.analysis.comparisons.explain import explain
 from nanosae.analysis.comparisons.joint_model import (
     ComparedRows,
+    _Data,
     _deviations,
     _forward,
+    _screen,
     joint_model,
 )
 from nanosae.analysis.splits import held_out
@@ -273,3 +275,32 @@ def test_a_feature_that_is_always_active_is_fitted_as_any_other(deviation):
     assert model["coefficient"].tolist() == pytest.approx(fit.coef_[0], rel=0.01)
     held_auc = roc_auc_score(y[HELD], always[HELD])
     assert score["features"] == pytest.approx(held_auc)
+
+
+def test_candidates_correlate_with_the_target_within_strata():
+    rng = np.random.default_rng(4)
+    n = 400
+    stratum = rng.integers(5, size=n)
+    weight = rng.choice([0.5, 1.0], n)
+    y = rng.normal(size=n) + 2 * stratum
+    noise = rng.random((n, 60))
+    # more and more of the target, and of the strata, which are nothing but confounders
+    x = noise + np.linspace(0, 0.12, 60) * y[:, None] + 0.3 * (stratum[:, None] % 3)
+    x[rng.random(x.shape) < 0.3] = 0
+    strata = sp.csr_array(np.eye(5)[stratum])
+    found = _screen(_Data(sp.csr_array(x), y, weight, strata, numeric=True))
+
+    def within(values):
+        own = np.zeros_like(values)
+        for number in range(5):
+            is_own = stratum == number
+            mean = np.average(values[is_own], axis=0, weights=weight[is_own])
+            own[is_own] = values[is_own] - mean
+        return own * np.sqrt(weight).reshape((n,) + (1,) * (values.ndim - 1))
+
+    inside, target = within(x), within(y)
+    r = inside.T @ target / np.linalg.norm(inside, axis=0) / np.linalg.norm(target)
+    expected = np.flatnonzero(np.abs(r) * np.sqrt(weight.sum()) >= 1.959964)
+    assert 5 < len(expected) < 55
+    assert sorted(found.tolist()) == expected.tolist()
+    assert (np.diff(np.abs(r[found])) <= 0).all()

@@ -139,10 +139,20 @@ def test_gaps_are_those_that_a_search_finds():
     assert 10 < n_cut < 290
 
 
+@pytest.mark.parametrize(("n_other", "are_outliers"), [(9, True), (10, False)])
+def test_times_in_another_unit_are_outliers_if_they_are_fewer(n_other, are_outliers):
+    seconds = 1.6e9 + np.arange(20 - n_other) * 86400.0
+    milliseconds = 1.6e12 + np.arange(n_other) * 86400e3
+    found = outliers(np.concatenate([seconds, milliseconds]), is_number=True)
+    expected = np.zeros(20, bool)
+    if are_outliers:
+        expected[-n_other:] = True
+    assert found.tolist() == expected.tolist()
+
+
 def test_a_second_for_every_row_is_looked_through_once():
-    seconds = 1.6e9 + np.arange(
-        400_000.0
-    )  # a quadratic search takes a quarter of an hour
+    # a quadratic search takes a quarter of an hour
+    seconds = 1.6e9 + np.arange(400_000.0)
     seconds[-1] = 253402214400  # 9999-12-31
     assert np.flatnonzero(outliers(seconds, is_number=True)).tolist() == [399_999]
 
