@@ -804,6 +804,42 @@ add(
 )
 add(
     "analysis/names/name_search.py",
+    "tests/analysis/names/test_naming.py -k generic",
+    (
+        "labels: further terms of all kinds of texts",
+        "return is_specific & (n_new >= least)",
+        "return n_new >= least",
+    ),
+)
+add(
+    "analysis/groups/topic_words.py",
+    "tests/analysis/groups/test_topics.py -k copies",
+    (
+        "topics: named by copies",
+        "is_left_out = has_topic & is_copy & ~is_of_copies[topic]",
+        "is_left_out = has_topic & is_copy & is_of_copies[topic]",
+    ),
+)
+add(
+    "analysis/comparisons/sentences.py",
+    "tests/analysis/comparisons/test_sentences.py -k uncertain",
+    (
+        "findings: certain at the far end",
+        "scale(low if effect > 0 else high)",
+        "scale(high if effect > 0 else low)",
+    ),
+)
+add(
+    "sources/kinds.py",
+    "tests/sources/test_roles.py -k however_late",
+    (
+        "roles: by the first rows",
+        "values.slice(start, SAMPLE_BLOCK)",
+        "values.slice(0, SAMPLE_BLOCK)",
+    ),
+)
+add(
+    "analysis/names/name_search.py",
     "tests/analysis/names/test_naming.py",
     ("names: siblings share no term", "self.shared = [place]", "self.shared = []"),
     ("names: no discount", "FURTHER_DISCOUNT = 2 ", "FURTHER_DISCOUNT = 0 "),

@@ -170,7 +170,7 @@ def test_a_common_word_names_the_subject_of_a_fifth_of_all_texts(tmp_path):
     active[:250, 0] = 1  # on lamps
     texts = []
     for i in range(n):
-        others = rng.integers(1, 41, 3)  # on anything
+        others = rng.integers(1, 41, 11)  # on anything
         active[i, others] = 1
         words = [*np.array(NOISE)[others], "the"]
         if rng.random() < (0.7 if i < 250 else 0.05):
@@ -182,7 +182,8 @@ def test_a_common_word_names_the_subject_of_a_fifth_of_all_texts(tmp_path):
     has_lamp = np.array(["lamp" in text for text in texts])
     assert has_lamp.mean() == pytest.approx(0.2, abs=0.02)
     every = rare_overlap(active, np.arange(n))
-    assert rare_overlap(active, np.flatnonzero(has_lamp)) < 2 * every
+    # 1.3 would be needed of a rare word
+    assert 1.2 < rare_overlap(active, np.flatnonzero(has_lamp)) / every < 1.3
 
 
 def rare_overlap(active, rows):
