@@ -1252,8 +1252,12 @@ add(
 )
 add(
     "analysis/statistics.py",
-    "tests/analysis/test_statistics.py",
+    "tests/analysis/comparisons/test_joint_model.py -k candidates",
     ("statistics: interval of 90 %", "Z95 = 1.959964", "Z95 = 1.644854"),
+)
+add(
+    "analysis/statistics.py",
+    "tests/analysis/test_statistics.py",
     ("statistics: one-sided p", "return 2 * ndtr(", "return ndtr("),
     (
         "statistics: clusters ignored",
@@ -1996,12 +2000,6 @@ add(
     ("stores: sparsevec counts from 0", "{feature + 1}:", "{feature}:"),
     ("stores: COPY not escaped", '.replace("\\\\", "\\\\\\\\")', ""),
     ("stores: partial collection kept", "client.delete_collection(name)", "pass"),
-)
-add(
-    "runs/export.py",
-    "tests/runs/test_export.py",
-    ("export: NaN in JSON", "cells.where(table.notna(), None)", "cells"),
-    ("export: times of pandas", "table.astype(object)", "table"),
 )
 add(
     "text/activation_cache.py",

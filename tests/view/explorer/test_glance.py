@@ -41,7 +41,13 @@ def add_results(corpus):
     )
     save_result(codes, "topics.parquet", topics, {})
     save_result(codes, "findings.parquet", sentences, {})
-    labels = {"feature": [3], "label": ["fresh"], "label_auc": [0.75]}
+    labels = {
+        "feature": [3],
+        "label": ["fresh"],
+        "label_auc": [0.75],
+        "label_auc_low": [0.99],
+        "label_doubtful": [False],
+    }
     save_features(corpus.run, pd.DataFrame(labels), codes)
 
 
@@ -83,6 +89,7 @@ def test_what_was_made_from_other_codes_is_said_and_left_out(run, monkeypatch):
     corpus = OpenCorpus(run)
     add_results(corpus)
     assert corpus.labels[3] == "fresh"
+    assert list_features(corpus)["lines"][0]["feature"] == 3
     monkeypatch.setattr(type(corpus.codes), "checksum", "changed")
     later = OpenCorpus(run)
     stale = overview(later, Jobs())["stale"]
@@ -92,6 +99,8 @@ def test_what_was_made_from_other_codes_is_said_and_left_out(run, monkeypatch):
     assert (found["topics"], found["findings"]) == ([], [])
     (line,) = list_features(later, "3")["lines"]
     assert line["score"] is None
+    most_rows = int(np.argmax(later.codes.counts))
+    assert list_features(later)["lines"][0]["feature"] == most_rows != 3
 
 
 def test_results_of_another_corpus_are_said_and_left_out(run, planted):
