@@ -52,6 +52,10 @@ def test_words_of_a_feature_are_those_of_its_name_and_its_keywords():
         "dark",
         "halos",
     ]
+    grammar = {"keywords": "the, halo, und, having, der"}
+    assert feature_words(grammar, "the") == ["the", "halo", "und", "der"]
+    german = ["der Hof um den Mond und die Sonne", "ein Hof und der Mond ist da"]
+    assert feature_words(grammar, "Hof", german) == ["Hof", "halo"]
 
 
 def test_a_sentence_weighs_what_is_lost_without_it(corpus, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from nanosae.errors import DataError, NanoSAEError
 from nanosae.text.embedders import received_embedder
+from nanosae.text.stop_words import is_stop_word, stop_words_of
 from nanosae.view.explorer.corpus import Answer, OpenCorpus
 
 MAX_WORDS = 20  # of a feature that are marked
@@ -19,19 +21,32 @@ LONG_WORD = re.compile(r"\w{4,}")
 END = re.compile(r"[.!?][\"'”’)\]]*\s+|[。！？]\s*|\n+")
 
 
-def feature_words(line: dict[Any, Any], label: str) -> list[str]:
-    """Return the words to mark in the texts of a feature.
+def feature_words(
+    line: dict[Any, Any], label: str, texts: Sequence[str] = ()
+) -> list[str]:
+    """Return the words to mark in the texts of a feature: of its label, and its keywords.
 
     Args:
         line: Its row of the feature table.
         label: Its label or name.
+        texts: Texts of the feature; keywords that are stop words of their languages are left out.
     """
+    words = _listed(label)
     keywords = line.get("keywords")
-    listed = f"{label}, {keywords}" if isinstance(keywords, str) else label
-    words = [word.strip() for word in listed.split(",")]
+    if isinstance(keywords, str):
+        stop_words = stop_words_of(texts)
+        words += [
+            word for word in _listed(keywords) if not is_stop_word(word, stop_words)
+        ]
     if len(words) == 1:  # a sentence, or a phrase alone
         words += LONG_WORD.findall(label)
-    return list(dict.fromkeys(word for word in words if word))[:MAX_WORDS]
+    return list(dict.fromkeys(words))[:MAX_WORDS]
+
+
+def _listed(words: str) -> list[str]:
+    """Return the parts of a list between commas."""
+    parts = [word.strip() for word in words.split(",")]
+    return [word for word in parts if word]
 
 
 def can_weigh(corpus: OpenCorpus, text: str) -> bool:

@@ -129,6 +129,8 @@ def card(corpus: OpenCorpus, feature: int) -> Answer:
     strongest = float(activations.max(initial=0))
     line = _described(corpus, feature)
     examples = _examples(corpus, rows, activations, line)
+    has_texts = corpus.codes.has_texts
+    texts = corpus.codes.texts(examples["strongest"], marks="") if has_texts else []
     return {
         "feature": feature,
         "name": corpus.labels.get(feature, ""),
@@ -143,7 +145,7 @@ def card(corpus: OpenCorpus, feature: int) -> Answer:
         "score": corpus.scores.get(feature),
         "doubtful": feature in corpus.doubtful,
         "findings": sentences_about(corpus, "feature", feature),
-        "words": feature_words(line, corpus.labels.get(feature, "")),
+        "words": feature_words(line, corpus.labels.get(feature, ""), texts),
         "family": _family_name(corpus, feature),
         "examples": {
             kind: row_lines(corpus, chosen, feature)
