@@ -120,7 +120,9 @@ def _with_types(rows: pd.DataFrame) -> pd.DataFrame:
     typed = rows.infer_objects()
     for place in range(rows.shape[1]):
         filled = rows.iloc[:, place].dropna()
-        if 0 < len(filled) < len(rows) and all(type(cell) is int for cell in filled):
+        has_gaps = 0 < len(filled) < len(rows)
+        are_whole = all(type(cell) is int for cell in filled)
+        if has_gaps and are_whole:
             typed.isetitem(place, rows.iloc[:, place].astype("Int64"))
     return typed
 
