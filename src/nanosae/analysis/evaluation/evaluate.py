@@ -139,20 +139,15 @@ def evaluate(
             do not have one entry per row, or there are targets and no transcoder.
     """
     codes = as_codes(codes)
+    ks = as_list(ks)
     require_whole(1, min_rows=min_rows, max_rows=max_rows)
     require_whole(0, seed=seed)
-    ks = as_list(ks)
     for k in ks:
         require_whole(1, k=k)
     rng = np.random.default_rng(seed)
+    column = classes if isinstance(classes, str) else None
     values = None if classes is None else one_per_row(codes, classes)
-    rows, notes = _draw_rows(codes, values, max_rows, rng)
-    if len(rows) < 2:
-        raise DataError(
-            f"only {len(rows)} of {codes.n_rows:,} rows can be measured; 2 are needed.",
-            column=classes if isinstance(classes, str) else None,
-            remedy="Give a column with classes, or more rows.",
-        )
+    rows, notes = _draw_rows(codes, values, column, max_rows, rng)
     if targets is not None:
         targets = _checked_targets(codes, targets)[rows]
     names = np.zeros(0, object)
@@ -170,27 +165,24 @@ def evaluate(
         measures[name] = {}
         if row_classes is not None:
             single, best[name] = best_features(representation.activations, row_classes)
-            probes = sparse_probes(representation.activations, row_classes, as_list(ks))
+            probes = sparse_probes(representation.activations, row_classes, ks)
             measures[name] = single | probes
             if name == "dense":
                 measures[name] |= dense_probe(codes.vectors(rows), row_classes)
         measures[name] |= _other_measures(representation, spaces, rng)
         del representation  # frees a large one before the next is made
     measures["codes"]["dead"] = _share_dead(codes)
-    true_codes = None if truth is None else as_codes(truth)
-    measures["codes"] |= _agreement_measures(codes, others, true_codes)
-    about = plain(
-        {
-            "rows": len(rows),
-            "classes": classes if isinstance(classes, str) else None,
-            "groups": groups,
-            "min_rows": min_rows,
-            "heldout_share": heldout_share,
-            "seed": seed,
-            "notes": notes,
-        }
-    )
-    return Evaluation(_as_table(measures), _class_table(best, names), about)
+    measures["codes"] |= _agreement_measures(codes, others, truth)
+    about = {
+        "rows": len(rows),
+        "classes": column,
+        "groups": groups,
+        "min_rows": min_rows,
+        "heldout_share": heldout_share,
+        "seed": seed,
+        "notes": notes,
+    }
+    return Evaluation(_as_table(measures), _class_table(best, names), plain(about))
 
 
 def _share_dead(codes: Codes) -> Estimate:
@@ -200,7 +192,7 @@ def _share_dead(codes: Codes) -> Estimate:
 
 
 def _agreement_measures(
-    codes: Codes, others: Sequence[Any], truth: Codes | None
+    codes: Codes, others: Sequence[Any], truth: Corpus | None
 ) -> Measures:
     """Measure the stability of features across other SAEs, and the recovery of true features."""
     measures: Measures = {}
@@ -210,8 +202,9 @@ def _agreement_measures(
         scores = stability(codes.weights(), others)[codes.counts > 0]
         measures["stability"] = mean_estimate(scores)
     if truth is not None:
-        similarity = match(truth, codes)["partner_similarity"]
-        measures["recovery"] = mean_estimate(similarity[truth.counts > 0])
+        true_codes = as_codes(truth)
+        similarity = match(true_codes, codes)["partner_similarity"]
+        measures["recovery"] = mean_estimate(similarity[true_codes.counts > 0])
     return measures
 
 
@@ -233,7 +226,11 @@ def _checked_targets(codes: Codes, targets: np.ndarray) -> np.ndarray:
 
 
 def _draw_rows(
-    codes: Codes, values: np.ndarray | None, max_rows: int, rng: np.random.Generator
+    codes: Codes,
+    values: np.ndarray | None,
+    column: str | None,
+    max_rows: int,
+    rng: np.random.Generator,
 ) -> tuple[np.ndarray, list[str]]:
     """Draw rows in ascending order, of those with a class; with a note if not all are drawn."""
     rows = np.arange(codes.n_rows)
@@ -242,7 +239,14 @@ def _draw_rows(
     notes = []
     if len(rows) > max_rows:
         notes = [f"Measured on a sample of {max_rows:,} of {len(rows):,} rows."]
-    return np.sort(rng.permutation(rows)[:max_rows]), notes
+    drawn = np.sort(rng.permutation(rows)[:max_rows])
+    if len(drawn) < 2:
+        raise DataError(
+            f"only {len(drawn)} of {codes.n_rows:,} rows can be measured; 2 are needed.",
+            column=column,
+            remedy="Give a column with classes, or more rows.",
+        )
+    return drawn, notes
 
 
 def _row_classes(
