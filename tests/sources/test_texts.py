@@ -563,7 +563,7 @@ def test_a_line_is_a_text(tmp_path):
     path.write_text("first\n\n  \nsecond, with a comma\n", "utf-8-sig")
     lines = ["first", "", "  ", "second, with a comma"]
     assert read_texts(path)["text"].to_pylist() == lines
-    kept, _ = drop_empty_texts(read_texts(path), "text")
+    kept, _ = drop_empty_texts(read_texts(path))
     assert kept["text"].to_pylist() == ["first", "second, with a comma"]
 
 
@@ -790,7 +790,7 @@ def test_empty_texts_are_dropped_and_returned(tmp_path):
     path.write_text(
         "".join(json.dumps({"text": text}) + "\n" for text in ("a", "", None, "  "))
     )
-    kept, dropped = drop_empty_texts(read_texts(path), "text")
+    kept, dropped = drop_empty_texts(read_texts(path))
     assert (kept["text"].to_pylist(), dropped) == (["a"], ["", "", ""])
 
 
@@ -806,7 +806,7 @@ def test_texts_that_stand_for_a_missing_one_are_dropped():
         "--",
         "null and void",
     ]
-    kept, dropped = drop_empty_texts(pa.table({"text": texts}), "text")
+    kept, dropped = drop_empty_texts(pa.table({"text": texts}))
     assert kept["text"].to_pylist() == [
         "N/A here",
         "none",

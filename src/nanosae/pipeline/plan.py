@@ -146,8 +146,7 @@ def make_plan(
     table, vectors_of_file = _read(data, text, encoding)
     known = table.column_names
     by, time, target = (_names(given, known) for given in (by, time, target))
-    chosen = {"text": text, "by": by, "time": time, "target": target}
-    _check_names(table, chosen | {"classes": classes})
+    _check_names(known, text, by=by, time=time, target=target, classes=classes)
     notes = notes_of(table)
     source = vectors_of_file if vectors is None else vectors
     table, rows, vectors_column = _take_vectors(table, source, embedder)
@@ -160,14 +159,8 @@ def make_plan(
         raise _no_text(columns, likely_text(table, columns))
 
     table = with_types(table, columns)
-    new_names: dict[str, str] = {}
-    if texts:
-        table, new_names, notes_on_texts = _with_plain_text(table, texts[0])
-        notes += notes_on_texts
-    if rows is None:
-        table, notes_on_skipped = _without_empty_texts(table)
-        notes += notes_on_skipped
-    _check_rows(table)
+    table, new_names, notes_on_texts = _prepared(table, texts, embeds=rows is None)
+    notes += notes_on_texts
     found = None
     if rows is None:
         found = find_embedder(
@@ -188,14 +181,29 @@ def make_plan(
     )
 
 
-def _with_plain_text(
-    table: pa.Table, text: str
+def _prepared(
+    table: pa.Table, texts: list[str], *, embeds: bool
 ) -> tuple[pa.Table, dict[str, str], list[str]]:
-    """Rename the text column to `text`, and convert its values to plain strings.
+    """Convert the texts, in the first of these columns, and skip rows that cannot be embedded.
 
     Returns:
         The table, the new names of the columns that got one, and notes.
     """
+    new_names: dict[str, str] = {}
+    notes: list[str] = []
+    if texts:
+        table, new_names, notes = _with_plain_text(table, texts[0])
+    if embeds:
+        table, notes_on_skipped = _without_empty_texts(table)
+        notes += notes_on_skipped
+    _check_rows(table)
+    return table, new_names, notes
+
+
+def _with_plain_text(
+    table: pa.Table, text: str
+) -> tuple[pa.Table, dict[str, str], list[str]]:
+    """Rename the text column to `text`, and convert its values to plain strings."""
     new_names = {text: "text"}
     notes = []
     if text != "text" and "text" in table.column_names:
@@ -217,12 +225,12 @@ def _with_plain_text(
 
 def _without_empty_texts(table: pa.Table) -> tuple[pa.Table, list[str]]:
     """Return the rows with a text, numbered if some are skipped, with a note on these."""
-    kept, skipped = drop_empty_texts(table, "text")
-    if not skipped:
-        return kept, []
+    numbered = table
     if INDEX not in table.column_names:
         numbered = table.append_column(INDEX, pa.array(range(len(table))))
-        kept, _ = drop_empty_texts(numbered, "text")
+    kept, skipped = drop_empty_texts(numbered)
+    if not skipped:
+        return table, []
     return kept, [_note_on_skipped(skipped)]
 
 
@@ -344,16 +352,16 @@ def _as_vectors(vectors: Any, n_rows: int) -> np.ndarray:
 
 
 def _check_names(
-    table: pa.Table, given: Mapping[str, str | Sequence[str] | None]
+    known: Sequence[str], text: str | None, **given: str | Sequence[str] | None
 ) -> None:
-    known = table.column_names
-    for option, names in given.items():
+    """Raise a ConfigError if there is no column of a given name, or it is that of the texts."""
+    for option, names in {"text": text, **given}.items():
         for name in [] if names is None else as_list(names):
             if name not in known:
                 raise ConfigError(
                     f"{option}: there is no column {name!r}; {near_names(name, known)}."
                 )
-            if option != "text" and name == given["text"]:
+            if option != "text" and name == text:
                 raise ConfigError(
                     f"{option}: {name!r} is the text column; give another column."
                 )

@@ -286,8 +286,8 @@ def _names_of(lists: pa.ListArray, name: str) -> pa.ListArray:
     return pa.ListArray.from_arrays(starts, names, mask=lists.is_null())
 
 
-def drop_empty_texts(table: pa.Table, column: str) -> tuple[pa.Table, list[str]]:
+def drop_empty_texts(table: pa.Table) -> tuple[pa.Table, list[str]]:
     """Return the rows with a text, and the texts of the others: empty or a placeholder."""
-    texts = pc.utf8_trim_whitespace(pc.fill_null(table[column], ""))
+    texts = pc.utf8_trim_whitespace(pc.fill_null(table["text"], ""))
     is_empty = pc.is_in(texts, pa.array(["", *PLACEHOLDERS], texts.type))
     return table.filter(pc.invert(is_empty)), texts.filter(is_empty).to_pylist()
