@@ -111,40 +111,37 @@ def label(
         features: Features to label; all by default.
         dry_run: Only estimate calls, tokens and cost.
     """
+    asked: Any = {"model": model, "base_url": base_url, "concurrency": concurrency}
+    limits: Any = {"price": price, "max_calls": max_calls, "max_cost": max_cost}
+    options: Any = {"scoring": scoring, "negatives": negatives, "dry_run": dry_run}
     if llm:
         refuse_unused("with --llm", label, {"embedder": embedder})
     else:
-        limits = {"price": price, "max_calls": max_calls, "max_cost": max_cost}
-        limits |= {"concurrency": concurrency, "dry_run": dry_run}
-        asked = {"model": model, "base_url": base_url}
-        asked |= {"scoring": scoring, "negatives": negatives}
-        refuse_unused("without --llm", label, asked | limits)
+        refuse_unused("without --llm", label, asked | limits | options)
     codes = open_codes(run, name)
     chosen = None if features is None else list(features)
     if not llm:
-        from nanosae.runs.tables import for_all_features
-
         table = nanosae.label(codes, chosen, groups=groups, embedder=embedder)
-        saved = table
-        if chosen is None:
-            saved = for_all_features(table, codes.n_features)
-        save(codes, saved)
-        _show_labels(
-            table,
-            ["feature", "label", "label_auc", "label_f1", "label_n", "label_doubtful"],
-            score="label_auc_low",  # a high AUC on few texts says little
-        )
+        _save_labels(codes, table, are_all=chosen is None)
         _suggest_next(codes, run)
         return
-    limits = {"price": price, "max_calls": max_calls, "max_cost": max_cost}
-    chat = nanosae.Chat(model, base_url, concurrency=concurrency, **limits)
-    options: Any = {"groups": groups, "scoring": scoring, "negatives": negatives}
-    table = nanosae.llm_label(codes, chat, chosen, dry_run=dry_run, **options)
+    chat = nanosae.Chat(**asked, **limits)
+    table = nanosae.llm_label(codes, chat, chosen, groups=groups, **options)
     if dry_run:
         show(table)
         return
     _save_llm_labels(codes, table)
     _suggest_next(codes, run)
+
+
+def _save_labels(codes: Codes, table: pd.DataFrame, *, are_all: bool) -> None:
+    """Save labels from words, and print them."""
+    from nanosae.runs.tables import for_all_features
+
+    save(codes, for_all_features(table, codes.n_features) if are_all else table)
+    columns = ["feature", "label", "label_auc", "label_f1", "label_n", "label_doubtful"]
+    # a high AUC on few texts says little
+    _show_labels(table, columns, score="label_auc_low")
 
 
 def _save_llm_labels(codes: Codes, table: pd.DataFrame) -> None:

@@ -137,10 +137,10 @@ def activations(
     options |= {"batch_tokens": batch_tokens, "dtype": dtype}
     options |= {"pack": pack, "concat": concat}
     n_rows = cache_activations(model, layers, sentences, output, **options)
-    names = ", ".join(layers)
-    facts = {"output": output, "rows": n_rows, "texts": len(sentences)}
-    sentence = f"{output}: {n_rows:,} rows from {len(sentences):,} texts, at {names}"
-    show_facts(facts | {"layers": list(layers)}, sentence)
+    n_texts = len(sentences)
+    size = f"{n_rows:,} rows from {n_texts:,} texts"
+    facts = {"output": output, "rows": n_rows, "texts": n_texts, "layers": list(layers)}
+    show_facts(facts, f"{output}: {size}, at {', '.join(layers)}")
     folder = "+".join(layers) if concat else layers[0]
     rows, tokens = output / folder, output / "tokens"
     training = command_line("train", rows, "-o", "RUN")
@@ -221,14 +221,18 @@ def encode(
         device=device,
     )
     encode_on_all_ranks(model, data, path, options)
-    if not is_main_process():
-        return
-    codes = open_codes(run, name)
+    if is_main_process():
+        _show_corpus(open_codes(run, name), run)
+
+
+def _show_corpus(codes: Codes, run: Path) -> None:
+    """Print what a corpus holds, and what to do next."""
     mean = codes.nnz / max(1, codes.n_rows)
     remark = "" if codes.has_texts else "; give --texts for labels and word search"
-    facts = {"output": path, "rows": codes.n_rows, "features_per_row": mean}
-    sentence = f"{path}: {codes.n_rows:,} rows, {mean:.1f} features per row{remark}"
-    show_facts(facts | {"has_texts": codes.has_texts}, sentence)
+    size = f"{codes.n_rows:,} rows, {mean:.1f} features per row"
+    facts = {"output": codes.path, "rows": codes.n_rows, "features_per_row": mean}
+    facts |= {"has_texts": codes.has_texts}
+    show_facts(facts, f"{codes.path}: {size}{remark}")
     verb = "label" if codes.has_texts else "describe"
     say_next(command_on(codes, verb, run))
 
@@ -303,8 +307,7 @@ def export(
         n_rows = _export_for(to, open_codes(run, name), output, collection)
         facts = {"output": output, "to": to, "collection": collection, "rows": n_rows}
         what = "features" if to == "neuronpedia" else "rows"
-        sentence = f"{output}: {n_rows:,} {what} as {to}, {collection!r}"
-        show_facts(facts, sentence)
+        show_facts(facts, f"{output}: {n_rows:,} {what} as {to}, {collection!r}")
         return
     if features is None:
         table = load_features(run, None if name is None else Codes.open(run, name))
@@ -315,9 +318,9 @@ def export(
         remedy = f"Run `{command_line('describe', run)}`."
         raise MissingError(f"{run} has no feature table yet.", file=run, remedy=remedy)
     write(table, output, formulas=formulas)
-    facts = {"output": output, "to": to, "rows": len(table)}
-    sentence = f"{output}: {len(table):,} rows, {len(table.columns)} columns"
-    show_facts(facts | {"columns": list(table.columns)}, sentence)
+    columns = list(table.columns)
+    facts = {"output": output, "to": to, "rows": len(table), "columns": columns}
+    show_facts(facts, f"{output}: {len(table):,} rows, {len(columns)} columns")
 
 
 def _note_stale_columns(table: pd.DataFrame) -> None:
