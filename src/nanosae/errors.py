@@ -142,6 +142,20 @@ def near_names(name: str, known: Iterable[str]) -> str:
     return f"{'near' if near else 'there'} {verb} {', '.join(shown)}{more}"
 
 
+def counted(n: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    Example:
+        >>> counted(1, "finding"), counted(1200, "finding"), counted(2, "family")
+        ('1 finding', '1,200 findings', '2 families')
+    """
+    if n == 1:
+        return f"1 {noun}"
+    if noun.endswith("y"):
+        return f"{n:,} {noun.removesuffix('y')}ies"
+    return f"{n:,} {noun}s"
+
+
 def command_line(*words: object) -> str:
     """Return a nanosae command that a shell reads as these words, to suggest to the user.
 

@@ -30,7 +30,7 @@ from nanosae.analysis.near_rows import N_BITS, all_near_rows, near_rows
 from nanosae.analysis.reading import texts_of
 from nanosae.analysis.statistics import directions_from
 from nanosae.codes import Codes
-from nanosae.errors import ConfigError, DataError
+from nanosae.errors import ConfigError, DataError, counted
 from nanosae.lengths import unit
 from nanosae.text.tokens import words_of_letters
 
@@ -104,11 +104,10 @@ def held_out(
             room -= size
     n_held = group_held.sum()
     if not 0 < n_held < n_groups:
-        noun = "group" if n_groups == 1 else "groups"
+        in_groups = f"{n_rows:,} rows in {counted(n_groups, 'duplicate group')}"
         raise DataError(
-            f"Holding out {share:.3g} of {n_rows:,} rows in {n_groups:,} duplicate {noun} leaves "
-            "one side of the split empty. Texts that differ only in case, digits or punctuation "
-            "are duplicates.",
+            f"Holding out {share:.3g} of {in_groups} leaves one side of the split empty. Texts "
+            "that differ only in case, digits or punctuation are duplicates.",
             remedy="Give more distinct rows, or another share.",
         )
     return group_held[duplicate_group]

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from nanosae.analysis.splits import normalised
-from nanosae.errors import ConfigError, DataError, near_names
+from nanosae.errors import ConfigError, DataError, counted, near_names
 from nanosae.fields import as_list
 from nanosae.runs.embeddings import Embeddings
 from nanosae.schemas import INDEX, refuse_other_order
@@ -235,8 +235,7 @@ def _without_empty_texts(table: pa.Table) -> tuple[pa.Table, list[str]]:
 
 
 def _note_on_skipped(texts: list[str]) -> str:
-    noun = "row" if len(texts) == 1 else "rows"
-    note = f"Skipped {len(texts):,} {noun} without a text"
+    note = f"Skipped {counted(len(texts), 'row')} without a text"
     placeholders = sorted(set(texts) - {""})
     if not placeholders:
         return f"{note}."

@@ -33,7 +33,7 @@ from nanosae.atomic import make_folder
 from nanosae.checked import table_checksum
 from nanosae.codes import DEFAULT_CORPUS, Codes
 from nanosae.config import TrainConfig
-from nanosae.errors import ConfigError, DataError, WriteError, require_whole
+from nanosae.errors import ConfigError, DataError, WriteError, counted, require_whole
 from nanosae.pipeline.plan import MIN_ROWS, Plan, make_plan
 from nanosae.pipeline.progress import Progress
 from nanosae.pipeline.stages import Stage, run_stages
@@ -493,19 +493,6 @@ def without_copies(rows: Any) -> Any:
 def contrast_values(codes: Codes, column: str) -> Contrast:
     """Compare each value of a column with the rest."""
     return contrast(codes, by=column)
-
-
-def counted(n: int, noun: str) -> str:
-    """Return a number with its noun.
-
-    Example:
-        >>> counted(1, "finding"), counted(1200, "finding"), counted(2, "family")
-        ('1 finding', '1,200 findings', '2 families')
-    """
-    if n == 1:
-        return f"1 {noun}"
-    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
-    return f"{n:,} {plural}"
 
 
 COMPARISONS = {"contrast": contrast_values, "over-time": over_time, "explain": explain}

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import csv
 
-from nanosae.errors import DataError
+from nanosae.errors import DataError, counted
 from nanosae.sources.column_names import numbered_names
 from nanosae.sources.dialects import (
     SNIFFED_BYTES,
@@ -109,9 +109,8 @@ def _read_whole(
         table = _with_thousands(table, text_columns, missing)
     if not dialect.n_title_rows:
         return table
-    n_lines = dialect.n_title_rows
-    lines = "line" if n_lines == 1 else "lines"
-    return with_note(table, f"Skipped {n_lines} {lines} above the header.")
+    n_lines = counted(dialect.n_title_rows, "line")
+    return with_note(table, f"Skipped {n_lines} above the header.")
 
 
 def _with_thousands(

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from nanosae.errors import DataError
+from nanosae.errors import DataError, counted
 from nanosae.extras import extra
 from nanosae.sources.column_names import numbered_names
 from nanosae.sources.frames import table_of_frame
@@ -63,8 +63,8 @@ def read_excel(path: Path, missing: Collection[str] = ()) -> pa.Table:
     table = table_of_frame(_with_types(rows))
     n_titles = sum(n_title_rows[name] for name in alike)
     if n_titles:
-        noun = "row" if n_titles == 1 else "rows"
-        table = with_note(table, f"Skipped {n_titles} {noun} above the header.")
+        n_rows = counted(n_titles, "row")
+        table = with_note(table, f"Skipped {n_rows} above the header.")
     if others:
         names = ", ".join(others)
         note = f"Skipped sheets with other columns than {largest!r}: {names}."

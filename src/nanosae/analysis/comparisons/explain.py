@@ -23,7 +23,7 @@ from nanosae.analysis.comparisons.compared import load_compared
 from nanosae.analysis.comparisons.findings import Contrast
 from nanosae.analysis.comparisons.hypotheses import Options, Question, answer
 from nanosae.codes import Codes, Corpus, as_codes
-from nanosae.errors import DataError, require_choice
+from nanosae.errors import DataError, counted, require_choice
 from nanosae.runs.tables import Labels
 
 MAX_DATES = 50  # that are compared with each other
@@ -106,10 +106,10 @@ def _require_few_dates(values: np.ndarray, column: str | None) -> None:
 
 def _require_two(n_values: int, column: str | None) -> None:
     if n_values < 2:
-        noun = "value" if n_values == 1 else "values"
         what = "the target" if column is None else f"column {column!r}"
+        n_different = counted(n_values, "different value")
         raise DataError(
-            f"{what} has {n_values} different {noun}; 2 or more are needed.",
+            f"{what} has {n_different}; 2 or more are needed.",
             column=column,
         )
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from nanosae.analysis.comparisons.effects import Kind
+from nanosae.errors import counted
 from nanosae.runs.export import records
 
 GROUPS_SENTENCE = (
@@ -153,10 +154,9 @@ class Contrast:
         }
 
     def _head(self) -> str:
-        n_found = len(self.findings)
+        n_found = counted(len(self.findings), "finding")
         n_tested = self.about["n_tested"]
-        noun = "finding" if n_found == 1 else "findings"
-        return f"{n_found:,} {noun} among {n_tested:,} tests"
+        return f"{n_found} among {n_tested:,} tests"
 
     def _plain_sentences(self) -> list[str]:
         """Return the first findings in plain words, and how many are left out."""

@@ -30,7 +30,13 @@ from nanosae.analysis.search.text_index import (
     word_terms,
 )
 from nanosae.codes import Codes, Corpus, as_codes, indices
-from nanosae.errors import ConfigError, DataError, DataTypeError, require_whole
+from nanosae.errors import (
+    ConfigError,
+    DataError,
+    DataTypeError,
+    counted,
+    require_whole,
+)
 from nanosae.fields import as_list
 from nanosae.lengths import lengths, unit
 from nanosae.model.weights import Weights
@@ -426,8 +432,7 @@ def _note(query: _Query, hits: list[Hit], n_copies: int) -> str:
     if n_further > 0:
         notes.append(f"{n_further:,} more words are in no text")
     if n_copies:
-        rows = "1 row" if n_copies == 1 else f"{n_copies:,} rows"
-        notes.append(f"{rows} with the same texts left out")
+        notes.append(f"{counted(n_copies, 'row')} with the same texts left out")
     if not hits:
         notes.append("nothing was found: try other or fewer words, or a feature")
     elif all(hit.weak for hit in hits):
