@@ -137,4 +137,5 @@ def _run_id(folder: Path) -> str:
     """Return an id that stays the same when the training in a run folder is resumed."""
     settings = current(folder) / "config.json"
     began = settings.stat().st_mtime_ns if settings.exists() else ""
-    return hashlib.sha256(f"{folder.absolute()} {began}".encode()).hexdigest()[:16]
+    training = f"{folder.absolute()} {began}"
+    return hashlib.sha256(training.encode()).hexdigest()[:16]

@@ -307,7 +307,8 @@ def export(
         n_rows = _export_for(to, open_codes(run, name), output, collection)
         facts = {"output": output, "to": to, "collection": collection, "rows": n_rows}
         what = "features" if to == "neuronpedia" else "rows"
-        show_facts(facts, f"{output}: {n_rows:,} {what} as {to}, {collection!r}")
+        size = f"{n_rows:,} {what}"
+        show_facts(facts, f"{output}: {size} as {to}, {collection!r}")
         return
     if features is None:
         table = load_features(run, None if name is None else Codes.open(run, name))
@@ -318,9 +319,10 @@ def export(
         remedy = f"Run `{command_line('describe', run)}`."
         raise MissingError(f"{run} has no feature table yet.", file=run, remedy=remedy)
     write(table, output, formulas=formulas)
-    columns = list(table.columns)
-    facts = {"output": output, "to": to, "rows": len(table), "columns": columns}
-    show_facts(facts, f"{output}: {len(table):,} rows, {len(columns)} columns")
+    n_rows, n_columns = table.shape
+    facts = {"output": output, "to": to, "rows": n_rows}
+    facts |= {"columns": list(table.columns)}
+    show_facts(facts, f"{output}: {n_rows:,} rows, {n_columns} columns")
 
 
 def _note_stale_columns(table: pd.DataFrame) -> None:

@@ -202,10 +202,11 @@ def _metric_lines(metrics: dict[str, Any]) -> list[str]:
     steps = f"{metrics['step']:,} steps, {metrics['rows']:,} rows"
     fvu = f"FVU {_fvu(metrics['fvu'])} on {metrics['rows_measured']:,} rows"
     train_fvu = f"{_fvu(metrics['train_fvu'])} on training rows"
+    l0 = f"L0 {metrics['l0']:.1f}"
     share_dead = f"{100 * metrics['dead']:.3g} % of the features"
     return [
         f"trained   {steps}; best at {metrics['best_step']:,}",
         f"held out  {fvu} ({train_fvu})",
-        f"          L0 {metrics['l0']:.1f} (5 % to 95 % of the rows: {low:.0f} to {high:.0f})",
+        f"          {l0} (5 % to 95 % of the rows: {low:.0f} to {high:.0f})",
         f"dead      {share_dead}, on {metrics['dead_rows_checked']:,} rows",
     ]

@@ -64,7 +64,8 @@ def _principal_axes(rows: Tensor) -> Tensor:
     if width <= n_rows:
         axes = torch.linalg.eigh(rows.T @ rows).eigenvectors[:, -2:]
     else:  # the Gram matrix is smaller
-        axes = rows.T @ torch.linalg.eigh(rows @ rows.T).eigenvectors[:, -2:]
+        of_rows = torch.linalg.eigh(rows @ rows.T).eigenvectors[:, -2:]
+        axes = rows.T @ of_rows
         axes /= axes.norm(dim=0).clamp_min(1e-12)
     return F.pad(axes, (0, 2 - axes.shape[1]))
 

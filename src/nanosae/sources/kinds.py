@@ -114,7 +114,8 @@ def most_frequent(values: pa.Array | pa.ChunkedArray) -> Any:
     """Return the most frequent value, the first of several."""
     counted = pc.value_counts(values)
     counts = counted.field("counts")
-    return counted.field("values")[pc.index(counts, pc.max(counts)).as_py()].as_py()
+    place = pc.index(counts, pc.max(counts)).as_py()
+    return counted.field("values")[place].as_py()
 
 
 def share(holds: pa.Array | pa.ChunkedArray) -> float:

@@ -126,11 +126,10 @@ def notes_on(measured: dict[str, Any], config: ResolvedConfig) -> list[str]:
 
 def _raw_rows(data: Dataset, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return inputs and targets of normalised rows in their original units."""
-    inputs, targets = rows[:, : data.width], rows[:, data.width :]
-    inputs = inputs / np.float32(data.scale) + data.mean
+    inputs = rows[:, : data.width] / np.float32(data.scale) + data.mean
     if not data.has_targets:
         return inputs, inputs
-    targets = targets / np.float32(data.target_scale) + data.target_mean
+    targets = rows[:, data.width :] / np.float32(data.target_scale) + data.target_mean
     return inputs, targets
 
 

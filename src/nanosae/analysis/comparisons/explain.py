@@ -138,8 +138,8 @@ def _too_equal(
     needed = math.floor(WINSORISED * n_known) + 1
     name = "The target" if column is None else f"Column {column!r}"
     return DataError(
-        f"{name} is {usual} in all but {n_others:,} of {n_known:,} rows; "
-        f"at least {needed:,} must be above it, or below.",
+        f"{name} is {usual} in all but {n_others:,} of "
+        f"{n_known:,} rows; at least {needed:,} must be above it, or below.",
         column=column,
         remedy="Compare the rows where it differs with the others instead (contrast).",
     )

@@ -162,14 +162,13 @@ def _repeated_line(
     place = int((text_group == most).argmax())
     share = n_repeated / len(rows)
     (text,) = _quotes(codes, rows[[place]])
-    counted = f"{n_repeated:,} texts ({percent(share)})"
+    n_texts = f"{n_repeated:,} texts"
     if len(rows) < codes.n_rows:
-        counted = (
-            f"Of {len(rows):,} texts drawn at random, {n_repeated:,} ({percent(share)})"
-        )
+        n_texts = f"Of {len(rows):,} texts drawn at random, {n_repeated:,}"
     yield _line(
         "repeated",
-        f"{counted} repeat another one; the most frequent occurs {sizes[most]:,} times: {text}.",
+        f"{n_texts} ({percent(share)}) repeat another one; "
+        f"the most frequent occurs {sizes[most]:,} times: {text}.",
         share,
     )
 

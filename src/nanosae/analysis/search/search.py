@@ -43,6 +43,8 @@ from nanosae.model.weights import Weights
 from nanosae.runs.tables import known_labels
 from nanosae.text.embedders import find_embedder, received_embedder
 
+# one feature or several, by number or label, or their weights
+FeatureQuery = int | str | Sequence[int | str] | Mapping[int | str, float]
 DEPTH = 100  # rows of each ranking that are fused, besides two for each hit
 DEEPER = 4  # times as many rows are fused while copies leave too few hits
 CHANCE_ROWS = 500  # sample whose pairwise cosines define similarity by chance
@@ -90,7 +92,7 @@ def search(
     query: str | np.ndarray | None = None,
     *,
     row: int | None = None,
-    feature: int | str | Sequence[int | str] | Mapping[int | str, float] | None = None,
+    feature: FeatureQuery | None = None,
     edit: Mapping[int | str, float] | None = None,
     steps: int = 0,
     n: int = 10,
@@ -178,7 +180,7 @@ def _as_vector(query: Any) -> np.ndarray:
 
 def _feature_query(
     codes: Codes,
-    feature: int | str | Sequence[int | str] | Mapping[int | str, float],
+    feature: FeatureQuery,
     labels: Mapping[int, str],
 ) -> _Query:
     weights: Any = feature

@@ -70,8 +70,9 @@ def segment_sums(
             pair = tl.load(order + place, is_pair, 0).to(tl.int64)
         value = tl.load(values + pair, is_pair, 0.0)
         inside = is_pair[:, None] & (col < width)[None, :]
-        part = tl.load(dense + row[:, None] * width + col[None, :], inside, 0.0)
-        total += tl.sum(value[:, None] * part, 0)
+        of_row = dense + row[:, None] * width
+        gathered = tl.load(of_row + col[None, :], inside, 0.0)
+        total += tl.sum(value[:, None] * gathered, 0)
         value_sum += value
     tl.store(out + col, total, col < width)
     if tl.program_id(1) == 0:

@@ -36,12 +36,14 @@ def topk(
     while tl.max(high - low, 0) > 1:
         middle = low + (high - low) // 2
         count = tl.sum((bits >= middle[:, None]).to(tl.int32), 1)
-        high = tl.where(count > k, high, tl.where(count == k, middle + 1, middle))
+        lower = tl.where(count == k, middle + 1, middle)
+        high = tl.where(count > k, high, lower)
         low = tl.where(count >= k, middle, low)
     above = bits >= high[:, None]
     is_tie = (bits == low[:, None]) & (bits > 0)
     n_ties = k - tl.sum(above.to(tl.int32), 1)
-    keep = above | (is_tie & (tl.cumsum(is_tie.to(tl.int32), 1) <= n_ties[:, None]))
+    tie_number = tl.cumsum(is_tie.to(tl.int32), 1)
+    keep = above | (is_tie & (tie_number <= n_ties[:, None]))
     slot = tl.cumsum(keep.to(tl.int32), 1) - 1
     chunk_of_row = row.to(tl.int64) * tl.num_programs(1) + tl.program_id(1)
     out = chunk_of_row * k + slot
@@ -146,4 +148,5 @@ def next_digit(counts, state, total, SHIFT: constexpr, WIDTH: constexpr):
     reach = n_larger + tl.cumsum(tl.load(counts + bins), 0, reverse=True)
     digit = tl.max(tl.where(reach >= total, bins, 0), 0)
     tl.store(state, tl.load(state) | (digit << SHIFT))
-    tl.store(state + 1, tl.max(tl.where(bins > digit, reach, n_larger), 0))
+    reach_beyond = tl.where(bins > digit, reach, n_larger)
+    tl.store(state + 1, tl.max(reach_beyond, 0))
