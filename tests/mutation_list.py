@@ -1157,12 +1157,12 @@ add(
     ("contrast: wider bins", "ROWS_PER_BIN = 100", "ROWS_PER_BIN = 1000"),
 )
 add(
-    "analysis/comparisons/strata_fit.py",
-    "tests/analysis/comparisons/test_strata_fit.py tests/analysis/comparisons/test_joint_model.py",
+    "analysis/regression.py",
+    "tests/analysis/test_regression.py tests/analysis/comparisons/test_joint_model.py",
     (
         "joint model: strata without training rows are 0",
-        "ridge[0] = CONSTANT_RIDGE",
-        "ridge[0] = 1e9",
+        "penalty[0] = CONSTANT_RIDGE",
+        "penalty[0] = 1e9",
     ),
     (
         "joint model: the constant is that of the mean columns",
@@ -1272,7 +1272,6 @@ add(
     PROBES,
     ("evaluate: sparse ridge ×100", "SPARSE_RIDGE = 1.0", "SPARSE_RIDGE = 100.0"),
     ("evaluate: dense ridge ×100", "DENSE_RIDGE = 10.0", "DENSE_RIDGE = 1000.0"),
-    ("evaluate: sparse intercept penalised", "    ridge[0] = INTERCEPT_RIDGE\n", ""),
     ("evaluate: dense intercept penalised", "    ridge[0] = 0\n", ""),
     (
         "evaluate: features by raw difference",

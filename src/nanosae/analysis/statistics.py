@@ -1,4 +1,4 @@
-"""Estimates with confidence intervals, regression, and false discovery rates.
+"""Estimates with confidence intervals, p-values, and false discovery rates.
 
 Intervals have a confidence level of 95 %.
 """
@@ -9,16 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, ndtr, stdtrit
+from scipy.special import ndtr, stdtrit
 
 from nanosae.analysis.columns import one_hot
 from nanosae.lengths import unit
 
 UPPER = 0.975  # level of the upper end of an interval
 Z95 = 1.959964  # 97.5 % quantile of the standard normal distribution
-MAX_NEWTON_STEPS = 100
-CONVERGED = 1e-12  # Newton steps stop when the log-likelihood can grow by no more
-ROUNDING = 1e-12  # relative error of a sum
 
 
 @dataclass(frozen=True)
@@ -86,104 +83,6 @@ def false_discovery(p: Any) -> np.ndarray:
     if len(p) == 0:
         return np.zeros(0)
     return false_discovery_control(p)
-
-
-def regress(
-    x: np.ndarray,
-    y: np.ndarray,
-    weight: np.ndarray,
-    *,
-    linear: bool = False,
-    ridge: float | np.ndarray = 1e-3,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Fit weighted least squares, or logistic regression by Newton's method.
-
-    Newton's method for the logistic likelihood is iteratively reweighted least squares (McCullagh
-    and Nelder, Generalized Linear Models, 1989, §2.5).
-
-    Args:
-        x: Design matrix, (n, d), including the column of the intercept.
-        y: Outcome, (n,); 0 or 1 for logistic regression.
-        weight: Weight of each row, (n,).
-        linear: Fit least squares instead of logistic regression.
-        ridge: Strength of the penalty Σ ridge ÷ 2 · β², one for all coefficients or one for each,
-            (d,). A small one keeps coefficients finite.
-
-    Returns:
-        Coefficients β and their standard errors, each (d,).
-    """
-    if linear:
-        return _least_squares(x, y, weight, ridge)
-    return _logistic(x, y, weight, ridge)
-
-
-def _least_squares(
-    x: np.ndarray, y: np.ndarray, weight: np.ndarray, ridge: float | np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Solve the normal equations, with one step of iterative refinement."""
-    n_columns = x.shape[1]
-    inverse = _inverse((x.T * weight) @ x, ridge)
-    beta = np.zeros(n_columns)
-    for _ in range(2):
-        residual = y - x @ beta
-        gradient = x.T @ (weight * residual) - ridge * beta
-        beta += inverse @ gradient
-    degrees_of_freedom = max(weight.sum() - n_columns, 1)
-    residual = y - x @ beta
-    square_sum = (weight * residual**2).sum()
-    residual_variance = square_sum / degrees_of_freedom
-    variance = residual_variance * np.diag(inverse)
-    return beta, np.sqrt(variance)
-
-
-def _logistic(
-    x: np.ndarray, y: np.ndarray, weight: np.ndarray, ridge: float | np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Maximise the penalised likelihood by Newton's method, halving steps that lower it."""
-    beta = np.zeros(x.shape[1])
-    loss = _logistic_loss(beta, x, y, weight, ridge)
-    inverse = np.zeros((len(beta), len(beta)))
-    for _ in range(MAX_NEWTON_STEPS):
-        mean = expit(x @ beta)
-        newton_weight = weight * mean * (1 - mean)
-        inverse = _inverse((x.T * newton_weight) @ x, ridge)
-        gradient = x.T @ (weight * (y - mean)) - ridge * beta
-        step = inverse @ gradient
-        if gradient @ step < CONVERGED:
-            break
-        new_loss = _logistic_loss(beta + step, x, y, weight, ridge)
-        while new_loss > loss * (1 + ROUNDING):
-            step /= 2
-            new_loss = _logistic_loss(beta + step, x, y, weight, ridge)
-        beta += step
-        loss = new_loss
-    variance = np.diag(inverse)
-    return beta, np.sqrt(variance)
-
-
-def _logistic_loss(
-    beta: np.ndarray,
-    x: np.ndarray,
-    y: np.ndarray,
-    weight: np.ndarray,
-    ridge: float | np.ndarray,
-) -> float:
-    """Return the negative penalised log-likelihood."""
-    logits = x @ beta
-    losses = np.logaddexp(0, logits) - y * logits
-    return weight @ losses + (ridge / 2 * beta**2).sum()
-
-
-def _inverse(information: np.ndarray, ridge: float | np.ndarray) -> np.ndarray:
-    """Return the inverse of the information matrix plus the penalty, whatever units columns have.
-
-    Columns are scaled to a diagonal of ones, which makes the condition number the best that scaling
-    can reach, up to a factor (van der Sluis, Numer. Math. 14 (1969) 14).
-    """
-    penalised = information + ridge * np.eye(len(information))
-    scale = 1 / np.sqrt(np.diag(penalised))
-    scales = np.outer(scale, scale)
-    return scales * np.linalg.inv(scales * penalised)
 
 
 def mean_estimate(values: Any) -> Estimate:

@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from nanosae.analysis.comparisons.strata_fit import StrataFit, fit_in_strata
+from nanosae.analysis.regression import StrataFit, fit_in_strata
 from nanosae.analysis.statistics import Z95
 
 MAX_CANDIDATES = 200  # among which features are selected

@@ -21,10 +21,10 @@ from nanosae.analysis.classification import (
     f1_scores,
     single_feature_scores,
 )
-from nanosae.analysis.statistics import Estimate, mean_estimate, regress
+from nanosae.analysis.regression import fit_in_strata
+from nanosae.analysis.statistics import Estimate, mean_estimate
 
 SPARSE_RIDGE = 1.0  # penalty of the sparse probes, for features with unit variance
-INTERCEPT_RIDGE = 1e-6  # keeps the intercept finite for classes that all rows belong to
 DENSE_RIDGE = 10.0  # penalty of the dense probe, except for its intercept
 MAX_LBFGS_STEPS = 150
 COVERED_F1 = 0.5  # a class is covered if its best feature reaches this F1
@@ -167,27 +167,22 @@ def fit_sparse_probe(x: np.ndarray, y: np.ndarray, training: np.ndarray) -> np.n
     Returns:
         Logits, (n,).
     """
-    mean = x[training].mean(0, dtype=np.float64)
-    scale = x[training].std(0, dtype=np.float64) + 1e-9
+    deviation = x[training].std(0, dtype=np.float64) + 1e-9
     active = training & x.any(1)
     inactive = training & ~active
     n_inactive_without = (inactive & ~y).sum()
     n_inactive_with = (inactive & y).sum()
     n_active = active.sum()
-    n_features = x.shape[1]
 
-    two_zero_rows = np.zeros((2, n_features))
-    features = (np.vstack([x[active], two_zero_rows]) - mean) / scale
-    constant = np.ones(len(features))
-    design = np.c_[constant, features]
+    two_zero_rows = np.zeros((2, x.shape[1]))
+    features = np.vstack([x[active], two_zero_rows]) / deviation
+    no_strata = sp.csr_array((len(features), 0))
     outcome = np.r_[y[active], 0, 1]
     weight = np.r_[np.ones(n_active), n_inactive_without, n_inactive_with]
-    ridge = np.full(1 + n_features, SPARSE_RIDGE)
-    ridge[0] = INTERCEPT_RIDGE
-    beta, _ = regress(design, outcome, weight, ridge=ridge)
-    coefficients = beta[1:] / scale
-    intercept = beta[0] - mean @ coefficients
-    return x @ coefficients + intercept
+    fit = fit_in_strata(
+        features, no_strata, outcome, weight, linear=False, ridge=SPARSE_RIDGE
+    )
+    return fit.constant + x @ (fit.of_columns / deviation)
 
 
 def fit_dense_probe(x: np.ndarray, y: np.ndarray, training: np.ndarray) -> np.ndarray:

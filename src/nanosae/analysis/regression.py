@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from scipy.special import expit
 
-from nanosae.analysis.statistics import CONVERGED, MAX_NEWTON_STEPS, ROUNDING
-
+MAX_NEWTON_STEPS = 100
+CONVERGED = 1e-12  # Newton steps stop when the log-likelihood can grow by no more
+ROUNDING = 1e-12  # relative error of a sum
 RIDGE = 1e-3  # penalty of the coefficients of strata and columns
 CONSTANT_RIDGE = 1e-9  # keeps the constant finite where all rows are of one class
 
@@ -45,6 +46,7 @@ def fit_in_strata(
     weight: np.ndarray,
     *,
     linear: bool,
+    ridge: float = RIDGE,
 ) -> StrataFit:
     """Fit least squares or logistic regression by Newton's method, halving steps that lower it.
 
@@ -53,16 +55,17 @@ def fit_in_strata(
 
     Args:
         columns: The columns, (n, k).
-        strata: Stratum of each row, one-hot, csr_array (n, S).
+        strata: Stratum of each row, one-hot, csr_array (n, S); S may be 0.
         target: The number, or 0 and 1 for logistic regression, (n,).
         weight: Weight of each row, (n,).
         linear: Fit least squares instead of logistic regression.
+        ridge: Penalty of the coefficients of the columns, Σ ridge ÷ 2 · β².
     """
     n_rows, n_columns = columns.shape
     centre = np.average(columns, axis=0, weights=weight)
     design = np.column_stack([np.ones(n_rows), columns - centre])
-    ridge = np.full(n_columns + 1, RIDGE)
-    ridge[0] = CONSTANT_RIDGE
+    penalty = np.full(n_columns + 1, ridge)
+    penalty[0] = CONSTANT_RIDGE
     beta = np.zeros(n_columns + 1)
     alpha = np.zeros(strata.shape[1])
 
@@ -72,8 +75,8 @@ def fit_in_strata(
             losses = (target - predicted) ** 2 / 2
         else:
             losses = np.logaddexp(0, predicted) - target * predicted
-        penalty = RIDGE * (alpha @ alpha) + ridge @ beta**2
-        return float(weight @ losses + penalty / 2)
+        penalties = RIDGE * (alpha @ alpha) + penalty @ beta**2
+        return float(weight @ losses + penalties / 2)
 
     loss = loss_of(alpha, beta)
     for _ in range(MAX_NEWTON_STEPS):
@@ -82,7 +85,7 @@ def fit_in_strata(
         curvature = weight if linear else weight * mean * (1 - mean)
         residual = weight * (target - mean)
         alpha_step, step, growth = _newton_step(
-            design, strata, curvature, residual, alpha, beta, ridge
+            design, strata, curvature, residual, alpha, beta, penalty
         )
         if growth < CONVERGED:
             break
@@ -105,7 +108,7 @@ def _newton_step(
     residual: np.ndarray,
     alpha: np.ndarray,
     beta: np.ndarray,
-    ridge: np.ndarray,
+    penalty: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Return the steps of the intercepts and of the coefficients, and twice the gain they promise.
 
@@ -116,16 +119,16 @@ def _newton_step(
         residual: Its negative first derivative, (n,).
         alpha: The intercepts, (S,).
         beta: The coefficients, (k + 1,).
-        ridge: Their penalties, (k + 1,).
+        penalty: Their penalties, (k + 1,).
     """
-    gradient = design.T @ residual - ridge * beta
+    gradient = design.T @ residual - penalty * beta
     alpha_gradient = strata.T @ residual - RIDGE * alpha
 
     alpha_information = strata.T @ curvature + RIDGE
     weighted_design = curvature[:, None] * design
     cross = strata.T @ weighted_design  # (S, k + 1)
     explained = cross / alpha_information[:, None]
-    full_information = design.T @ weighted_design + np.diag(ridge)
+    full_information = design.T @ weighted_design + np.diag(penalty)
     information = full_information - cross.T @ explained
     remaining_gradient = gradient - explained.T @ alpha_gradient
 
