@@ -18,6 +18,7 @@ from nanosae.analysis.splits import normalised
 from nanosae.errors import ConfigError, DataError, counted, near_names
 from nanosae.fields import as_list
 from nanosae.runs.embeddings import Embeddings
+from nanosae.runs.export import free_name
 from nanosae.schemas import INDEX, refuse_other_order
 from nanosae.sources import open_rows
 from nanosae.sources.arrays import ARRAY_SUFFIXES
@@ -207,12 +208,10 @@ def _with_plain_text(
     new_names = {text: "text"}
     notes = []
     if text != "text" and "text" in table.column_names:
-        free_name = "text_"
-        while free_name in table.column_names:
-            free_name += "_"
-        new_names["text"] = free_name
+        new_name = free_name("text", table.column_names)
+        new_names["text"] = new_name
         notes.append(
-            f"The column 'text' is renamed to {free_name!r}; 'text' are the texts."
+            f"The column 'text' is renamed to {new_name!r}; 'text' are the texts."
         )
     names = [new_names.get(name, name) for name in table.column_names]
     place = names.index("text")

@@ -490,9 +490,8 @@ def without_copies(rows: Any) -> Any:
     return array[np.sort(first)]
 
 
-def contrast_values(codes: Codes, column: str) -> Contrast:
-    """Compare each value of a column with the rest."""
-    return contrast(codes, by=column)
-
-
-COMPARISONS = {"contrast": contrast_values, "over-time": over_time, "explain": explain}
+COMPARISONS: dict[str, Callable[[Codes, str], Contrast]] = {
+    "contrast": lambda codes, column: contrast(codes, by=column),
+    "over-time": over_time,
+    "explain": explain,
+}

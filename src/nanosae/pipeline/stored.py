@@ -16,7 +16,7 @@ from nanosae.errors import DamagedFileError, ExistsError, MissingError
 from nanosae.model.files import read_model
 from nanosae.pipeline.stages import Record
 from nanosae.runs.earlier import files_of_training
-from nanosae.runs.results import Result, load_result, run_model
+from nanosae.runs.results import Result, load_result, model_checksum
 from nanosae.runs.tables import load_features
 
 FILES = {"embed": "embeddings/rows.npy", "report": "report.html"}
@@ -56,7 +56,7 @@ def state_of(run: Path, stage: str) -> str:
 
 
 def _checksum_of_model(run: Path) -> str:
-    known = run_model(run)
+    known = model_checksum(run)
     if not known:
         return ""
     try:

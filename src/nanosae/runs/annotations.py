@@ -22,7 +22,7 @@ from nanosae.checked import file_state
 from nanosae.codes.places import indices
 from nanosae.errors import ConfigError, DamagedFileError, WriteError
 from nanosae.lock import SHORT_CHANGE, Lock
-from nanosae.runs.results import run_model
+from nanosae.runs.results import model_checksum
 
 WAIT = 30.0  # seconds to wait for another writer
 VERSION = 2
@@ -161,7 +161,7 @@ def _numbers(given: Iterable[int], what: str) -> list[int]:
 
 
 def _model(run: str | Path, model: str | None) -> str:
-    return run_model(run) if model is None else model
+    return model_checksum(run) if model is None else model
 
 
 def _read(run: str | Path, query: str, values: tuple) -> list[tuple]:

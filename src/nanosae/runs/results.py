@@ -289,7 +289,7 @@ def why_stale(run: Path, facts: dict[str, Any], codes: Codes | None = None) -> s
 
 def why_outdated(run: Path, facts: dict[str, Any], codes: Codes | None = None) -> str:
     """Return why a result that holds on any corpus is stale; see `why_stale`."""
-    model = codes.model if codes is not None else run_model(run)
+    model = codes.model if codes is not None else model_checksum(run)
     if facts["model"] != model:
         return (
             f"it was made from model {facts['model'] or '?'}, not from {model or '?'}"
@@ -306,7 +306,7 @@ def why_outdated(run: Path, facts: dict[str, Any], codes: Codes | None = None) -
     return ""
 
 
-def run_model(run: str | Path) -> str:
+def model_checksum(run: str | Path) -> str:
     """Return the checksum of a run's model; "" if it has none."""
     return saved_checksum(run) if has_model(run) else ""
 

@@ -19,9 +19,9 @@ from nanosae.lock import SHORT_CHANGE, Lock
 from nanosae.runs import annotations
 from nanosae.runs.results import (
     LOCK,
+    model_checksum,
     read_table,
     remedy_for,
-    run_model,
     why_outdated,
     why_stale,
     write_table,
@@ -189,7 +189,7 @@ def for_all_features(columns: pd.DataFrame, n_features: int) -> pd.DataFrame:
 
 
 def _model(run: Path, codes: Codes | None) -> str:
-    return run_model(run) if codes is None else codes.model
+    return model_checksum(run) if codes is None else codes.model
 
 
 def _name_for(model: str) -> str:

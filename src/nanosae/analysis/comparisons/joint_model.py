@@ -305,7 +305,7 @@ def _held_out_score(data: _Data, is_held: np.ndarray, n_select: int) -> dict[str
     candidates = _screen(training.balanced())
     places = _choose(training.of_columns(candidates), n_select)
     chosen = candidates[places]
-    measure = "r2" if data.numeric else "auc"
+    measure, compute = ("r2", r2_score) if data.numeric else ("auc", roc_auc_score)
     score: dict[str, Any] = {"measure": measure}
     columns_of = {"covariates": chosen[:0], "features": chosen}
     if np.ptp(training.target) == 0 or np.ptp(held.target) == 0:
@@ -313,12 +313,6 @@ def _held_out_score(data: _Data, is_held: np.ndarray, n_select: int) -> dict[str
     for name, columns in columns_of.items():
         strengths = held.strengths[:, columns].toarray()
         predicted = _fit(training, columns).predict(strengths, held.strata)
-        if data.numeric:
-            score[name] = float(
-                r2_score(held.target, predicted, sample_weight=held.weight)
-            )
-        else:
-            score[name] = float(
-                roc_auc_score(held.target, predicted, sample_weight=held.weight)
-            )
+        value = compute(held.target, predicted, sample_weight=held.weight)
+        score[name] = float(value)
     return score
