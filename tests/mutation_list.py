@@ -1535,7 +1535,7 @@ add(
     "analysis/search/search.py",
     "tests/analysis/search/test_search.py",
     ("search: longer rows first", "= products / norms", "= products"),
-    ("search: finds itself", "scores[row] = -np.inf", "pass"),
+    ("search: finds itself", "scores[made.row] = -np.inf", "pass"),
     ("search: every hit strong", "cosines <= _chance_cosine(codes)", "cosines < -2"),
     ("search: copies of no text", '& (texts != "")', ""),
 )

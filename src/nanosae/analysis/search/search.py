@@ -1,18 +1,15 @@
 """Search rows by meaning, words and features, and show the features that hits share.
 
-A query is a text, a vector, a row, a feature or a weighted combination of features. Rows are ranked
-by cosine similarity if the corpus has embeddings, and otherwise by the inner product of activations
-Σ qⱼaⱼ. A text is searched by meaning, with the corpus' embedder, and by its words (`text_index`);
-the two rankings are fused. Without an embedder, the features that the words stand for replace the
-meaning (`feature_query`), and the note says so. Editing the features of a query moves it along
-their decoder directions (`steering`).
+A query is a text, a vector, a row, a feature or a weighted combination of features (`query`). Rows
+are ranked by cosine similarity if the corpus has embeddings, and otherwise by the inner product of
+activations Σ qⱼaⱼ. A text is searched by meaning, with the corpus' embedder, and by its words
+(`text_index`); the two rankings are fused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,58 +17,19 @@ import pandas as pd
 
 from nanosae.analysis.ranking import fuse_rankings, largest_in_rows
 from nanosae.analysis.reading import run_model
-from nanosae.analysis.search.feature_query import features_of_words, set_features
+from nanosae.analysis.search.query import FeatureQuery, Query, edited, make_query
 from nanosae.analysis.search.results import Hit, QueryFeature, Results, SharedFeature
-from nanosae.analysis.search.steering import steer
-from nanosae.analysis.search.text_index import (
-    WordTerms,
-    distinct_words,
-    find_texts,
-    word_terms,
-)
-from nanosae.codes import Codes, Corpus, as_codes, indices
-from nanosae.errors import (
-    ConfigError,
-    DataError,
-    DataTypeError,
-    counted,
-    require_whole,
-)
-from nanosae.fields import as_list
+from nanosae.analysis.search.text_index import find_texts
+from nanosae.codes import Codes, Corpus, as_codes
+from nanosae.errors import ConfigError, counted, require_whole
 from nanosae.lengths import lengths, unit
-from nanosae.model.weights import Weights
 from nanosae.runs.tables import known_labels
-from nanosae.text.embedders import find_embedder, received_embedder
 
-# one feature or several, by number or label, or their weights
-FeatureQuery = int | str | Sequence[int | str] | Mapping[int | str, float]
 DEPTH = 100  # rows of each ranking that are fused, besides two for each hit
 DEEPER = 4  # times as many rows are fused while copies leave too few hits
 CHANCE_ROWS = 500  # sample whose pairwise cosines define similarity by chance
 CHANCE = 0.99  # quantile of these cosines up to which a hit is weak
 NOTED_WORDS = 5  # missing words that a note names one by one
-
-
-@dataclass(frozen=True)
-class _Query:
-    """A query as features, and as a vector and words if it has them.
-
-    Attributes:
-        activations: Activation of each feature, (n_features,).
-        vector: The vector, (input_size,), if there is one.
-        note: How the query was made.
-        words: The terms of each word of a text query.
-    """
-
-    activations: np.ndarray
-    vector: np.ndarray | None
-    note: str
-    words: tuple[WordTerms, ...] = ()
-
-    @property
-    def has_exact_word(self) -> bool:
-        """Whether a word of the query, up to inflection, is in the corpus."""
-        return any(word.exact for word in self.words)
 
 
 @dataclass(frozen=True)
@@ -125,28 +83,17 @@ def search(
     given = [value for value in (query, row, feature) if value is not None]
     if len(given) != 1:
         raise ConfigError("give exactly one of query, row and feature.")
-    if isinstance(query, str):
-        _check_text(query)
     require_whole(1, n=n)
     require_whole(0, steps=steps)
     n = int(n)
     model = run_model(codes)
     labels = known_labels(codes)
-    if feature is not None:
-        made = _feature_query(codes, feature, labels)
-    elif row is not None:
-        row = _row_number(codes, row)
-        made = _row_query(codes, row)
-    elif isinstance(query, str):
-        made = _text_query(codes, query, embedder, model, labels)
-    else:
-        vector = _as_vector(query)
-        made = _vector_query(codes, vector, model)
+    made = make_query(codes, query, row, feature, embedder, model, labels)
     if edit is not None:
-        made = _edited(codes, made, edit, steps, model, labels)
+        made = edited(codes, made, edit, steps, model, labels)
     scores = _scores(codes, made)
-    if row is not None:
-        scores[row] = -np.inf
+    if made.row is not None:
+        scores[made.row] = -np.inf
     hits, n_copies = _find(codes, made, scores, n, labels)
     return Results(
         hits=hits,
@@ -156,171 +103,7 @@ def search(
     )
 
 
-def _check_text(query: str) -> None:
-    """Raise a ConfigError if a query is blank or not Unicode."""
-    if not query.strip():
-        raise ConfigError("the query is blank: give words to search for.")
-    try:
-        query.encode()
-    except UnicodeEncodeError:
-        raise ConfigError(
-            "the query has bytes that are not UTF-8: type it again."
-        ) from None
-
-
-def _as_vector(query: Any) -> np.ndarray:
-    try:
-        return np.asarray(query, np.float32)
-    except (TypeError, ValueError):
-        raise DataError(
-            f"A query is one text or one vector, not {query!r:.60}.",
-            remedy="Search for several texts one after another.",
-        ) from None
-
-
-def _feature_query(
-    codes: Codes,
-    feature: FeatureQuery,
-    labels: Mapping[int, str],
-) -> _Query:
-    weights: Any = feature
-    if isinstance(feature, pd.Series) and feature.dtype.kind == "f":
-        weights = feature.to_dict()  # numbers of features are integers
-    elif not isinstance(feature, Mapping):
-        weights = dict.fromkeys(as_list(feature), 1.0)
-    nothing = np.zeros(codes.n_features, np.float32)
-    activations = set_features(nothing, weights, labels)
-    return _Query(activations, None, "rows by activation")
-
-
-def _row_number(codes: Codes, row: Any) -> int:
-    """Return the number of a row as a plain integer."""
-    if np.ndim(row) or isinstance(row, bool | np.bool_):
-        raise DataError(
-            f"One row is given by its number, not {row!r:.60}.",
-            remedy="Search for several rows one after another.",
-        )
-    (number,) = indices([row], codes.n_rows, "row").tolist()
-    return number
-
-
-def _row_query(codes: Codes, row: int) -> _Query:
-    features, values = codes.row(row)
-    activations = np.zeros(codes.n_features, np.float32)
-    activations[features] = values
-    vector = None
-    if codes.has_vectors:
-        (vector,) = codes.vectors([row])
-    return _Query(activations, vector, f"rows like row {row}")
-
-
-def _vector_query(
-    codes: Codes,
-    vector: np.ndarray,
-    model: Weights | None,
-    note: str = "rows like the vector",
-) -> _Query:
-    """Make a query of a vector, with the features that the model, if there is one, encodes."""
-    vector = vector.ravel()
-    if not np.isfinite(vector).all():
-        raise DataError("the query's vector contains NaN or infinite values.")
-    if model is not None:
-        (activations,) = model.encode(vector).toarray()
-        return _Query(activations, vector, note)
-    if not codes.has_vectors:
-        raise DataError(
-            f"{codes.path} has neither embeddings nor a model: a vector cannot be searched."
-        )
-    first_row = codes.vectors(np.arange(1))
-    width = first_row.shape[1]
-    if len(vector) != width:
-        raise DataError(
-            f"the query's vector has width {len(vector)}, the corpus' embeddings {width}.",
-            remedy="Encode the query with the corpus' embedder.",
-        )
-    nothing = np.zeros(codes.n_features, np.float32)
-    return _Query(nothing, vector, note)
-
-
-def _text_query(
-    codes: Codes,
-    text: str,
-    embedder: Any,
-    model: Weights | None,
-    labels: Mapping[int, str],
-) -> _Query:
-    """Make a query of a text's embedding and words; without an embedder, of words and features."""
-    words = tuple(word_terms(codes, text)) if codes.has_texts else ()
-    vector, note = _embed(text, embedder, model)
-    n_words = len(distinct_words(text))
-    if len(words) < n_words and words:
-        note += f"; only the first {len(words)} of its {n_words:,} words were looked up"
-    if vector is not None:
-        without_words = _vector_query(codes, vector, model, note)
-        return replace(without_words, words=words)
-    activations, how = features_of_words(codes, text, words, labels)
-    hint = (
-        "an embedder (embedder=NAME) would also find texts that say it in other words"
-    )
-    return _Query(activations, None, f"{note}: {how}; {hint}", words)
-
-
-def _embed(
-    text: str,
-    embedder: Any,
-    model: Weights | None,
-) -> tuple[np.ndarray | None, str]:
-    """Return the vector of a text, or None, and a note on how it was made or why it was not."""
-    if embedder is not None and not isinstance(embedder, str | Path):
-        return find_embedder(embedder).encode([text])[0], "rows like the text"
-    known = {} if model is None else model.metadata
-    name = known.get("embedder") if embedder is None else str(embedder)
-    if not name:
-        return None, "no embedder is known"
-    try:
-        found = received_embedder(name) if embedder is None else find_embedder(name)
-        prompt = known.get("query_prompt") or ""
-        vector = found.encode([prompt + text])[0]
-    except ImportError as error:
-        return None, str(error)
-    except OSError:
-        return None, f"the embedder {name} could not be loaded"
-    return np.asarray(vector, np.float32), f"rows like the text, encoded by {name}"
-
-
-def _edited(
-    codes: Codes,
-    query: _Query,
-    edit: Mapping[int | str, float],
-    steps: int,
-    model: Weights | None,
-    labels: Mapping[int, str],
-) -> _Query:
-    """Edit the features of a query and move its vector accordingly (see `steering`)."""
-    if model is None:
-        raise ConfigError(
-            f"an edit needs the run's model, but {codes.path} is not in a run folder."
-        )
-    if not isinstance(edit, Mapping):
-        raise DataTypeError(
-            f"edit={edit!r:.60} must map features to their new activations."
-        )
-    target = set_features(query.activations.copy(), edit, labels)
-    start = query.vector
-    if start is None:
-        start = model.decode(query.activations[None])[0]
-    steered = steer(model, start, query.activations, target, steps)
-    (before,) = unit(start[None])
-    (after,) = unit(steered.vector[None])
-    cosine = before @ after
-    note = f"{query.note}; edited: cosine {cosine:.2f} to the query"
-    note += f", relative error of the features {steered.error:.1%}"
-    if steps:
-        note += f" ({steered.decoded_error:.1%} before {steps} steps)"
-    return replace(query, activations=target, vector=steered.vector, note=note)
-
-
-def _scores(codes: Codes, query: _Query) -> np.ndarray:
+def _scores(codes: Codes, query: Query) -> np.ndarray:
     """Return the cosine of each row to the query, or the product of activations, (n_rows,)."""
     if query.vector is not None and codes.has_vectors:
         return _cosines(codes, query.vector)
@@ -332,7 +115,7 @@ def _scores(codes: Codes, query: _Query) -> np.ndarray:
 
 def _find(
     codes: Codes,
-    query: _Query,
+    query: Query,
     scores: np.ndarray,
     n: int,
     labels: Mapping[int, str],
@@ -365,7 +148,7 @@ def _are_copies(codes: Codes, rows: np.ndarray) -> np.ndarray:
 
 
 def _rankings(
-    codes: Codes, query: _Query, scores: np.ndarray, depth: int
+    codes: Codes, query: Query, scores: np.ndarray, depth: int
 ) -> dict[str, _Ranking]:
     """Rank rows by meaning or features, and by words if the query has any."""
     by_vector = query.vector is not None and codes.has_vectors
@@ -417,7 +200,7 @@ def _with_match(hit: Hit, rankings: Mapping[str, _Ranking]) -> Hit:
     return replace(hit, match=" + ".join(found_by), weak=weak)
 
 
-def _note(query: _Query, hits: list[Hit], n_copies: int) -> str:
+def _note(query: Query, hits: list[Hit], n_copies: int) -> str:
     """Describe how the results were obtained, and what to try if they are poor."""
     notes = [query.note]
     if query.words and hits:
