@@ -186,9 +186,18 @@ def _run_pattern(letter: str) -> re.Pattern[str]:
     return re.compile(rf"{letter}+(?:[{marks()}]+{letter}*)*")
 
 
-@cache
-def _word_pattern() -> re.Pattern[str]:
+def word_expression(*joiners: str) -> str:
+    """Return a regular expression of words and of runs without spaces.
+
+    Args:
+        joiners: Expressions of what may stand inside a word besides letters and marks.
+    """
     unspaced_run = rf"(?:[{UNSPACED}][{marks()}]*)+"
     letter = rf"[^\W{UNSPACED}]"
-    spaced_word = rf"{letter}(?:{letter}|[{marks()}])*"
-    return re.compile(f"{unspaced_run}|{spaced_word}|[{EMOJI}]")
+    further = "|".join([letter, f"[{marks()}]", *joiners])
+    return f"{unspaced_run}|{letter}(?:{further})*|[{EMOJI}]"
+
+
+@cache
+def _word_pattern() -> re.Pattern[str]:
+    return re.compile(word_expression())

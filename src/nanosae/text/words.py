@@ -13,7 +13,13 @@ import scipy.sparse as sp
 
 from nanosae.scripts import UNSPACED
 from nanosae.text.stop_words import is_stop_word, stop_words_of
-from nanosae.text.tokens import CLAUSE_END, EMOJI, composed, is_unspaced, marks
+from nanosae.text.tokens import (
+    CLAUSE_END,
+    EMOJI,
+    composed,
+    is_unspaced,
+    word_expression,
+)
 from nanosae.text.unspaced import unspaced_tokens
 
 LONGEST_PHRASE = 6  # characters, in scripts without spaces
@@ -49,9 +55,11 @@ class Words:
     Args:
         texts: The texts, (n,).
         seen: Texts from which the share of each term is estimated, bool (n,).
+        with_spellings: Whether beginnings of words, numbers and single letters are terms, too.
 
     Attributes:
         terms: Words and phrases in lower case, (T,) object.
+        spelling: Whether each term is such a beginning ("ov-"), number or letter, bool (T,).
         single: Whether each term is a single word, or without spaces, bool (T,).
         before: The word before a phrase in at least four of five occurrences, or "" if there is
             none or the term is one word, (T,) object. A phrase with such a neighbour is likely a
@@ -181,10 +189,8 @@ def _with_unspaced_divided(runs: list[str], text: str) -> tuple[list[str], list[
 @cache
 def _token_pattern() -> re.Pattern[str]:
     """Return a pattern that captures words, and matches punctuation between clauses."""
-    unspaced_run = rf"(?:[{UNSPACED}][{marks()}]*)+"
-    letter = rf"[^\W{UNSPACED}]"
-    spaced_word = rf"{letter}(?:{letter}|[{marks()}]|['’](?=\w))*"
-    return re.compile(rf"({unspaced_run}|{spaced_word}|[{EMOJI}])|{CLAUSE_END}")
+    words = word_expression(r"['’](?=\w)")
+    return re.compile(f"({words})|{CLAUSE_END}")
 
 
 @dataclass(frozen=True)
