@@ -16,6 +16,12 @@ from finished import finished_run
 from nanosae.cli import main
 from nanosae.codes import Codes, write_codes
 from nanosae.runs import annotations
+from nanosae.runs.results import (
+    contrast_name,
+    contrast_title,
+    load_contrasts,
+    save_result,
+)
 
 DIGITS_AS_LETTERS = str.maketrans("0123456789", "abcdefghij")
 
@@ -147,6 +153,53 @@ def test_suggestions_and_exports_are_those_of_the_corpus(tmp_path, capsys):
         assert main(["export", str(run), "-o", output, "--name", name]) == 0
         noted = capsys.readouterr().err
         assert ("the corpus 'other'" in noted) == is_stale
+
+
+@pytest.mark.slow
+def test_comparisons_hold_the_named_columns_equal(tmp_path, capsys):
+    run = str(finished_run(tmp_path / "run"))
+    for path in (tmp_path / "run" / "contrasts").iterdir():
+        path.unlink()
+    questions = (
+        "contrast --by group",
+        "explain --target group",
+        "over-time --time year",
+    )
+    for question in questions:
+        verb, *asked = question.split()
+        for covariates in ([], ["--covariates", "topics", "length"], ["--covariates"]):
+            assert main([verb, run, *asked, *covariates]) == 0
+    held_equal = {}
+    for found in load_contrasts(run):
+        held_equal[contrast_title(found)] = found.value["about"]["covariates"]
+    for title in (
+        "Differences by group",
+        "Associated with group",
+        "Changes over time, by year",
+    ):
+        assert held_equal.pop(title) == ["length"]
+        assert held_equal.pop(f"{title}, at equal topics, length") == [
+            "topics",
+            "length",
+        ]
+        assert held_equal.pop(f"{title}, nothing held equal") == []
+    assert not held_equal
+    capsys.readouterr()
+    assert main(["contrast", run, "--by", "group", "--covariates", "grup"]) == 2
+    assert "no column 'grup'" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_comparison_that_is_repeated_replaces_that_of_the_run(tmp_path, capsys):
+    run = str(finished_run(tmp_path / "run"))
+    codes = Codes.open(run)
+    of_run = {"verb": "contrast", "by": "group", "corpus": codes.name}
+    save_result(codes, contrast_name(of_run), {"old": True}, of_run)
+    before = [found.name for found in load_contrasts(run)]
+    assert main(["contrast", run, "--by", "group"]) == 0
+    after = load_contrasts(run)
+    assert [found.name for found in after] == before
+    assert not any(found.value.get("old") for found in after)
 
 
 def test_the_demo_says_what_becomes_of_its_run_folder(tmp_path, monkeypatch, capsys):

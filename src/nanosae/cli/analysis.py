@@ -23,6 +23,7 @@ from nanosae.cli.output import (
 from nanosae.cli.parameters import (
     Corpus,
     Count,
+    Covariates,
     Groups,
     Integers,
     Number,
@@ -248,6 +249,7 @@ def contrast(
     by: str,
     a: str | None = None,
     b: str | None = None,
+    covariates: Covariates = None,
     groups: Sources = None,
     stats: Stats = False,
     name: Corpus = None,
@@ -260,9 +262,10 @@ def contrast(
         b: Value of the second group; by default, all other rows.
     """
     codes = open_codes(run, name)
-    found = nanosae.contrast(codes, a, b, by=by, groups=groups)
-    parameters = {"verb": "contrast", "by": by, "a": a, "b": b, "groups": groups}
-    _save_and_show(codes, parameters, found, stats)
+    options: Any = {"covariates": covariates, "groups": groups}
+    found = nanosae.contrast(codes, a, b, by=by, **options)
+    asked = {"verb": "contrast", "by": by, "a": a, "b": b, **options}
+    _save_and_show(codes, asked, found, stats)
 
 
 def explain(
@@ -270,6 +273,7 @@ def explain(
     /,
     *,
     target: str,
+    covariates: Covariates = None,
     groups: Sources = None,
     stats: Stats = False,
     name: Corpus = None,
@@ -280,9 +284,10 @@ def explain(
         target: Column with two or more classes, or with numbers.
     """
     codes = open_codes(run, name)
-    found = nanosae.explain(codes, target, groups=groups)
-    parameters = {"verb": "explain", "target": target, "groups": groups}
-    _save_and_show(codes, parameters, found, stats)
+    options: Any = {"covariates": covariates, "groups": groups}
+    found = nanosae.explain(codes, target, **options)
+    asked = {"verb": "explain", "target": target, **options}
+    _save_and_show(codes, asked, found, stats)
 
 
 def over_time(
@@ -290,6 +295,8 @@ def over_time(
     /,
     *,
     time: str,
+    covariates: Covariates = None,
+    groups: Sources = None,
     stats: Stats = False,
     name: Corpus = None,
 ) -> None:
@@ -299,9 +306,10 @@ def over_time(
         time: Column with dates or times.
     """
     codes = open_codes(run, name)
-    found = nanosae.over_time(codes, time)
-    parameters = {"verb": "over-time", "time": time}
-    _save_and_show(codes, parameters, found, stats)
+    options: Any = {"covariates": covariates, "groups": groups}
+    found = nanosae.over_time(codes, time, **options)
+    asked = {"verb": "over-time", "time": time, **options}
+    _save_and_show(codes, asked, found, stats)
 
 
 def evaluate(
@@ -376,15 +384,16 @@ def _evaluate_in_model(
 
 
 def _save_and_show(
-    codes: Codes, parameters: dict[str, Any], found: Contrast, stats: bool
+    codes: Codes, asked: dict[str, Any], found: Contrast, stats: bool
 ) -> None:
-    """Save a comparison under a name derived from its parameters, and print it."""
+    """Save a comparison under a name derived from what was asked, and print it."""
     from nanosae.analysis.comparisons.summary import lines
     from nanosae.codes import run_folder
     from nanosae.runs.results import contrast_name, save_result
 
     result = found.to_dict()
-    parameters = parameters | {"corpus": codes.name}
+    given = {name: value for name, value in asked.items() if value is not None}
+    parameters = given | {"corpus": codes.name}
     save_result(codes, contrast_name(parameters), result, parameters)
     explains = parameters["verb"] == "explain"
     shown = lines(found, SHOWN_ROWS, statistics=stats, model=explains)

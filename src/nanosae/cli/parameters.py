@@ -90,6 +90,13 @@ Groups = Annotated[
         help="Column of groups that must not be split between training and held-out rows."
     ),
 ]
+Covariates = Annotated[
+    tuple[str, ...] | None,
+    Parameter(
+        help='Columns to hold equal; "length", the default, is the length of the texts. '
+        "Without a name, nothing is held equal."
+    ),
+]
 Sources = Annotated[
     str | None,
     Parameter(

@@ -257,6 +257,9 @@ def contrast_title(result: Result) -> str:
     if asked.get("a") is not None:
         other = asked.get("b")
         title += f": {asked['a']} against {'the rest' if other is None else other}"
+    if asked.get("covariates") is not None:
+        held_equal = ", ".join(asked["covariates"])
+        title += f", at equal {held_equal}" if held_equal else ", nothing held equal"
     if asked.get("groups") is not None:
         title += f", groups by {asked['groups']}"
     return title
