@@ -131,6 +131,13 @@ def test_many_columns_of_one_kind_are_said_in_one_line():
     assert len(lines) < 8
 
 
+def test_columns_are_said_in_their_order():
+    table = reviews()
+    table["votes"] = table["stars"]  # of the same role for the same reason as an earlier one
+    named = [line.split(":")[0].strip() for line in make_plan(table).lines()[1:]]
+    assert named[: len(table.columns)] == list(table.columns)
+
+
 def test_findings_are_sentences_about_the_planted_difference(finished):
     sentences = finished[2].findings
     by_place = sentences[sentences["column"] == "place"]

@@ -68,6 +68,45 @@ def test_rows_are_found_where_they_are(value, columns, n, tmp_path):
     assert notes_of(table) == []
 
 
+ARTICLE = {"year": 1790, "text": "I meet you", "authors": ["A. Hamilton", "J. Jay"]}
+
+
+def write_files(tmp_path, values):
+    for i, value in enumerate(values):
+        (tmp_path / f"{i}.json").write_text(json.dumps(value))
+    return read_texts(tmp_path)
+
+
+def test_files_of_one_record_each_are_a_row_each(tmp_path):
+    longer = ARTICLE | {"text": "We meet again in better times", "authors": []}
+    table = write_files(tmp_path, [ARTICLE, longer, longer | {"note": "last"}])
+    assert table.column_names == ["year", "text", "authors", "note", "file"]
+    assert table["text"].to_pylist() == [ARTICLE["text"], *[longer["text"]] * 2]
+    assert table["authors"][0].as_py() == ARTICLE["authors"]
+    assert table["note"].to_pylist() == [None, None, "last"]
+    assert table["file"].to_pylist() == ["0.json", "1.json", "2.json"]
+
+
+def test_files_of_two_texts_each_are_a_row_each(tmp_path):
+    values = [{"title": f"title {i}", "body": "it rained"} for i in range(3)]
+    assert write_files(tmp_path, values).column_names == ["title", "body", "file"]
+
+
+@pytest.mark.parametrize(
+    ("value", "n"),
+    [
+        ({"page": "one", "items": [{"text": "x"}, {"text": "y"}]}, 4),
+        ({"label": "sea", "texts": ["waves rolled in", "the tide went out"]}, 4),
+        ({"text": {"0": "x", "1": "y"}, "n": {"0": 1, "1": 2}}, 4),
+        ({"save": "Save", "open": "Open", "close": "Close"}, 6),
+        ([{"text": "x"}, {"text": "y"}], 4),
+    ],
+    ids=["page", "labelled", "columns", "translations", "array"],
+)
+def test_files_of_several_rows_each_stay_such(value, n, tmp_path):
+    assert len(write_files(tmp_path, [value] * 2)) == n
+
+
 def test_of_several_lists_the_longest_is_read_and_said(tmp_path):
     cards = [{"name": f"card {i}", "labels": [{"name": "late"}]} for i in range(5)]
     board = {"name": "b", "lists": [{"name": "To do"}], "cards": cards, "actions": []}

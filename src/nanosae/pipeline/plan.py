@@ -104,16 +104,18 @@ def _line_on_embedder(embedder: Embedder, n_texts: int) -> str:
 
 
 def _lines_on_columns(columns: list[Column]) -> list[str]:
-    """Return a line for each column, or for many columns with the same role and reason."""
+    """Return a line for each column, in their order, or for many with the same role and reason."""
     names_of: dict[tuple[str, str], list[str]] = {}
     for column in columns:
         names_of.setdefault((column.role, column.reason), []).append(column.name)
     lines = []
-    for (role, reason), names in names_of.items():
-        if len(names) > MAX_NAMES:
-            first = ", ".join(names[:MAX_NAMES])
-            names = [f"{first} and {len(names) - MAX_NAMES} more"]
-        lines += [f"  {name}: {role} ({reason})" for name in names]
+    for column in columns:
+        name, alike = column.name, names_of[column.role, column.reason]
+        if len(alike) > MAX_NAMES:
+            if name != alike[0]:
+                continue
+            name = f"{', '.join(alike[:MAX_NAMES])} and {len(alike) - MAX_NAMES} more"
+        lines.append(f"  {name}: {column.role} ({column.reason})")
     return lines
 
 

@@ -15,7 +15,7 @@ from pyarrow import json as arrow_json
 from nanosae.errors import DataError
 from nanosae.sources.faults import not_valid_text
 from nanosae.sources.folders import open_stream
-from nanosae.sources.json_shapes import rows_of
+from nanosae.sources.json_shapes import are_records, rows_of
 from nanosae.sources.kinds import exceeds_integers, is_list
 from nanosae.sources.notes import with_note
 
@@ -99,6 +99,26 @@ def read_json(path: Path, text_column: str | None = None) -> pa.Table:
         raise DataError(f"{path} holds no array of rows.", file=path)
     table = _table_of_rows(rows, path, text_column)
     return table if note is None else with_note(table, note)
+
+
+def read_json_records(paths: Sequence[Path]) -> pa.Table | None:
+    """Read files that hold one record each, such as the articles of a folder, as a row per file.
+
+    Returns:
+        The rows, or None if the files are of another structure or cannot be parsed.
+    """
+    values = []
+    for path in paths:
+        with open_stream(path) as stream:
+            content = stream.read()
+        try:
+            value = json.loads(content)
+        except (ValueError, RecursionError):
+            return None
+        if not isinstance(value, dict):
+            return None
+        values.append(value)
+    return table_of_records(values) if are_records(values) else None
 
 
 def _table_of_rows(

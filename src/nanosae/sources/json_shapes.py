@@ -52,6 +52,30 @@ def rows_of(value: Any, text: str) -> tuple[Rows, str | None]:
     return _longest_list(value)
 
 
+def are_records(values: list[dict[str, Any]]) -> bool:
+    """Return whether the objects of several files are one row each.
+
+    They share their keys, which are fewer than the files (those of a file of translations are
+    many), none holds a list of objects, and most of what they say is not in lists.
+
+    Example:
+        >>> are_records([{"title": "Rain", "tags": ["sky"]}, {"title": "Snow", "tags": []}])
+        True
+        >>> are_records([{"label": "sea", "texts": ["waves rolled in", "the tide went out"]}] * 2)
+        False
+    """
+    shared = set.intersection(*map(set, values))
+    if not 0 < len(shared) <= len(values) or any(map(_has_rows, values)):
+        return False
+    parts = [part for value in values for part in value.values()]
+    lists = [part for part in parts if isinstance(part, list)]
+    return _n_characters(parts) > sum(map(_n_characters, lists))
+
+
+def _n_characters(values: list[Any]) -> int:
+    return sum(len(value) for value in values if isinstance(value, str))
+
+
 def _rows_of_list(rows: list[Any]) -> Rows:
     """Return objects and texts unchanged, and arrays as objects with numbered columns."""
     if not rows or not all(isinstance(row, list) for row in rows):

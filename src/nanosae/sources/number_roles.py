@@ -27,6 +27,7 @@ from nanosae.sources.dates import (
 )
 from nanosae.sources.kinds import bounds, pc, whole_numbers
 
+FIRST_NAMED_YEAR = 1000  # of columns that are called "year"
 CONSECUTIVE = 2  # row numbers skip at most every second number
 
 
@@ -54,10 +55,12 @@ def _years_or_days(
 ) -> Column | None:
     """Return the role of integers that are years, months, days or times."""
     low, high = bounds(values)
-    are_years = low >= FIRST_YEAR and high <= LAST_YEAR
+    is_named = YEAR_NAMES.search(words_of(name)) is not None
+    first_year = FIRST_NAMED_YEAR if is_named else FIRST_YEAR
+    are_years = low >= first_year and high <= LAST_YEAR
     if are_years and BIRTH_NAMES.search(words_of(name)):
         return Column(name, "number", "years of birth")
-    if are_years and (YEAR_NAMES.search(words_of(name)) or n_distinct > 2):
+    if are_years and (is_named or n_distinct > 2):
         return Column(name, "date", f"years from {low} to {high}")
     unit = calendar_unit(values)
     if n_distinct > 2 and unit is not None:

@@ -24,7 +24,12 @@ from nanosae.sources.folders import (
     readable,
     suffix_of,
 )
-from nanosae.sources.json_files import read_json, read_json_lines, with_chats_as_text
+from nanosae.sources.json_files import (
+    read_json,
+    read_json_lines,
+    read_json_records,
+    with_chats_as_text,
+)
 from nanosae.sources.kinds import is_list, is_text, pc
 from nanosae.sources.line_files import read_lines, read_text_files
 from nanosae.sources.notes import notes_of, with_note
@@ -59,9 +64,9 @@ def read_texts(
 
     A .txt file has one text per line, unless it is a chat, subtitles (also .srt and .vtt), a log
     (also .log), a book or a poem, which have one text per message, entry, paragraph or verse. If
-    there are at least 50 .txt files, each file is one text, as .md files always are. The column
-    `file` has the names of several such files, and files in several folders get the columns
-    `folder` and `subfolder`.
+    there are at least 50 .txt files, each file is one text, as .md files always are. Several .json
+    files with one object each are one row each. The column `file` has the names of several such
+    files, and files in several folders get the columns `folder` and `subfolder`.
 
     Args:
         path: A .csv .tsv .jsonl .ndjson .json .parquet .feather .arrow .xlsx .ods .txt or .md
@@ -113,15 +118,17 @@ def read_texts(
 
 
 def _read_tables(files: list[Path], column: str | None, encoding: str) -> pa.Table:
-    """Read files of tables or lines.
+    """Read files of tables, lines or records.
 
-    If there are several, each row gets the folder of its file, and each line the file's name.
+    If there are several, each row gets the folder of its file, and each line or record the file's
+    name.
     """
-    tables = [_read_file(file, column, encoding) for file in files]
-    if len(tables) == 1:
-        return tables[0]
+    if len(files) == 1:
+        return _read_file(files[0], column, encoding)
+    records = _read_records(files)
+    tables = records or [_read_file(file, column, encoding) for file in files]
     origins: dict[str, list[str | None]] = {}
-    if suffix_of(files[0]) in LINES:
+    if records is not None or suffix_of(files[0]) in LINES:
         origins["file"] = [file.name for file in files]
     origins |= folder_columns(files)
     for name, values in origins.items():
@@ -135,6 +142,14 @@ def _read_tables(files: list[Path], column: str | None, encoding: str) -> pa.Tab
     for note in notes:
         joined = with_note(joined, note)
     return joined
+
+
+def _read_records(files: list[Path]) -> list[pa.Table] | None:
+    """Return a table of one row for each .json file that holds a record, otherwise None."""
+    if suffix_of(files[0]) != ".json":
+        return None
+    table = read_json_records(files)
+    return None if table is None else [table.slice(i, 1) for i in range(len(files))]
 
 
 def _with_origin(table: pa.Table, name: str, value: str | None) -> pa.Table:
