@@ -133,7 +133,9 @@ def test_many_columns_of_one_kind_are_said_in_one_line():
 
 def test_columns_are_said_in_their_order():
     table = reviews()
-    table["votes"] = table["stars"]  # of the same role for the same reason as an earlier one
+    table["votes"] = table[
+        "stars"
+    ]  # of the same role for the same reason as an earlier one
     named = [line.split(":")[0].strip() for line in make_plan(table).lines()[1:]]
     assert named[: len(table.columns)] == list(table.columns)
 

@@ -47,3 +47,11 @@ def test_only_embedders_for_english_are_noted():
     assert len(language_note("sentence-transformers/all-MiniLM-L6-v2", texts)) == 1
     assert language_note("paraphrase-multilingual-MiniLM-L12-v2", texts) == []
     assert language_note("wordllama", [ENGLISH["sentences"]]) == []
+
+
+def test_texts_of_which_many_are_english_are_called_so():
+    texts = [OTHERS["Russian"]] * 6 + [ENGLISH["sentences"]] * 4
+    (note,) = language_note("wordllama", texts)
+    assert note.startswith("Many texts do not seem to be English, but")
+    (note,) = language_note("wordllama", texts[:6])
+    assert note.startswith("The texts do not seem to be English, but")

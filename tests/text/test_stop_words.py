@@ -18,6 +18,10 @@ SENTENCES = {
     "dutch": "De schoenen zijn na twee weken naar mij gestuurd en ze zijn niet zo goed als ik "
     "dacht.",
     "russian": "Обувь мне отправили только через две недели, и она не такая хорошая, как я думал.",
+    "korean": "신발은 이 주 후에 받았으며 생각만큼 좋지 않습니다.",
+    "hindi": "जूते दो सप्ताह बाद भेजे गए और वे उतने अच्छे नहीं हैं।",
+    "greek": "Τα παπούτσια στάλθηκαν μετά από δύο εβδομάδες.",
+    "hebrew": "הנעליים נשלחו אחרי שבועיים והן לא טובות כמו שחשבתי.",
     "polish": "Buty zostały do mnie wysłane po dwóch tygodniach i nie są tak dobre, jak myślałem.",
 }
 
@@ -74,6 +78,13 @@ def test_topics_are_not_named_by_stop_words_of_their_language():
     first, second = typical_words([SENTENCES["german"]] * 3, [prose, cars])
     assert first == ["gut"]
     assert second == ["auto"]
+
+
+def test_topics_are_not_named_by_korean_function_words():
+    prose = [f"{noun} 또는 " for noun in ("파일", "소리")] + ["수 있습니다"] * 3
+    cars = ["자동차 운전", "자동차 여행"]
+    (first, _) = typical_words([], [prose * 3, cars * 3])
+    assert set(first) == {"파일", "소리"}
 
 
 def test_topics_are_not_named_by_particles():

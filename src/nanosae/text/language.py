@@ -25,8 +25,9 @@ def language_note(embedder: str, texts: Sequence[str]) -> list[str]:
     """
     if embedder not in ENGLISH_EMBEDDERS or seem_english(texts):
         return []
+    which = "Many texts" if ENGLISH in languages_of(texts) else "The texts"
     return [
-        f"The texts do not seem to be English, but {embedder} was trained on English. A "
+        f"{which} do not seem to be English, but {embedder} was trained on English. A "
         "multilingual model tells their meanings apart better; one is "
         "paraphrase-multilingual-MiniLM-L12-v2."
     ]

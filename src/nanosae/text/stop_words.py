@@ -22,6 +22,20 @@ NEXT_SHARE = 0.05  # of a further language, without stop words of the ones befor
 LARGEST_SHARE = 0.03
 MIN_DISTINCT = 3  # stop words of a language
 SAMPLE = 1000  # texts that are looked at
+# languages of which no other language that is known here has the script
+OWN_SCRIPTS = {
+    "greek": re.compile("[\u0370-\u03ff]"),
+    "gujarati": re.compile("[\u0a80-\u0aff]"),
+    "hebrew": re.compile("[\u0590-\u05ff]"),
+    "hindi": re.compile("[\u0900-\u097f]"),
+    "korean": re.compile("[\uac00-\ud7a3]"),
+}
+# forms of "be", "have", "do" and "can", and words such as "for", "about" and "or"
+MORE_KOREAN = """
+    수 있는 있다 있도록 있습니다 있으며 있고 없는 없다 없습니다 입니다 것입니다 이다
+    하는 하기 하고 하여 해서 할 한 합니다 하며 되는 되어 된 됩니다 되었습니다
+    또는 및 위한 위해 위하여 대한 대해 통해 통한 따라 같은 등 때 때문에 더 은 는 이 가
+"""
 ENDINGS = frozenset({"d", "ll", "m", "re", "s", "t", "ve"})  # of English contractions
 
 
@@ -39,7 +53,9 @@ def stop_words_of(texts: Texts) -> frozenset[str]:
 def languages_of(texts: Texts) -> list[str]:
     """Return the languages of some texts, the most frequent first, judged by their stop words.
 
-    Texts without stop words, and texts in scripts without spaces, are taken for English.
+    Languages with a script of their own are found by its words: in Korean, few words are stop words
+    as the list has them. Texts without stop words, and texts in scripts without spaces, are taken
+    for English.
 
     Example:
         >>> languages_of(["ein Baum und die Früchte", "der Baum"]), languages_of(["red car"])
@@ -51,12 +67,13 @@ def languages_of(texts: Texts) -> list[str]:
     most = max(1, LARGEST_SHARE * n_words)
     while counts:
         n_of = {one: _count_stop_words(counts, one, most) for one in _languages()}
+        n_of |= {one: _count_in_script(counts, one) for one in OWN_SCRIPTS}
         language = max(n_of, key=n_of.__getitem__)
         least = NEXT_SHARE if found else FIRST_SHARE
         if n_of[language] < least * n_words:
             break
         found.append(language)
-        for word in _stop_words(language):
+        for word in [*_stop_words(language), *_words_in_script(counts, language)]:
             counts.pop(word, None)
     return found or [ENGLISH]
 
@@ -95,6 +112,16 @@ def _count_stop_words(counts: Mapping[str, int], language: str, most: float) -> 
     return sum(min(count, most) for count in own)
 
 
+def _count_in_script(counts: Mapping[str, int], language: str) -> int:
+    return sum(counts[word] for word in _words_in_script(counts, language))
+
+
+def _words_in_script(counts: Mapping[str, int], language: str) -> list[str]:
+    """Return the words in the script of a language that has one of its own, otherwise none."""
+    script = OWN_SCRIPTS.get(language)
+    return [] if script is None else list(filter(script.search, counts))
+
+
 @cache
 def _languages() -> list[str]:
     """Return the languages whose words are separated by spaces."""
@@ -106,7 +133,8 @@ def _languages() -> list[str]:
 def _stop_words(language: str) -> frozenset[str]:
     if language == ENGLISH:
         return _english_stop_words()
-    return frozenset(get_stop_words(language))
+    words = frozenset(get_stop_words(language))
+    return words | set(MORE_KOREAN.split()) if language == "korean" else words
 
 
 def _english_stop_words() -> frozenset[str]:
