@@ -131,6 +131,31 @@ def test_many_columns_of_one_kind_are_said_in_one_line():
     assert len(lines) < 8
 
 
+def test_texts_alone_are_told_to_have_nothing_to_compare(tmp_path):
+    said = []
+    texts = reviews()["review"].tolist()
+    nanosae.run(texts, tmp_path, embedder=Embedder(), config=CONFIG, say=said.append)
+    (line,) = [line for line in said if line.startswith("compare")]
+    assert "nothing to compare: there are only texts" in line
+
+
+def test_lengths_of_the_texts_are_not_explained_unless_requested():
+    table = reviews()
+    rng = np.random.default_rng(0)
+    n_more = rng.integers(1, 40, len(table))
+    table["review"] += [" more" * n for n in n_more]
+    table["n_words"] = table["review"].str.split().str.len()
+    table["size"] = table["review"].str.len()
+    table["almost"] = table["size"] + rng.normal(0, 30, len(table))
+    plan = make_plan(table)
+    assert plan.numbers == ["stars", "almost"]
+    (line,) = [line for line in plan.lines() if "n_words: " in line]
+    assert line.startswith(
+        "  n_words: unused (measures the length of the texts in words; "
+    )
+    assert make_plan(table, target="n_words").numbers == ["n_words"]
+
+
 def test_columns_are_said_in_their_order():
     table = reviews()
     table["votes"] = table[

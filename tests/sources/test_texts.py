@@ -907,3 +907,16 @@ def test_a_byte_order_mark_says_that_a_file_is_utf_8(tmp_path):
     expected = {"id": [1, 2], "text": ["café", "x"]}
     for encoding in ("utf-8", "cp1252"):
         assert read_texts(path, encoding=encoding).to_pydict() == expected
+
+
+@pytest.mark.parametrize("form", ["parquet", "feather"])
+def test_an_index_without_a_name_is_called_so_as_in_memory(form, tmp_path):
+    table = pd.DataFrame({"text": ["a", "b", "c"]}, index=[7, 3, 5])
+    if form == "feather":
+        pa.feather.write_feather(pa.Table.from_pandas(table), tmp_path / "x.feather")
+    else:
+        table.to_parquet(tmp_path / "x.parquet")
+    assert read_texts(tmp_path / f"x.{form}").to_pydict() == {
+        "text": ["a", "b", "c"],
+        "index": [7, 3, 5],
+    }

@@ -27,7 +27,6 @@ from nanosae.sources.embedded import read_vectors, vector_columns_beside
 from nanosae.sources.frames import table_of_texts
 from nanosae.sources.html_text import without_html
 from nanosae.sources.json_files import with_chats_as_text
-from nanosae.sources.kinds import pc
 from nanosae.sources.notes import notes_of
 from nanosae.sources.repeated_columns import with_own_names
 from nanosae.sources.roles import (
@@ -35,6 +34,7 @@ from nanosae.sources.roles import (
     likely_text,
     with_roles,
 )
+from nanosae.sources.text_lengths import note_on_length, without_lengths
 from nanosae.sources.texts import drop_empty_texts, read_texts, without_structs
 from nanosae.sources.typed import with_types
 from nanosae.sources.vector_text import with_vectors_parsed
@@ -47,7 +47,6 @@ MAX_NAMES = 5  # columns of the same role that are listed by name
 MIN_MINUTES = 2  # of embedding, about which the plan says how long it takes
 CHARACTERS_PER_TOKEN = 4  # in English; other languages need more tokens
 MIN_DISTINCT = 10  # texts, so that both sides of a split have some
-LONG = 5_000  # characters from which texts are long on average, about two pages
 
 
 @dataclass(frozen=True)
@@ -80,6 +79,11 @@ class Plan:
     def has_texts(self) -> bool:
         """Whether the rows have texts."""
         return "text" in self.table.column_names
+
+    @property
+    def has_other_columns(self) -> bool:
+        """Whether there are columns beside texts and vectors."""
+        return any(column.role not in ("text", "vectors") for column in self.columns)
 
     def lines(self) -> list[str]:
         """Return the plan in lines: the role of every column with its reason, and the notes."""
@@ -164,12 +168,14 @@ def make_plan(
     table = with_types(table, columns)
     table, new_names, notes_on_texts = _prepared(table, texts, embeds=rows is None)
     notes += notes_on_texts
+    if texts:
+        columns = without_lengths(columns, table, target or [])
     found = None
     if rows is None:
         found = find_embedder(
             embedder, base_url=base_url, prompt=prompt, query_prompt=query_prompt
         )
-        notes += _note_on_length(table["text"])
+        notes += note_on_length(table["text"])
         notes += language_note(found.name, table["text"].to_pylist())
     return Plan(
         table=table,
@@ -241,17 +247,6 @@ def _note_on_skipped(texts: list[str]) -> str:
     if not placeholders:
         return f"{note}."
     return f"{note} (empty, or only {', '.join(placeholders)})."
-
-
-def _note_on_length(texts: pa.ChunkedArray) -> list[str]:
-    """Return a note if the texts are long, so that each mixes many subjects."""
-    mean = pc.mean(pc.utf8_length(texts)).as_py()
-    if mean < LONG:
-        return []
-    return [
-        f"The texts are long ({mean:,.0f} characters on average), and features describe whole "
-        "texts: a row for each page or paragraph gives finer ones."
-    ]
 
 
 def _names(given: str | Sequence[str] | None, known: Sequence[str]) -> list[str] | None:

@@ -394,6 +394,8 @@ class Pipeline:
         about = {"notes": notes, "comparisons": names}
         save_result(codes, "findings.parquet", table, about)
         self._say_notes(notes)
+        if not plan.has_other_columns:
+            return "nothing to compare: there are only texts"
         if not questions:
             return (
                 "no column to compare; choose one with by, time or target (--by, --time or "

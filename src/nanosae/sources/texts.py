@@ -14,7 +14,7 @@ import pyarrow as pa
 from pyarrow import feather, parquet
 
 from nanosae.errors import DataError, MissingError, first_line_of, near_names
-from nanosae.schemas import common_schema, conforming_columns, with_plain_types
+from nanosae.schemas import INDEX, common_schema, conforming_columns, with_plain_types
 from nanosae.sources.csv_files import DELIMITED, read_csv
 from nanosae.sources.excel_files import read_excel
 from nanosae.sources.folders import (
@@ -44,6 +44,7 @@ TABLES = (*DELIMITED, *JSON_LINES, ".json", ".parquet", *ARROW, *WORKBOOKS)
 SUFFIXES = (*TABLES, *LINES, MARKDOWN)
 MANY_FILES = 50  # .txt files from which each file is a text; otherwise each line is one
 ARCHIVES = (".zip", ".tar", ".7z", ".rar", ".xz")
+STORED_INDEX = "__index_level_0__"  # as pandas calls an index without a name
 # fields that identify a record
 RECORD_NAMES = ("name", "label", "value", "tag", "title")
 # cells of missing numbers and dates
@@ -229,8 +230,15 @@ def _read(file: Path, column: str | None, encoding: str) -> pa.Table:
     if suffix in WORKBOOKS:
         return read_excel(file, MISSING)
     if suffix == ".parquet":
-        return with_plain_types(parquet.read_table(file))
-    return with_plain_types(feather.read_table(file))
+        return with_plain_types(_with_index_named(parquet.read_table(file)))
+    return with_plain_types(_with_index_named(feather.read_table(file)))
+
+
+def _with_index_named(table: pa.Table) -> pa.Table:
+    """Call a stored index of pandas without a name what one in memory is called."""
+    names = [INDEX if name == STORED_INDEX else name for name in table.column_names]
+    is_free = INDEX not in table.column_names
+    return table.rename_columns(names) if is_free else table
 
 
 def _with_nulls(table: pa.Table, text_column: str | None) -> pa.Table:

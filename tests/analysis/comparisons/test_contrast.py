@@ -31,8 +31,9 @@ def test_contrast_finds_all_planted_differences_and_their_sizes(
         assert row["risk_difference"] == pytest.approx(row["share"] - row["share_rest"])
 
 
-def test_a_share_of_no_rows_is_zero_though_duplicates_count_as_fractions(
-    tmp_path, monkeypatch
+@pytest.mark.parametrize("share", [0, 1])
+def test_shares_of_none_and_of_all_are_exact_though_duplicates_count_as_fractions(
+    share, tmp_path, monkeypatch
 ):
     rng = np.random.default_rng(0)
     n_copies = rng.integers(1, 9, 60)
@@ -40,6 +41,8 @@ def test_a_share_of_no_rows_is_zero_though_duplicates_count_as_fractions(
     group = np.repeat(np.arange(60) < 30, n_copies)
     active = rng.random((len(texts), 40)) < 0.5
     active &= group[:, None]
+    if share == 1:
+        active = ~active
     order = rng.permutation(len(texts))
     codes = write_codes(
         tmp_path / "codes",
@@ -51,9 +54,9 @@ def test_a_share_of_no_rows_is_zero_though_duplicates_count_as_fractions(
     def shares():
         return contrast(codes, "here", by="group").table["share_rest"]
 
-    assert (shares() == 0).all()
+    assert (shares() == share).all()
     monkeypatch.setattr(effects, "ROUNDING", -1)
-    assert (shares() != 0).any()  # fractions do not add up exactly
+    assert (shares() != share).any()  # fractions do not add up exactly
 
 
 def test_text_length_is_held_equal_unless_told_otherwise(compared_codes, compared):

@@ -115,7 +115,7 @@ def test_groups_of_several_columns_name_theirs():
         sentence.split("50 % of ")[1] for sentence in findings(results)["sentence"]
     ] == [
         "the texts where use is mail and 10 % of the rest.",
-        "the texts where field of work is mail and 10 % of the rest.",
+        "the texts where field_of_work is mail and 10 % of the rest.",
     ]
 
 

@@ -304,10 +304,16 @@ def _shares(sums: FeatureSums, candidates: Candidates) -> dict[str, Any]:
     active_outside = n_active - active_in_group
     is_rounding = active_outside < ROUNDING * n_active
     active_outside = np.where(is_rounding, 0, active_outside)
-    share = active_in_group / n_group
-    share_rest = active_outside / n_rest
+    share = _share(active_in_group, n_group)
+    share_rest = _share(active_outside, n_rest)
     return {
         "share": share,
         "share_rest": share_rest,
         "risk_difference": share - share_rest,
     }
+
+
+def _share(n_active: np.ndarray, n: np.ndarray) -> np.ndarray:
+    """Return the share of active rows, which is 1 if all are active but for rounding."""
+    share = n_active / n
+    return np.where(np.isclose(share, 1, rtol=0, atol=ROUNDING), 1.0, share)

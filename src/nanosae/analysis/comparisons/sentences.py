@@ -217,11 +217,13 @@ def group_words(
 def column_words(column: Any) -> str:
     """Return the name of a column: quoted if it is a question, cut at a word if it is long.
 
+    Underscores stay, without which names such as `is_async` and `n_lines` read like words.
+
     Example:
         >>> column_words("price_paid"), column_words("Would you buy from us again?")
-        ('price paid', '“Would you buy from us again?”')
+        ('price_paid', '“Would you buy from us again?”')
     """
-    name = " ".join(str(column).replace("_", " ").split())
+    name = " ".join(str(column).split())
     n_words = len(name.split())
     if len(name) > NAME_LETTERS:
         beginning, _, _ = name[:NAME_LETTERS].rpartition(" ")
