@@ -98,9 +98,7 @@ def cache_activations(
         check_strings(texts)
     rules = TokenRules(pooling, special_tokens, bos, max_norm, max_length, pack)
     options: Any = asdict(rules) | {"batch_tokens": batch_tokens, "concat": concat}
-    settings = {"model": str(getattr(model, "name_or_path", model)), "layers": names}
-    settings |= {"dtype": dtype} | options
-    settings = json.loads(json.dumps(settings, default=float))  # no NumPy numbers
+    settings = _settings(model, names, dtype, options)
     make_folder(folder)
     with Lock(folder / LOCK):
         shards = sorted((folder / "tokens").glob("*.parquet"))
@@ -121,6 +119,15 @@ def cache_activations(
             remedy="Give texts with tokens that are not special, or a larger max_norm.",
         )
     return sum(parquet.read_metadata(path).num_rows for path in shards)
+
+
+def _settings(
+    model: Any, layers: list[str], dtype: str, options: dict[str, Any]
+) -> dict[str, Any]:
+    """Return what decides the content of shards, as JSON types."""
+    name = str(getattr(model, "name_or_path", model))
+    settings = {"model": name, "layers": layers, "dtype": dtype} | options
+    return json.loads(json.dumps(settings, default=float))  # no NumPy numbers
 
 
 class _KnownTexts:
