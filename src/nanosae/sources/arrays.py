@@ -106,12 +106,9 @@ def from_list(vectors: Any) -> np.ndarray | None:
         return None
     try:
         return np.asarray(vectors, np.float64)
-    except ValueError as error:
-        raise DataError(
-            f"The list holds something other than vectors of numbers: {error}."
-        ) from error
-    except TypeError as error:
-        raise DataTypeError(
+    except (TypeError, ValueError) as error:
+        kind = DataTypeError if isinstance(error, TypeError) else DataError
+        raise kind(
             f"The list holds something other than vectors of numbers: {error}."
         ) from error
 

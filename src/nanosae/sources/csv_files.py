@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +39,12 @@ PADDED = r"^\s*[-+]?0\d+\s*$"  # 00501 is a code, not a number
 PHONE = r"^\s*\+\d{7,}\s*$"  # +4915112345678 is one, too, unless others are negative
 NEGATIVE = r"^\s*-\s*[\d.,]"
 LONG = r"^\s*[-+]?\d{16,}(\.0*)?\s*$"  # too many digits for a float
-ZERO_AND_DIGIT = re.compile(
-    rb"0\d(?<=[^\d.]..)"
-)  # fast, because it begins with the zero
+# fast, because it begins with the zero
+ZERO_AND_DIGIT = re.compile(rb"0\d(?<=[^\d.]..)")
 PLUS_AND_DIGITS = re.compile(rb"\+\d{7}")
 # whole numbers whose thousands may be separated by points
 WHOLE = r"^[-+]?(?:[1-9]\d{0,2}(?:\.\d{3}){1,4}|\d{1,15})$"
+ESCAPED_QUOTE = '\\"'
 MOST_REPEATS = 1000  # limit of Arrow's regular expressions
 
 
@@ -141,9 +141,9 @@ def _read_quoted(path: Path, dialect: Dialect, convert: csv.ConvertOptions) -> p
         if loose is None:
             raise (uneven_row(path, dialect) or error) from error
         return loose
-    if _is_in_a_cell('\\"', table) and are_escaped(path, dialect):
+    if _holds(ESCAPED_QUOTE, table) and are_escaped(path, dialect):
         return _read_typed(path, dialect, _parse_options(dialect, "\\"), convert)
-    has_line_breaks = _is_in_a_cell("\n", table)
+    has_line_breaks = _holds("\n", table)
     line = line_of_unclosed_quote(path, dialect) if has_line_breaks else None
     if line is None and not _holds_rows_in_cells(table, dialect.delimiter):
         return table
@@ -159,10 +159,6 @@ def _have_numbers_alike(loose: pa.Table, table: pa.Table) -> bool:
     """Return whether columns of numbers are the same in both: lines of a letter are no rows."""
     kinds = table.schema.types
     return loose.schema.types == kinds and any(map(is_number, kinds))
-
-
-def _text_columns(table: pa.Table | pa.RecordBatch) -> list[Any]:
-    return [column for column in table.columns if is_text(column.type)]
 
 
 def _read_typed(
@@ -220,18 +216,14 @@ def _any_matches(cells: pa.Array | pa.ChunkedArray, pattern: str) -> bool:
     return pc.any(pc.match_substring_regex(cells, pattern)).as_py() or False
 
 
-def _is_in_a_cell(letters: str, table: pa.Table | pa.RecordBatch) -> bool:
-    return any(
-        pc.any(pc.match_substring(column, letters)).as_py()
-        for column in _text_columns(table)
-    )
-
-
-def _has_closed_quotes(table: pa.Table) -> bool:
-    """Return whether a cell ends with a quotation mark."""
-    return any(
-        pc.any(pc.ends_with(cells, '"')).as_py() for cells in _text_columns(table)
-    )
+def _holds(
+    pattern: str,
+    table: pa.Table | pa.RecordBatch,
+    test: Callable[[Any, str], Any] = pc.match_substring,
+) -> bool:
+    """Return whether a cell of text contains a pattern, or passes another test with it."""
+    texts = (column for column in table.columns if is_text(column.type))
+    return any(pc.any(test(column, pattern)).as_py() for column in texts)
 
 
 def _holds_rows_in_cells(table: pa.Table, delimiter: str) -> bool:
@@ -241,10 +233,7 @@ def _holds_rows_in_cells(table: pa.Table, delimiter: str) -> bool:
         return False
     sign = re.escape(delimiter)
     row = rf"\n[^\n{sign}]*(?:{sign}[^\n{sign}]*){{{n_others}}}"
-    return any(
-        pc.any(pc.match_substring_regex(column, row)).as_py()
-        for column in _text_columns(table)
-    )
+    return _holds(row, table, pc.match_substring_regex)
 
 
 def _with_loose_quotes(
@@ -256,7 +245,7 @@ def _with_loose_quotes(
         table = _read_typed(path, dialect, options, convert)
     except pa.ArrowInvalid:
         return None
-    if table.num_columns == 1 and _has_closed_quotes(table):
+    if table.num_columns == 1 and _holds('"', table, pc.ends_with):
         return None  # every line would be a row
     for place, column in enumerate(table.columns):
         if is_text(column.type):
@@ -333,8 +322,8 @@ def _open_large(path: Path, escape: str | None = None) -> LazyTable:
         n_rows += len(batch)
         for name in undecided:
             kinds[name] = _wide_enough(kinds[name], batch.column(name))
-        has_line_breaks = has_line_breaks or _is_in_a_cell("\n", batch)
-        has_escapes = has_escapes or _is_in_a_cell('\\"', batch)
+        has_line_breaks = has_line_breaks or _holds("\n", batch)
+        has_escapes = has_escapes or _holds(ESCAPED_QUOTE, batch)
     if has_escapes and escape is None and are_escaped(path, dialect):
         return _open_large(path, "\\")
     if has_line_breaks and escape is None:

@@ -56,15 +56,7 @@ def load_model(model: Any, tokenizer: Any) -> tuple[Any, Any]:
 def load_causal_model(model: Any, tokenizer: Any) -> tuple[Any, Any]:
     """Return a model that predicts tokens, in evaluation mode, and its tokenizer.
 
-    Args:
-        model: Name or folder of a model, path of a .gguf file, or a loaded model.
-        tokenizer: The tokenizer; None loads that of the model.
-
-    Raises:
-        MissingError: If the model does not exist.
-        DataError: If its files cannot be read.
-        ExtraError: If transformers, or a package that it needs for this model, is not installed.
-        ConfigError: If there is no tokenizer.
+    Arguments and errors are those of `load_model`, but the tokenizer need not support offsets.
     """
     if isinstance(model, str | Path):
         model, tokenizer = _load(model, tokenizer, "AutoModelForCausalLM")
