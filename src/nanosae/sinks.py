@@ -78,7 +78,7 @@ def wandb(project: str, config: dict[str, Any], folder: Path | None = None) -> S
     return Sink(write, run.finish)
 
 
-def tensorboard(folder: Path | None, step: int = 0) -> Sink:
+def tensorboard(folder: Path | None, step: int) -> Sink:
     """Write the numbers of each line, and density histograms, for TensorBoard.
 
     Args:

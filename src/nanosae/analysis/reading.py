@@ -18,14 +18,14 @@ COLUMNS_WIDTH = 256  # features whose columns are read together
 TEXTS = 2**14  # texts that are read together
 
 
-def chosen_features(codes: Codes, features: Any = None) -> np.ndarray:
+def chosen_features(codes: Codes, features: Any) -> np.ndarray:
     """Return features (numbers or a mask) in ascending order; None: all that are not dead."""
     if features is None:
         return np.flatnonzero(codes.counts)
     return np.unique(indices(features, codes.n_features, "feature"))
 
 
-def feature_blocks(codes: Codes, features: Any = None) -> list[np.ndarray]:
+def feature_blocks(codes: Codes, features: Any) -> list[np.ndarray]:
     """Split features (None: all) into blocks of bounded width and number of pairs."""
     features = indices(features, codes.n_features, "feature")
     width_by_cells = BLOCK_CELLS // codes.n_features

@@ -78,7 +78,7 @@ def directions_of(side: Any) -> np.ndarray:
     return directions
 
 
-def directions_of_features(codes: Codes, directions: Any = None) -> np.ndarray:
+def directions_of_features(codes: Codes, directions: Any) -> np.ndarray:
     """Return the given directions of the features of codes, or those of the run's model.
 
     Raises:

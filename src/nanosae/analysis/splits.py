@@ -459,7 +459,7 @@ def _vector_blocks(codes: Codes, rows: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _centred_vectors(
-    codes: Codes, rows: np.ndarray, directions: np.ndarray | None = None
+    codes: Codes, rows: np.ndarray, directions: np.ndarray | None
 ) -> np.ndarray:
     """Return rows projected onto the directions if given, centred, and scaled to length 1, float32.
 

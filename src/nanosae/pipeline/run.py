@@ -135,11 +135,11 @@ def run(
 
 def run_plan(
     plan: Plan,
-    output: str | Path | None = None,
+    output: str | Path | None,
     *,
-    config: TrainConfig | None = None,
-    n_topics: int = N_TOPICS,
-    say: Callable[[str], None] = print,
+    config: TrainConfig | None,
+    n_topics: int,
+    say: Callable[[str], None],
     progress: bool = True,
 ) -> Analysis:
     """Carry out a plan; keywords and errors are those of `run`."""

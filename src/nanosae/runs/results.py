@@ -275,7 +275,7 @@ def made_from(codes: Codes, parameters: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def why_stale(run: Path, facts: dict[str, Any], codes: Codes | None = None) -> str:
+def why_stale(run: Path, facts: dict[str, Any], codes: Codes | None) -> str:
     """Return why a result is stale; "" if it is fresh.
 
     Args:
@@ -290,7 +290,7 @@ def why_stale(run: Path, facts: dict[str, Any], codes: Codes | None = None) -> s
     return reason
 
 
-def why_outdated(run: Path, facts: dict[str, Any], codes: Codes | None = None) -> str:
+def why_outdated(run: Path, facts: dict[str, Any], codes: Codes | None) -> str:
     """Return why a result that holds on any corpus is stale; see `why_stale`."""
     model = codes.model if codes is not None else model_checksum(run)
     if facts["model"] != model:

@@ -166,7 +166,7 @@ def dense(block: Any) -> Any:
     return block.toarray() if hasattr(block, "toarray") else block
 
 
-def read_array_file(path: Path, name: str | None = None) -> Any:
+def read_array_file(path: Path, name: str | None) -> Any:
     """Open an array in a file; .npy and .pt files are memory-mapped, nothing is unpickled.
 
     Args:

@@ -98,7 +98,7 @@ def _follows_a_line(stream: Any, offset: int) -> bool:
     return stream.read(1) == b"\n"
 
 
-def read_snapshots(run: Path, after: int = 0) -> list[dict[str, Any]]:
+def read_snapshots(run: Path, after: int) -> list[dict[str, Any]]:
     """Return the snapshots of later steps, evenly thinned to at most MAX_SNAPSHOTS.
 
     Returns:

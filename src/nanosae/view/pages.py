@@ -69,7 +69,7 @@ def page(
     return "\n".join(parts)
 
 
-def policy(scripts: Sequence[str], connect: str = "'none'") -> str:
+def policy(scripts: Sequence[str], connect: str) -> str:
     """Return a content security policy that allows only these scripts, given as texts."""
     allowed = " ".join(f"'sha256-{_checksum(text)}'" for text in scripts)
     return (
