@@ -107,7 +107,7 @@ def answer_and_rows(
     question, group_notes = _with_large_groups(question, rows, options)
     target = question.target[rows.numbers]
     sums = feature_sums(compared, rows.numbers, target, rows.strata, rows.weight)
-    tested = _tested(question, sums, options)
+    tested = _are_tested(question, sums, options)
     names = _names(compared, options.labels)
     table = _test(compared, question, sums, tested, names, options)
     tested_features = tested[: compared.n_features]
@@ -226,7 +226,7 @@ def _listed(question: Question, groups: np.ndarray) -> str:
     return f"{named} and {n_further:,} more" if n_further > 0 else named
 
 
-def _tested(question: Question, sums: FeatureSums, options: Options) -> np.ndarray:
+def _are_tested(question: Question, sums: FeatureSums, options: Options) -> np.ndarray:
     """Return which pairs of feature and target are tested, bool (F, C)."""
     # the weights of a text's copies do not add up to exactly 1
     n_active = sums.n_active.sum(1).round(COUNT_DIGITS)
@@ -247,49 +247,63 @@ def _test(
     names: np.ndarray,
     options: Options,
 ) -> pd.DataFrame:
-    """Estimate and test the candidates; findings first, by decreasing difference.
-
-    Pairs whose score test has p > 0.05 are not fitted. They count as tests with p = 1, and so do
-    candidates with p > 0.05, which the weight of a topic could otherwise make a finding.
-    """
+    """Estimate and test the candidates; findings first, by decreasing difference."""
     candidates = _candidates(sums, tested)
     found = effects(compared, sums, question.kind, candidates)
-    n_tested = int(tested.sum())
-    weight = _weights(tested, compared.n_features)[candidates.features]
-    p = np.where(found.p <= MAX_P, found.p, 1)
-    q = _q_values(p / weight, n_tested)
-    is_found = q <= FALSE_DISCOVERY_RATE
-    cutoff = rejection_cutoff(p, is_found, n_tested, FALSE_DISCOVERY_RATE, weight)
-    z_screen = sums.z[candidates.features, candidates.targets]
-    cutoff = np.maximum(cutoff, Z95)
-    effect, low, high = _after_selection(found, is_found, cutoff, z_screen)
     table = pd.DataFrame(
         {
             **_described(compared, question, sums, names, candidates),
-            "effect": effect,
-            "low": low,
-            "high": high,
-            "raw_effect": found.effect,
-            "error": found.error,
-            "p": found.p,
-            "q": q,
-            "r": sums.r[candidates.features, candidates.targets],
-            "found": is_found,
+            **_judged(found, sums, candidates, tested, compared.n_features),
             **found.descriptive,
         }
     )
     if question.kind != "numeric":
-        table["odds_ratio"] = _odds(effect)
-        table["odds_low"] = _odds(low)
-        table["odds_high"] = _odds(high)
+        table["odds_ratio"] = _odds(table["effect"])
+        table["odds_low"] = _odds(table["low"])
+        table["odds_high"] = _odds(table["high"])
     doubtful = set() if options.labels is not None else doubtful_labels(compared.codes)
     table["label_doubtful"] = table["feature"].isin(list(doubtful))
+    is_found = table["found"].to_numpy()
     if question.kind == "groups":
         table["cliffs_delta"] = cliffs_delta(compared, sums, candidates, is_found)
     _add_topics(table, compared)
     difference = np.abs(found.difference)
     best_first = np.lexsort((-difference, ~is_found))
     return table.iloc[best_first].reset_index(drop=True)
+
+
+def _judged(
+    found: Effects,
+    sums: FeatureSums,
+    candidates: Candidates,
+    tested: np.ndarray,
+    n_features: int,
+) -> dict[str, np.ndarray]:
+    """Return which candidates are findings, and the effects and intervals given this selection.
+
+    Pairs whose score test has p > 0.05 are not fitted. They count as tests with p = 1, and so do
+    candidates with p > 0.05, which the weight of a topic could otherwise make a finding.
+    """
+    n_tested = int(tested.sum())
+    weight = _weights(tested, n_features)[candidates.features]
+    p = np.where(found.p <= MAX_P, found.p, 1)
+    q = _q_values(p / weight, n_tested)
+    is_found = q <= FALSE_DISCOVERY_RATE
+    cutoff = rejection_cutoff(p, is_found, n_tested, FALSE_DISCOVERY_RATE, weight)
+    cutoff = np.maximum(cutoff, Z95)
+    z_screen = sums.z[candidates.features, candidates.targets]
+    effect, low, high = _after_selection(found, is_found, cutoff, z_screen)
+    return {
+        "effect": effect,
+        "low": low,
+        "high": high,
+        "raw_effect": found.effect,
+        "error": found.error,
+        "p": found.p,
+        "q": q,
+        "r": sums.r[candidates.features, candidates.targets],
+        "found": is_found,
+    }
 
 
 def _add_topics(table: pd.DataFrame, compared: Compared) -> None:
@@ -351,10 +365,9 @@ def _q_values(p: np.ndarray, n_tested: int) -> np.ndarray:
     return false_discovery(all_p)[: len(p)]
 
 
-def _odds(log_odds: np.ndarray) -> np.ndarray:
+def _odds(log_odds: Any) -> Any:
     """Return odds, kept finite and above 0."""
-    clipped = np.clip(log_odds, -500, 500)
-    return np.exp(clipped)
+    return np.exp(np.clip(log_odds, -500, 500))
 
 
 def _after_selection(
