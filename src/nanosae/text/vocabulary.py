@@ -35,7 +35,6 @@ class Vocabulary:
 
     @cached_property
     def _by_stem(self) -> dict[str, list[str]]:
-        """The words by stem."""
         by_stem: dict[str, list[str]] = defaultdict(list)
         for word in self._words:
             by_stem[stem(word)].append(word)

@@ -302,7 +302,6 @@ def _class_table(
 
 
 def _as_table(measures: dict[str, Measures]) -> pd.DataFrame:
-    """Return a table of all measures of all representations."""
     lines = []
     for representation, estimates in measures.items():
         for measure, estimate in estimates.items():

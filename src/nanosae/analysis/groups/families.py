@@ -242,7 +242,6 @@ def _family_table(
     r: np.ndarray,
     random_ratio: float,
 ) -> pd.DataFrame:
-    """Return the table of `Families`."""
     return pd.DataFrame(
         {
             "family": range(len(members)),

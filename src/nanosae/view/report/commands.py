@@ -58,26 +58,26 @@ class StoredResults:
         self._by_name = {name: load_result(run, name, codes) for name in names}
         self.contrasts = load_contrasts(run, codes)
 
+    def _fresh(self, name: str) -> Result | None:
+        result = self._by_name[name]
+        return result if result is not None and result.fresh else None
+
     def fresh_value(self, name: str) -> Any:
         """Return the value of a result, or None if it is missing or stale."""
-        result = self._by_name[name]
-        if result is None or not result.fresh:
-            return None
-        return result.value
+        result = self._fresh(name)
+        return None if result is None else result.value
 
     def number_of_topics(self) -> int:
         """Return the number of topics that was asked for, by default if there are none."""
-        result = self._by_name["topics.parquet"]
-        if result is None or not result.fresh:
-            return N_TOPICS
-        return result.parameters["n"]
+        result = self._fresh("topics.parquet")
+        return N_TOPICS if result is None else result.parameters["n"]
 
-    def what_again(self, name: str, what: str) -> str:
-        """Return what a step adds, with the reason if its result is stale."""
+    def step(self, name: str, what: str, words: list[Any]) -> Step:
+        """Return the step that makes a result, with the reason if it is stale."""
         result = self._by_name[name]
-        if result is None or result.fresh:
-            return what
-        return f"{what} again ({result.stale})"
+        if result is not None and result.stale:
+            what = f"{what} again ({result.stale})"
+        return Step(self._fresh(name) is not None, what, words)
 
 
 def past_commands(
@@ -159,11 +159,12 @@ def _analysis_steps(
     run: Path, codes: Codes | None, results: StoredResults
 ) -> list[Step]:
     table = load_features(run, codes)
+    topics = ["topics", run, "-n", results.number_of_topics()]
     return [
         _column_step(table, "top_rows", "feature cards", ["describe", run]),
         _column_step(table, "label", "labels", ["label", run]),
-        _families_step(run, results),
-        _topics_step(run, results),
+        results.step("families.json", "families", ["families", run]),
+        results.step("topics.parquet", "topics", topics),
         *_contrast_steps(run, codes, results),
         _evaluation_step(run, codes, results),
     ]
@@ -184,19 +185,6 @@ def _column_step(table: pd.DataFrame, column: str, what: str, words: list) -> St
     if reason is not None:
         return Step(False, f"{what} again ({reason})", words)
     return Step(column in table, what, words)
-
-
-def _families_step(run: Path, results: StoredResults) -> Step:
-    is_done = results.fresh_value("families.json") is not None
-    return Step(
-        is_done, results.what_again("families.json", "families"), ["families", run]
-    )
-
-
-def _topics_step(run: Path, results: StoredResults) -> Step:
-    is_done = results.fresh_value("topics.parquet") is not None
-    what = results.what_again("topics.parquet", "topics")
-    return Step(is_done, what, ["topics", run, "-n", results.number_of_topics()])
 
 
 def _contrast_steps(
@@ -238,9 +226,9 @@ def _evaluation_step(run: Path, codes: Codes | None, results: StoredResults) -> 
     words = ["evaluate", run]
     if classes:
         words += ["--classes", classes]
-    is_done = evaluation is not None and "rows" in evaluation["about"]
-    what = results.what_again("evaluation.json", "a comparison with baselines")
-    return Step(is_done, what, words)
+    step = results.step("evaluation.json", "a comparison with baselines", words)
+    has_measures = evaluation is not None and "rows" in evaluation["about"]
+    return step._replace(is_done=has_measures)
 
 
 def _flags(requested: dict[str, Any]) -> list[str]:
