@@ -74,8 +74,16 @@ def test_a_text_that_loses_the_tag_of_the_view_leaves_the_list(page, explorer):
     assert page.count() == 1
 
 
+def listed_features(page):
+    """Return the numbers of the features in the list."""
+    items = "document.querySelectorAll('[data-feature]')"
+    return page.js(f"return [...{items}].map((item) => Number(item.dataset.feature))")
+
+
 def test_a_new_name_is_shown_everywhere(page):
-    page.open(f=[5], open="feature:5")
+    page.open()
+    feature = listed_features(page)[1]
+    page.open(f=[feature], open=f"feature:{feature}")
     page.wait("document.querySelector('#detail form input')")
     page.browser.type("#detail form input", "other name")
     page.browser.find("#detail form input").send_keys(Keys.ENTER)
@@ -83,6 +91,50 @@ def test_a_new_name_is_shown_everywhere(page):
         page.wait(
             f"document.querySelector('{place}').textContent.includes('other name')"
         )
+
+
+def test_lists_stay_where_they_are_when_a_feature_is_named(page):
+    page.open()
+    page.click("#feature-list .more")
+    page.settle()
+    feature = listed_features(page)[-1]
+    page.click(
+        "[data-feature]:nth-last-child(1) .main, [data-feature]:has(+ .rest) .main"
+    )
+    page.wait(CARD)
+    page.click("#row-list .more")
+    page.settle()
+    n_lines = [len(page.shown(f"[data-{kind}]")) for kind in ("feature", "row")]
+    page.js(
+        "for (const list of document.querySelectorAll('.list')) list.scrollTop = 1000"
+    )
+    places = (
+        "return [...document.querySelectorAll('.list')].map((list) => list.scrollTop)"
+    )
+    before = page.js(places)
+    page.browser.type("#detail form input", "other name")
+    page.browser.find("#detail form input").send_keys(Keys.ENTER)
+    page.settle()
+    line = page.browser.text(f'[data-feature="{feature}"]')
+    assert line.startswith("other name")
+    assert "label score" not in line
+    assert page.js(places) == before
+    assert [len(page.shown(f"[data-{kind}]")) for kind in ("feature", "row")] == n_lines
+
+
+def test_regions_of_the_map_have_new_names(page, explorer):
+    page.open(map="features", open="feature:5")
+    page.wait(CARD)
+    page.settle()
+    asked = "performance.getEntriesByType('resource').map((entry) => entry.name)"
+    n_asked = (
+        f"return {asked}.filter((name) => name.includes('regions/features')).length"
+    )
+    before = page.js(n_asked)
+    page.browser.type("#detail form input", "other name")
+    page.browser.find("#detail form input").send_keys(Keys.ENTER)
+    page.settle()
+    assert page.js(n_asked) == before + 1
 
 
 def test_a_tag_of_spaces_is_none(page, explorer):

@@ -175,7 +175,7 @@ def test_a_change_is_not_cancelled_by_the_next_one(page, explorer):
 
 
 def test_a_name_that_is_stored_late_opens_nothing(page, explorer):
-    page.open(open="feature:3")
+    page.open(open="feature:3", q="3")
     page.wait("document.querySelector('#detail form input')")
     page.hold("/api/rename")
     page.browser.type("#detail form input", "late")

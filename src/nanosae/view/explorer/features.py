@@ -237,11 +237,18 @@ def _most_related(corpus: OpenCorpus, values: np.ndarray) -> list[list[Any]]:
 
 
 def rename(corpus: OpenCorpus, feature: int, name: str) -> Answer:
-    """Name a feature, with at most 200 characters; an empty name restores its label."""
+    """Name a feature, with at most 200 characters; an empty name restores its label.
+
+    Returns:
+        The new line of the feature in lists.
+    """
     corpus.codes.features([feature])  # it must exist
     name = " ".join(name.split())[:MAX_NAME]
-    annotations.rename(corpus.run, feature, name, corpus.codes.model)
-    return {"name": corpus.labels.get(feature, "")}
+    model = corpus.codes.model
+    annotations.rename(corpus.run, feature, name, model)
+    bookmarks = set(annotations.bookmarks(corpus.run, model))
+    (line,) = _lines(corpus, [feature], bookmarks)
+    return line
 
 
 def bookmark(corpus: OpenCorpus, feature: int, on: bool) -> Answer:

@@ -1,8 +1,8 @@
 /* Details of what is open: a feature's card, a comparison, or where to start. */
 
 import { ask, change, say, trying, tryingBeside } from "./explore-ask.js";
-import { listChips, listFeatures, listRows } from "./explore-lists.js";
-import { color, drawMap } from "./explore-map.js";
+import { listChips, showName } from "./explore-lists.js";
+import { color, drawMap, nameRegions } from "./explore-map.js";
 import { go, openFeature, openTopic, opened, page, toggleFilter, where } from "./explore-page.js";
 import {
   awaitDetails,
@@ -101,12 +101,11 @@ const strengths = ({ rows, histogram, mean, max }) => {
 
 const renameFeature = (id, name) =>
   tryingBeside(body, async () => {
-    const done = await change("rename", { feature: id, name });
-    page.labels.set(id, done.name);
+    showName(await change("rename", { feature: id, name }));
     say(name ? "Renamed" : "Label restored");
-    const isOpen = opened("feature") === String(id);
-    await Promise.all([isOpen && showFeature(id), listFeatures(), listRows()]);
+    if (opened("feature") === String(id)) await showFeature(id);
     if (color() === `feature:${id}`) drawMap(false); // its legend has the name
+    if (page.view.map === "features") await nameRegions("features");
   });
 
 const examples = (card) =>

@@ -69,18 +69,33 @@ export const listFeatures = (at = 0) =>
     markOpen();
   });
 
+/** Show the new line of a feature, and its name in the lines of texts and the conditions. */
+export const showName = (line) => {
+  const { feature, name } = line;
+  page.labels.set(feature, name);
+  listChips();
+  $(`#feature-list [data-feature="${feature}"]`)?.replaceWith(featureLine(line));
+  for (const shown of document.querySelectorAll(`#row-list [data-name="${feature}"]`)) {
+    shown.textContent = featureName(feature, name);
+  }
+  markOpen();
+};
+
 const noFeature = ({ q, marked }) => {
   if (q) return "No feature matches.";
   return marked ? "No feature is bookmarked yet." : "No feature is active in this corpus.";
 };
 
 const rowLine = (line) => {
-  const features = line.features.map(([id, name]) => featureName(id, name)).join(" · ");
+  const features = line.features.flatMap(([id, name], place) => {
+    const shown = el("span", { "data-name": String(id) }, featureName(id, name));
+    return place ? [" · ", shown] : [shown];
+  });
   const main = el(
     "button",
     { className: "main", onclick: () => openRow(line.row) },
     el("span", { className: "text" }, line.text || `row ${line.row}`),
-    el("span", { className: "sub" }, features),
+    el("span", { className: "sub" }, ...features),
   );
   return el("li", { className: "row", "data-row": String(line.row) }, main);
 };

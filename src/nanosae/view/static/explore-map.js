@@ -76,7 +76,7 @@ export const drawMap = (fresh, moved = false) =>
   });
 
 /** Ask for the names of regions; newer questions of points do not cancel this one. */
-const nameRegions = async (kind) => {
+export const nameRegions = async (kind) => {
   const regions = await ask("regions", `regions/${kind}`);
   if (kind === page.view.map) page.map.label(regions);
 };
