@@ -3,7 +3,12 @@
 import pyarrow as pa
 import pytest
 
-from nanosae.sources.html_text import plain_texts, which_are_html, without_html
+from nanosae.sources.html_text import (
+    plain_texts,
+    which_are_html,
+    without_entities,
+    without_html,
+)
 
 
 @pytest.mark.parametrize(
@@ -53,3 +58,48 @@ def test_few_texts_in_html_among_others():
         pa.chunked_array([others]),
         None,
     )
+
+
+def test_texts_among_which_many_are_html_are_not_all_called_so():
+    texts = pa.chunked_array([["<p>one</p>"] * 3 + ["two"] * 4])
+    plain, note = without_html(texts)
+    assert plain.to_pylist() == ["one"] * 3 + ["two"] * 4
+    assert note == "3 texts are HTML: tags and quoted replies were removed."
+
+
+@pytest.mark.parametrize(
+    ("written", "is_html"),
+    [
+        ('Staples <a href="http://x.y?a=b">SPLS</a> rose', True),
+        ('Scams. <FONT face="arial" size="-2"><B>-AP</B></FONT>', True),
+        ("first<br>second", True),
+        ("lines = '<br>'.join(rows)", False),
+        ("return '<a href=\"%s.html\">%s</a>' % (name, name)", False),
+        ("What does <a href> do?", False),
+    ],
+)
+def test_markup_in_a_sentence_is_html_but_not_in_a_program(written, is_html):
+    assert html_rows([written, *["no tag"] * 9])[0] == is_html
+
+
+def entities(*texts):
+    plain, n = without_entities(pa.chunked_array([texts], pa.string()))
+    return plain.to_pylist(), n
+
+
+def test_entities_are_characters():
+    assert entities("AT&amp;T", None, "it&#39;s", "R&D; ok") == (
+        ["AT&T", None, "it's", "R&D; ok"],
+        2,
+    )
+    tagged = "write &lt;b&gt; in a <p>"
+    assert entities(tagged) == ([tagged], 0)
+
+
+def test_entities_that_lost_their_ampersand_are_characters_if_they_are_frequent():
+    broken = "Oil #39;s fall to  #36;10,  quot;low quot; Bush #039;s"
+    plain, n = entities(broken, *["no entity"] * 50)
+    assert (plain[0], n) == ("Oil's fall to $10, \"low\" Bush's", 1)
+    assert entities(broken, *["no entity"] * 150)[1] == 0
+    commits = ["Fixes #123; see #39, closes #1234;"]
+    assert entities(*commits) == (commits, 0)

@@ -25,9 +25,9 @@ from nanosae.sources.arrays import ARRAY_SUFFIXES
 from nanosae.sources.categories import Column, Role
 from nanosae.sources.embedded import read_vectors, vector_columns_beside
 from nanosae.sources.frames import table_of_texts
-from nanosae.sources.html_text import without_html
 from nanosae.sources.json_files import with_chats_as_text
 from nanosae.sources.notes import notes_of
+from nanosae.sources.plain_text import as_plain_text
 from nanosae.sources.repeated_columns import with_own_names
 from nanosae.sources.roles import (
     column_roles,
@@ -223,9 +223,8 @@ def _with_plain_text(
         )
     names = [new_names.get(name, name) for name in table.column_names]
     place = names.index("text")
-    plain, note = without_html(table[place].cast(pa.string()))
-    if note is not None:
-        notes.append(note)
+    plain, notes_on_texts = as_plain_text(table[place].cast(pa.string()))
+    notes += notes_on_texts
     table = table.rename_columns(names).set_column(place, "text", plain)
     return table, new_names, notes
 
