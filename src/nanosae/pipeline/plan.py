@@ -155,12 +155,9 @@ def make_plan(
     by, time, target = (_names(given, known) for given in (by, time, target))
     _check_names(known, text, by=by, time=time, target=target, classes=classes)
     notes = notes_of(table)
-    source = vectors_of_file if vectors is None else vectors
-    table, rows, vectors_column = _take_vectors(table, source, embedder)
-    roles: dict[str, Role] = dict.fromkeys(by or [], "category")
-    roles |= dict.fromkeys(time or [], "date")
-    roles |= dict.fromkeys(target or [], "number")
-    columns = with_roles(_detected_columns(table, text), table, roles)
+    given_vectors = vectors_of_file if vectors is None else vectors
+    table, rows, vectors_column = _take_vectors(table, given_vectors, embedder)
+    columns = _roles_of(table, text, by, time, target)
     texts = [column.name for column in columns if column.role == "text"]
     if not texts and rows is None:
         raise _no_text(columns, likely_text(table, columns))
@@ -361,7 +358,21 @@ def _check_names(
                 )
 
 
-def _detected_columns(table: pa.Table, text: str | None) -> list[Column]:
+def _roles_of(
+    table: pa.Table,
+    text: str | None,
+    by: Sequence[str] | None,
+    time: Sequence[str] | None,
+    target: Sequence[str] | None,
+) -> list[Column]:
+    """Return the role of each column: the requested one, or else the detected one."""
+    requested: dict[str, Role] = dict.fromkeys(by or [], "category")
+    requested |= dict.fromkeys(time or [], "date")
+    requested |= dict.fromkeys(target or [], "number")
+    return with_roles(_detected_roles(table, text), table, requested)
+
+
+def _detected_roles(table: pa.Table, text: str | None) -> list[Column]:
     if text is None:
         return column_roles(table)
     columns = [Column(text, "text", "as requested")]

@@ -198,15 +198,14 @@ def families(
         }
     )
     eligible = _eligible(codes, features, min_active, max_density)
-    if prefixes is None:
-        edges, overlaps = candidate_edges(codes, eligible, min_weight)
-        forests, found = _search_by_passes(edges, len(eligible), passes)
-    else:
+    level = None
+    if prefixes is not None:
         level = prefix_levels(codes, eligible, prefixes)
         directions = directions_of_features(codes, directions)
-        edges, overlaps = candidate_edges(
-            codes, eligible, min_weight, level, directions
-        )
+    edges, overlaps = candidate_edges(codes, eligible, min_weight, level, directions)
+    if prefixes is None:
+        forests, found = _search_by_passes(edges, len(eligible), passes)
+    else:
         forests = [edges.take(best_parents(edges))]
         found = descendants(forests[0], len(eligible), MIN_ROOT_EDGES)
     large = [block for block in found if len(block) > min_children]
