@@ -104,41 +104,37 @@ class Contrast:
 
     def model_sentences(self) -> list[str]:
         """Return one sentence on the joint model of each target: its score and its features."""
+        lines = self.scores.to_dict(orient="records")
+        return [self._model_sentence(line) for line in lines]
+
+    def _model_sentence(self, line: Mapping[str, Any]) -> str:
         from nanosae.analysis.comparisons.sentences import column_words, group_words
 
-        column = self.about.get("column")
-        includes = bool(self.about.get("lists"))
-        sentences = []
-        for line in self.scores.to_dict(orient="records"):
-            target = line["target"]
-            n_features = line["n_features"]
-            is_of_target = self.model["target"] == target
-            labels = self.model["label"][is_of_target]
-            names = ", ".join(f"“{label}”" for label in labels)
-            measure = "R²" if line["measure"] == "r2" else "AUC"
-            with_features = f"{measure} {line['features']:.2f}"
-            without = f"{line['covariates']:.2f}"
-            if self.kind == "numeric":
-                predicted = column_words(target)
-            else:
-                predicted = group_words(target, column, includes=includes)
-            if np.isnan(line["features"]):
-                sentences.append(
-                    f"How well features predict {predicted} is unknown: it is the same for all "
-                    "texts in one part of the split."
-                )
-                continue
-            if line["features"] <= line["covariates"]:
-                sentences.append(
-                    f"Features do not help to predict {predicted}: {with_features} on held-out "
-                    f"texts ({without} without them)."
-                )
-                continue
-            sentences.append(
-                f"Together, {n_features} features predict {predicted} with {with_features} on "
-                f"held-out texts ({without} without them): {names}."
+        target = line["target"]
+        if self.kind == "numeric":
+            predicted = column_words(target)
+        else:
+            includes = bool(self.about.get("lists"))
+            predicted = group_words(target, self.about.get("column"), includes=includes)
+        if np.isnan(line["features"]):
+            return (
+                f"How well features predict {predicted} is unknown: it is the same for all "
+                "texts in one part of the split."
             )
-        return sentences
+        measure = "R²" if line["measure"] == "r2" else "AUC"
+        with_features = f"{measure} {line['features']:.2f}"
+        without = f"{line['covariates']:.2f}"
+        if line["features"] <= line["covariates"]:
+            return (
+                f"Features do not help to predict {predicted}: {with_features} on held-out "
+                f"texts ({without} without them)."
+            )
+        labels = self.model.loc[self.model["target"] == target, "label"]
+        names = ", ".join(f"“{label}”" for label in labels)
+        return (
+            f"Together, {line['n_features']} features predict {predicted} with {with_features} "
+            f"on held-out texts ({without} without them): {names}."
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON types (`RUN/contrasts/*.json`); of `table` only the findings."""
@@ -177,12 +173,9 @@ class Contrast:
         return "\n".join([self._head(), *items, *self._notes()])
 
     def _repr_html_(self) -> str:
-        items = ""
-        for sentence in self._plain_sentences():
-            items += f"<li>{html.escape(sentence)}</li>"
-        notes = ""
-        for note in self._notes():
-            notes += f"<p>{html.escape(note)}</p>"
+        sentences = map(html.escape, self._plain_sentences())
+        items = "".join(f"<li>{sentence}</li>" for sentence in sentences)
+        notes = "".join(f"<p>{html.escape(note)}</p>" for note in self._notes())
         return f"<p><b>{self._head()}</b></p><ol>{items}</ol>{notes}"
 
 
