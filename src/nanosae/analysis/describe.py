@@ -23,7 +23,7 @@ from nanosae.analysis.columns import is_missing, one_per_row
 from nanosae.analysis.inactive import InactiveRows
 from nanosae.analysis.monosemanticity import monosemanticity, tfidf
 from nanosae.analysis.ranking import largest_in_rows, middles_of_bands
-from nanosae.analysis.reading import TEXTS, run_model
+from nanosae.analysis.reading import TEXTS, distinct_rows, run_model
 from nanosae.analysis.splits import first_of_each, same_texts
 from nanosae.codes import Codes, Corpus, as_codes, excerpt, sample_notes, sampled_rows
 from nanosae.errors import require_whole
@@ -128,10 +128,7 @@ def _texts_of_lists(
     texts_of: Callable[[np.ndarray], np.ndarray], row_lists: Iterable[np.ndarray]
 ) -> list[list[str]]:
     """Return the texts of lists of rows; each text is read only once."""
-    row_lists = list(row_lists)
-    ends = np.cumsum([0, *(len(rows) for rows in row_lists)])
-    every_row = np.concatenate([np.zeros(0, np.int64), *row_lists])
-    distinct, place = np.unique(every_row, return_inverse=True)
+    distinct, place, ends = distinct_rows(row_lists)
     texts = texts_of(distinct)[place]
     return [texts[start:stop].tolist() for start, stop in pairwise(ends)]
 

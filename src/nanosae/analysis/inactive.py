@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from nanosae.analysis.ranking import largest_in_rows, largest_places
-from nanosae.analysis.reading import COLUMNS_WIDTH, feature_columns
+from nanosae.analysis.reading import COLUMNS_WIDTH, distinct_rows, feature_columns
 from nanosae.analysis.statistics import directions_from
 from nanosae.codes import Codes
 from nanosae.lengths import unit
@@ -66,15 +66,8 @@ class InactiveRows:
     def of_lists(
         self, row_lists: list[np.ndarray]
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the unit vectors of lists of rows, each row read once.
-
-        Returns:
-            The vectors of the distinct rows; the place among them of each row, list by list; and
-            the end of each list in these places, after a first 0.
-        """
-        all_rows = np.concatenate([*row_lists, self.rows[:0]])
-        distinct, place = np.unique(all_rows, return_inverse=True)
-        ends = np.cumsum([0, *map(len, row_lists)])
+        """Return the unit vectors of the `distinct_rows` of lists, their places, and the ends."""
+        distinct, place, ends = distinct_rows(row_lists)
         return self.unit_vectors(distinct), place, ends
 
     def mean_directions(self, row_lists: list[np.ndarray]) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -49,6 +49,22 @@ def feature_columns(
             rows = columns.indices[start:stop]
             activations = columns.data[start:stop]
             yield rows, activations
+
+
+def distinct_rows(
+    row_lists: Iterable[np.ndarray],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the distinct rows of lists, so that each is read only once.
+
+    Returns:
+        The rows, ascending; the place among them of each row, list by list; and the end of each
+        list in these places, after a first 0.
+    """
+    row_lists = list(row_lists)
+    all_rows = np.concatenate([np.zeros(0, np.int64), *row_lists])
+    distinct, place = np.unique(all_rows, return_inverse=True)
+    ends = np.cumsum([0, *map(len, row_lists)])
+    return distinct, place, ends
 
 
 def texts_of(codes: Codes, rows: np.ndarray, marks: str = "«»") -> Iterator[str]:
