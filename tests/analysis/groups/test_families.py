@@ -196,7 +196,7 @@ def test_renumbering_changes_nothing_when_most_weights_are_tied(make, seed):
     check_any_order(make, a.astype(np.float32), rng.permutation(30))
 
 
-def last_written_weights(codes, ids, min_weight):
+def last_written_weights(codes, ids, min_weight, level, directions):
     """Weigh as the paper's code does: row-normalised, and the last entry written counts."""
     f = codes.counts
     both = family_edges.cooccurrence(codes, min_share=0).toarray()
