@@ -9,12 +9,23 @@ from nanosae.errors import DataError
 
 
 def test_many_numbers_move_to_the_middles_of_36_periods():
-    found = periods(np.arange(73.0), "week")
-    width = 72 / 36
-    expected = [min(t // width, 35) * width + width / 2 for t in range(73)]
-    assert found.start.tolist() == found.time.tolist() == expected
-    assert found.unit == "unit of week"
-    assert found.names[1.0] == "0 to 2"
+    numbers = np.arange(73) / 4
+    found = periods(numbers, "hours")
+    width = 0.5
+    period = np.minimum(np.arange(73) // 2, 35)
+    assert found.start == pytest.approx(period * width + width / 2)
+    assert found.start.tolist() == found.time.tolist()
+    assert found.unit == "unit of hours"
+    assert next(iter(found.names.values())) == "0–0.5"
+
+
+def test_periods_of_whole_numbers_end_before_the_next_begins():
+    found = periods(np.arange(73.0) + 1790, "year")
+    assert found.start.tolist() == [1790 + t // 3 * 3 + 1 for t in range(73)]
+    assert found.names[1791.0] == "1790–1792"
+    assert found.names[1863.0] == "1862"  # there is no later one
+    below = periods(np.arange(73.0) - 60, "week")
+    assert below.names[-59.0] == "-60 to -58"
     few = periods(np.arange(36.0), "week")
     assert few.time.tolist() == list(range(36))
     assert few.names[35.0] == "35"
@@ -28,7 +39,7 @@ def test_many_numbers_move_to_the_middles_of_36_periods():
         (212, "month", 7, "January 2024", "July 2024"),
         (700, "quarter", 8, "Q1 2024", "Q4 2025"),
         (3000, "year", 9, "2024", "2032"),
-        (365 * 100, "year", 34, "2022 to 2024", "2121 to 2123"),
+        (365 * 100, "year", 34, "2022–2024", "2121–2123"),
     ],
 )
 def test_dates_become_the_longest_unit_of_the_calendar_with_six_periods(

@@ -9,6 +9,7 @@ import scipy.sparse as sp
 
 from nanosae.analysis.search.search import search
 from nanosae.analysis.search.text_index import (
+    _pieces,
     find_texts,
     has_index,
     rows_with,
@@ -109,6 +110,28 @@ SCRIPTS = [
 def test_words_of_any_script_are_found(tmp_path, words, rows):
     codes = write_codes(tmp_path, sp.csr_array(np.eye(8)), texts=SCRIPTS)
     assert sorted(find_texts(codes, words)[0].tolist()) == rows
+
+
+@pytest.mark.parametrize(
+    ("query", "pieces"),
+    [
+        ("将棋のゲーム", ["将棋", "ゲーム"]),  # neither の nor ゲー and ーム
+        ("画像変換ツールを", ["画像", "像変", "変換", "ツール"]),
+        ("ゲームエンジン", ["ゲーム", "ームエ", "ムエン", "エンジ", "ンジン"]),
+        ("機械学習", ["機械学習"]),
+        ("これは", ["これは"]),
+        ("如何压缩文件", ["如何", "何压", "压缩", "缩文", "文件"]),
+        ("ไทยง่าย", ["ไทย", "ทยง่", "ยง่า", "ง่าย"]),
+    ],
+)
+def test_what_stands_for_the_words_of_a_run(query, pieces):
+    assert _pieces(query) == pieces
+
+
+def test_a_rare_word_of_a_japanese_question_counts_more_than_a_frequent_one(tmp_path):
+    texts = ["ゲームのゲーム"] * 30 + ["囲碁と将棋"] + ["天気"] * 30
+    codes = write_codes(tmp_path / "codes", np.ones((61, 2), np.float32), texts=texts)
+    assert find_texts(codes, "将棋のゲーム", 1)[0].tolist() == [30]
 
 
 @pytest.mark.parametrize(

@@ -257,7 +257,7 @@ def _name(start: np.datetime64, unit: str, n_years: int) -> str:
     year = date.year
     if unit == "year" and n_years > 1:
         last_year = year + n_years - 1
-        return f"{year} to {last_year}"
+        return f"{year}–{last_year}"
     if unit == "year":
         return str(year)
     if unit == "quarter":
@@ -270,19 +270,35 @@ def _name(start: np.datetime64, unit: str, n_years: int) -> str:
 
 
 def _numbers(times: np.ndarray) -> tuple[np.ndarray, dict[float, str]]:
-    """Keep few distinct numbers; bin many into periods of equal length, placed at their middles."""
+    """Keep few distinct numbers; bin many into periods of equal length, placed at their middles.
+
+    Periods of whole numbers, such as years, have a whole length and end before the next begins.
+    """
     distinct = np.unique(times)
     if len(distinct) <= MAX_PERIODS:
         return times, {float(time): f"{time:.10g}" for time in distinct}
     first = times.min()
+    are_whole = bool((distinct == np.floor(distinct)).all())
     width = np.ptp(times) / MAX_PERIODS
+    if are_whole:
+        width = np.ceil((np.ptp(times) + 1) / MAX_PERIODS)
     n_widths = (times - first) // width
     period = np.minimum(n_widths, MAX_PERIODS - 1)
-    middles = first + width * (period + 0.5)
+    step = 1 if are_whole else 0  # from the end of a period to the next
+    middles = first + width * (period + 0.5) - step / 2
     names = {}
     for number in np.unique(period):
         start = first + width * number
-        stop = start + width
-        middle = float(first + width * (number + 0.5))
-        names[middle] = f"{start:.4g} to {stop:.4g}"
+        stop = min(start + width - step, times.max())
+        middle = float(first + width * (number + 0.5) - step / 2)
+        names[middle] = _range_words(start, stop, are_whole)
     return middles, names
+
+
+def _range_words(start: float, stop: float, are_whole: bool) -> str:
+    """Name a range of numbers; a negative one with "to", because of its sign."""
+    form = ".0f" if are_whole else ".4g"
+    if start == stop:
+        return f"{start:{form}}"
+    between = "–" if start >= 0 else " to "
+    return f"{start:{form}}{between}{stop:{form}}"

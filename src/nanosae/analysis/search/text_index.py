@@ -31,6 +31,8 @@ BLOCK = 2**14  # rows that are indexed together
 TOKENS = "unicode61 remove_diacritics 0 categories 'L* M* N* P* S* C*'"
 LONGEST_RUN = 4  # characters without spaces that are looked up as one phrase
 HAN_OR_KANA = re.compile("[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
+KATAKANA = re.compile("[\u30a1-\u30ff]+")
+KATAKANA_OR_HAN = re.compile("[\u30a1-\u30ff]+|[\u3005\u3400-\u9fff\uf900-\ufaff]+")
 SHORTEST_PREFIX = 3  # letters
 MAX_TERMS = 20  # of one word
 MAX_WORDS = 100  # of a query
@@ -210,14 +212,31 @@ def _match_pattern(words: Sequence[WordTerms], every: bool) -> str:
 
 
 def _pieces(run: str) -> list[str]:
-    """Split a long run of characters into overlapping n-grams, in place of its words.
+    """Split a run of characters without spaces into pieces, in place of its words.
 
-    Words in Han and Kana mostly have two characters, in Thai and similar scripts more.
+    In Japanese, these are its parts in Katakana and in Han; Hiragana, which writes particles and
+    endings, is left out beside them. Long parts, which may be several words, become overlapping
+    pieces: pairs of characters in Han, triples in Katakana and in scripts such as Thai.
+
+    Example:
+        >>> _pieces("将棋のゲーム"), _pieces("画像変換を")
+        (['将棋', 'ゲーム'], ['画像', '像変', '変換'])
     """
-    parts = characters(run)
-    if len(parts) <= LONGEST_RUN:
+    parts = KATAKANA_OR_HAN.findall(run) or [run]
+    n_characters = len(characters(run))
+    if parts == [run] and n_characters <= LONGEST_RUN:
         return [run]
-    length = 2 if HAN_OR_KANA.match(run) else 3
+    if not HAN_OR_KANA.match(run):
+        return _overlapping(run, 3)
+    pieces = []
+    for part in parts:
+        longest, length = (5, 3) if KATAKANA.match(part) else (3, 2)
+        pieces += [part] if len(part) <= longest else _overlapping(part, length)
+    return list(dict.fromkeys(pieces))
+
+
+def _overlapping(run: str, length: int) -> list[str]:
+    parts = characters(run)
     starts = range(len(parts) - length + 1)
     return ["".join(parts[start : start + length]) for start in starts]
 
