@@ -843,6 +843,11 @@ add(
     "tests/analysis/names/test_naming.py",
     ("names: siblings share no term", "self.shared = [place]", "self.shared = []"),
     ("names: no discount", "FURTHER_DISCOUNT = 2 ", "FURTHER_DISCOUNT = 0 "),
+    (
+        "names: copies count for further terms",
+        "distinct = by_strength[np.sort(first_places)]",
+        "distinct = by_strength",
+    ),
     ("names: terms of weak texts", "STRONGEST_SHARE = 0.15", "STRONGEST_SHARE = 0.0"),
     ("names: terms of another meaning", "STRONGEST_AUC = 0.8 ", "STRONGEST_AUC = 0.0 "),
     (

@@ -314,7 +314,14 @@ def planted_words(n=900, seed=0, marks=MARKS):
     return np.array(texts, dtype=object), is_active
 
 
-def named_together(texts, activations, meaning=None, without_content=(), generic=()):
+def named_together(
+    texts,
+    activations,
+    meaning=None,
+    without_content=(),
+    generic=(),
+    duplicate_group=None,
+):
     """The names of features, and all words; all rows are training rows."""
     words = Words(texts, np.ones(len(texts), bool))
     features = []
@@ -329,16 +336,19 @@ def named_together(texts, activations, meaning=None, without_content=(), generic
     if meaning is not None:
         terms = naming.candidate_terms(features)
         term_meaning = terms_by_corpus(meaning, words, terms)
+    rows = np.arange(len(texts))
+    if duplicate_group is None:
+        duplicate_group = rows
     names = naming.choose_names(
-        words, informative, features, np.arange(len(texts)), meaning, term_meaning
+        words, informative, features, rows, duplicate_group, meaning, term_meaning
     )
     return names, words
 
 
-def named(texts, activations, meaning=None, without_content=(), generic=()):
+def named(texts, activations, *arguments, **keywords):
     """The terms that one feature is named with, its name, and all words."""
     column = np.asarray(activations)[:, None]
-    (name,), words = named_together(texts, column, meaning, without_content, generic)
+    (name,), words = named_together(texts, column, *arguments, **keywords)
     return words.terms[name.terms].tolist(), name, words
 
 
@@ -469,6 +479,21 @@ def test_a_further_term_is_in_strongest_texts_that_the_name_does_not_cover(weak,
     texts = [f"{rng.choice(NOISE)} {rng.choice(NOISE)} {word}" for word in own]
     texts = np.array(texts, dtype=object)
     assert named(texts, activations, without_content=NOISE)[0] == names
+
+
+@pytest.mark.parametrize(("copies", "names"), [(1, ["ruby", "opal"]), (15, ["ruby"])])
+def test_copies_of_a_text_count_once_for_a_further_term(copies, names):
+    rng = np.random.default_rng(0)
+    own = ["ruby"] * 30 + ["opal"] * 30 + [""] * 240
+    texts = [f"{rng.choice(NOISE)} {rng.choice(NOISE)} {word}" for word in own]
+    texts = np.array(texts, dtype=object)
+    group = np.arange(300)
+    group[30:60] //= copies
+    group[30:60] += 1000
+    found, _, _ = named(
+        texts, np.arange(300) < 60, without_content=NOISE, duplicate_group=group
+    )
+    assert found == names
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,9 @@ def label(
     meaning, term_meaning = _meanings(codes, words, terms, train_rows, seed, encode)
     if codes.has_vectors and meaning is None:
         notes.append(NOT_ABOUT_TEXTS)
-    names = choose_names(words, informative, found, train_rows, meaning, term_meaning)
+    names = choose_names(
+        words, informative, found, train_rows, duplicate_group, meaning, term_meaning
+    )
     labels = _spelled_labels(words, found, names, texts)
     if encode is not None and meaning is not None:
         names = _with_meaning_of_labels(names, labels, meaning, encode)

@@ -10,8 +10,9 @@ that each further term adds (absolute discounting: Ney, Essen and Kneser, Comput
 (1994) 1).
 
 A further term must be about the strongest texts that the name does not cover yet: it must be in
-three of the twenty strongest that have no term of the name. Terms of weak texts only ("flask,
-flake8") belong in the feature's keywords. It must be specific: words that are in all kinds of texts
+three of the twenty strongest that have no term of the name, where near-duplicates count once. Terms
+of weak texts only ("flask, flake8") belong in the feature's keywords, and those of copies of one
+text belong nowhere. It must be specific: words that are in all kinds of texts
 ("solution, use") add nothing to a name. It must also fit the other strongest texts: those of the
 twenty without the term must lie along its meaning, with an area under the ROC curve of 0.8 against
 all texts. (Those with the term do so because its direction was estimated from them.) Terms that add
@@ -125,10 +126,16 @@ class NameSearch:
 
     @cached_property
     def is_strongest(self) -> np.ndarray:
-        """Which training rows are the feature's strongest, bool (n_train,)."""
-        strongest = largest_places(self.strengths, N_STRONGEST)
-        least_strength = self.strengths[strongest].min(initial=np.inf)
-        return (self.strengths > 0) & (self.strengths >= least_strength)
+        """Which training rows are the feature's strongest, without copies, bool (n_train,)."""
+        active = np.flatnonzero(self.strengths)
+        by_strength = active[largest_places(self.strengths[active], len(active))]
+        groups = self.corpus.duplicate_group[by_strength]
+        _, first_places = np.unique(groups, return_index=True)
+        distinct = by_strength[np.sort(first_places)]
+        least_strength = self.strengths[distinct[:N_STRONGEST]].min(initial=np.inf)
+        is_strongest = np.zeros(len(self.strengths), dtype=bool)
+        is_strongest[distinct] = self.strengths[distinct] >= least_strength
+        return is_strongest
 
     @cached_property
     def n_found(self) -> np.ndarray:

@@ -62,6 +62,7 @@ class TermCorpus:
         informative: Informativeness of each term, (T,); see `keywords.informativeness`.
         presence: Indicators of terms in training rows, csc_array (n_train, T).
         place_of_row: Position of each row among the training rows, -1 for others, (n_rows,).
+        duplicate_group: Duplicate group of each training row, (n_train,).
         meaning: The space of the embeddings, if there are any.
         term_meaning: Meanings of the candidate terms, if there are embeddings.
         candidates: Terms from which names are selected, each once.
@@ -72,6 +73,7 @@ class TermCorpus:
     informative: np.ndarray
     presence: Any
     place_of_row: np.ndarray
+    duplicate_group: np.ndarray
     meaning: Meaning | None
     term_meaning: TermMeaning | None
     candidates: list[int]

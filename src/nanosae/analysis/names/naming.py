@@ -51,6 +51,7 @@ def choose_names(
     informative: np.ndarray,
     features: Sequence[FeatureWords],
     train_rows: np.ndarray,
+    duplicate_group: np.ndarray,
     meaning: Meaning | None = None,
     term_meaning: TermMeaning | None = None,
 ) -> list[Name]:
@@ -61,6 +62,7 @@ def choose_names(
         informative: Informativeness of each term, (T,).
         features: Typical terms of each feature.
         train_rows: Rows whose texts are used, ascending.
+        duplicate_group: Duplicate group of each row, (n_rows,).
         meaning: The space of the embeddings, estimated from some of these rows.
         term_meaning: Meanings of the candidate terms in this space.
     """
@@ -72,6 +74,7 @@ def choose_names(
         informative=informative,
         presence=sp.csc_array(words.presence[train_rows]),
         place_of_row=place_of_row,
+        duplicate_group=duplicate_group[train_rows],
         meaning=meaning,
         term_meaning=term_meaning,
         candidates=candidate_terms(features).tolist(),
