@@ -751,6 +751,21 @@ add(
         "weights_of_rows(own.activations)[is_train]",
         "1",
     ),
+    (
+        "names: a form must find twice as much",
+        "BETTER_FORM_ADVANTAGE = 1.2 ",
+        "BETTER_FORM_ADVANTAGE = 2.0 ",
+    ),
+    (
+        "names: a form need not fit better",
+        "if finds_more and fits_better and is_single",
+        "if finds_more and is_single",
+    ),
+    (
+        "names: beginnings of one word",
+        "return bool(weight_of_forms > ONE_WORD * weight_of_all)",
+        "return False",
+    ),
 )
 add(
     "analysis/names/word_forms.py",

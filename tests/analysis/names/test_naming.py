@@ -231,6 +231,39 @@ def test_features_of_form_are_named_by_what_their_texts_share(tmp_path, forms, n
     assert label(spelled_corpus(tmp_path / "c", forms)).label[0] == named
 
 
+@pytest.mark.parametrize(
+    ("forms", "named"),
+    [
+        (["overact"] * 8 + ["overdo", "overeat", "overrun", "overuse"] * 3, "over-"),
+        (["nutrition"] * 9 + ["nutritional"] * 6 + ["nutrient"] * 5, "nutrition"),
+    ],
+)
+def test_a_word_in_several_forms_names_rather_than_its_beginning(
+    tmp_path, forms, named
+):
+    # the beginning finds half as much again as the word
+    assert label(spelled_corpus(tmp_path / "c", forms)).label[0] == named
+
+
+@pytest.mark.parametrize(("elsewhere", "names"), [(6, ["jade"]), (-6, ["ruby"])])
+def test_a_form_that_finds_more_must_fit_better_by_words_and_meaning(
+    elsewhere, names, tmp_path
+):
+    rng = np.random.default_rng(0)
+    n = 900
+    is_active = np.arange(n) < 50
+    own = ["ruby, jade"] * 10 + ["jade"] * 40 + [""] * (n - 170) + ["jade"] * 120
+    vectors = rng.normal(size=(n, 6))
+    vectors[:50, 0] += 6
+    vectors[-120:, 0] += elsewhere  # of "jade" in other texts
+    texts = [f"{words}, {rng.choice(NOISE)}" for words in own]
+    codes = corpus(tmp_path / "c", is_active[:, None] * 1.0, texts, vectors=vectors)
+    meaning = corpus_meaning(codes, np.arange(n))
+    texts = np.array(texts, dtype=object)
+    found, _, _ = named(texts, is_active, meaning, without_content=["jade"])
+    assert found == names
+
+
 def test_phrases_with_a_stop_word_at_an_end_name_what_nothing_else_does():
     rng = np.random.default_rng(0)
     is_active = np.arange(300) < 30

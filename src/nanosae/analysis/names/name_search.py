@@ -90,6 +90,7 @@ class NameSearch:
         covered: Training rows with a chosen term or an inflection of it, bool (n_train,).
         found: Total weight of the covered rows, minus the discount of each chosen term.
         f1: F1 of the covered rows, after the discount.
+        score: The same, plus the area under the ROC curve along the name's direction.
     """
 
     def __init__(
@@ -123,6 +124,7 @@ class NameSearch:
         self.chosen: list[int] = []
         self.found = 0.0
         self.f1 = 0.0
+        self.score = 0.0
 
     @cached_property
     def is_strongest(self) -> np.ndarray:
@@ -190,7 +192,6 @@ class NameSearch:
 
     def add_terms(self, taken: set[frozenset[int]], most: int = MAX_TERMS) -> None:
         """Add terms while they improve the name, or until no other feature has the same name."""
-        score = 0.0
         while self.open.any() and len(self.chosen) <= most:
             is_new = frozenset(self._terms()) not in taken
             is_in_strongest = self.open & self._is_in_strongest()
@@ -206,12 +207,12 @@ class NameSearch:
             highest = int(scores.argmax())
             best = self._whole_phrase(highest, scores)
             least_gain = MIN_GAIN if self.chosen else 0
-            gains = scores[best] > score + least_gain
+            gains = scores[best] > self.score + least_gain
             has_room = len(self.chosen) < most
             wanted = not self.chosen or (gains and has_room)
             if not wanted and is_new:
                 return
-            score = scores[best]
+            self.score = float(scores[best])
             self.f1 = float(f1[best])
             self.found = found[best]
             self._add(best)

@@ -10,8 +10,10 @@ name only if no further term is typical of them, as of copies of a feature.
 Terms without content ("next", "how do i", a first name) name a feature only if they find its texts
 twice as well as any name with content. So do numbers, letters, stop words and beginnings of words
 ("over-") that half of the strongest texts have: embedders read pieces of words, and some features
-respond to them. A phrase with a stop word at either end ("or relating to") is used only if there
-is nothing else.
+respond to them. A single such term needs to find only a fifth more if it also fits better by words
+and meaning together, unless it is the beginning of one word in several forms ("nutri-" for
+"nutrition, nutritional"), which a reader would rather see. A phrase with a stop word at either end
+("or relating to") is used only if there is nothing else.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from nanosae.analysis.names.keywords import FeatureWords, weights_of_rows
 from nanosae.analysis.names.meaning import Meaning, TermMeaning
 from nanosae.analysis.names.name_search import MAX_TERMS, Name, NameSearch
 from nanosae.analysis.names.name_terms import TermCorpus
+from nanosae.analysis.names.word_forms import same_word
 from nanosae.analysis.ranking import largest_places
 from nanosae.progress import tracked
 from nanosae.text.words import Words
@@ -35,6 +38,8 @@ from nanosae.text.words import Words
 CANDIDATES = 150  # most typical terms, from which names are selected
 MIN_TEXTS = 5  # on which a feature is stronger than its siblings, for a new name
 FORM_ADVANTAGE = 2.0  # ratio of F1 from which on a name without content is preferred
+BETTER_FORM_ADVANTAGE = 1.2  # of a single term without content that fits better, too
+ONE_WORD = 0.5  # share of a beginning's texts from which on it stands for one word
 
 
 def candidate_terms(features: Sequence[FeatureWords]) -> np.ndarray:
@@ -165,29 +170,94 @@ def _choose_name(
     """Select the name of a feature by itself, but none that is taken."""
     by_content = _search_by_content(corpus, own)
     by_content.add_terms(taken)
+    strengths = by_content.strengths
+    tidy, loose = _terms_of_form(corpus, own)
+    best = by_content
+    for candidates in (tidy, loose):
+        by_form = NameSearch(corpus, own, strengths, candidates)
+        if _finds_more(by_form, FORM_ADVANTAGE * best.f1, taken):
+            best = by_form
+    if best is by_content:
+        best = _better_of_form(corpus, own, by_content, tidy, taken)
+    name = best.name()
+    if not name.terms or frozenset(name.terms) not in taken:
+        return name
+    # where terms with content are used up, others tell features apart
+    by_all = NameSearch(corpus, own, strengths, [*best.candidates, *tidy])
+    by_all.add_terms(taken)
+    return by_all.name()
+
+
+def _better_of_form(
+    corpus: TermCorpus,
+    own: FeatureWords,
+    by_content: NameSearch,
+    tidy: list[int],
+    taken: set[frozenset[int]],
+) -> NameSearch:
+    """Return a search for a single term of form if it fits better than a name with content."""
+    strengths = by_content.strengths
+    single = [
+        term
+        for term in tidy
+        if " " not in corpus.words.terms[term]
+        and not _stands_for_one_word(corpus, own, strengths, term)
+    ]
+    by_form = NameSearch(corpus, own, strengths, single)
+    finds_more = _finds_more(by_form, BETTER_FORM_ADVANTAGE * by_content.f1, taken)
+    fits_better = by_form.score > by_content.score
+    is_single = len(by_form.chosen) == 1
+    return by_form if finds_more and fits_better and is_single else by_content
+
+
+def _terms_of_form(
+    corpus: TermCorpus, own: FeatureWords
+) -> tuple[list[int], list[int]]:
+    """Return a feature's terms without content: tidy ones, and phrases with a loose end."""
     typical = own.terms[:CANDIDATES].tolist()
     kinds = corpus.kinds
     of_form = [term for term in typical if term in kinds.of_form]
     of_form += [term for term in own.forms.tolist() if term not in of_form]
     loose = [term for term in of_form if term in kinds.loose]
     tidy = [term for term in of_form if term not in loose]
-    best = by_content
-    for candidates in (tidy, loose):
-        if not candidates:
-            continue
-        by_form = NameSearch(corpus, own, by_content.strengths, candidates)
-        if by_form.highest_f1() <= FORM_ADVANTAGE * best.f1:
-            continue
-        by_form.add_terms(taken, most=1)
-        if by_form.f1 > FORM_ADVANTAGE * best.f1:
-            best = by_form
-    name = best.name()
-    if not name.terms or frozenset(name.terms) not in taken:
-        return name
-    # where terms with content are used up, others tell features apart
-    by_all = NameSearch(corpus, own, by_content.strengths, [*best.candidates, *tidy])
-    by_all.add_terms(taken)
-    return by_all.name()
+    return tidy, loose
+
+
+def _finds_more(search: NameSearch, f1: float, taken: set[frozenset[int]]) -> bool:
+    """Add one term to a search if its F1 exceeds the given one; return whether it does."""
+    if search.highest_f1() <= f1:
+        return False
+    search.add_terms(taken, most=1)
+    return search.f1 > f1
+
+
+def _stands_for_one_word(
+    corpus: TermCorpus, own: FeatureWords, strengths: np.ndarray, term: int
+) -> bool:
+    """Return whether half of a feature's texts with a beginning have one word, in any form."""
+    words = corpus.words
+    beginning = words.terms[term]
+    if not beginning.endswith("-"):
+        return False
+    n_letters = len(beginning)  # with one more than the beginning, which ends with "-"
+    rows_of_word = {}
+    for place in own.terms.tolist():
+        word = str(words.terms[place])
+        if words.single[place] and word.startswith(beginning[:-1]):
+            rows_of_word[word] = corpus.rows_with(place)
+    if not rows_of_word:
+        return False
+    weights = {word: strengths[rows].sum() for word, rows in rows_of_word.items()}
+    commonest = max(weights, key=weights.__getitem__)
+    forms = [
+        word
+        for word in rows_of_word
+        if word[:n_letters] == commonest[:n_letters] and same_word(word, commonest)
+    ]
+    rows_of_forms = np.concatenate([rows_of_word[word] for word in forms])
+    weight_of_forms = strengths[np.unique(rows_of_forms)].sum()
+    weight_of_all = strengths[corpus.rows_with(term)].sum()
+    return bool(weight_of_forms > ONE_WORD * weight_of_all)
 
 
 def _strengths(corpus: TermCorpus, own: FeatureWords) -> np.ndarray:
