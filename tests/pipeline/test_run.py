@@ -156,6 +156,29 @@ def test_lengths_of_the_texts_are_not_explained_unless_requested():
     assert make_plan(table, target="n_words").numbers == ["n_words"]
 
 
+def test_columns_that_belong_to_documents_of_several_rows_are_noted():
+    table = reviews()
+    document = np.arange(len(table)) // 8
+    table["doc_id"] = [f"D{number}" for number in document]
+    table["pages"] = document % 7
+    table["status"] = np.where(document % 3 == 0, "draft", "final")
+    (note,) = make_plan(table).notes
+    assert note.startswith("pages, status are the same in all rows of a doc_id. ")
+    table.loc[0, "pages"] = 99
+    (note,) = make_plan(table).notes
+    assert note.startswith("status is the same in all rows of a doc_id. ")
+    table["doc_id"] = [f"D{number}" for number in range(len(table))]
+    assert make_plan(table).notes == []
+
+
+def test_vectors_beside_texts_are_said_to_be_unused_where_an_embedder_is_named():
+    table = reviews()
+    table["vector"] = list(np.random.default_rng(0).normal(size=(len(table), 16)))
+    assert "  vector: vectors (16 dimensions; " in "\n".join(make_plan(table).lines())
+    lines = make_plan(table, embedder=Embedder()).lines()
+    assert any(line.startswith("  vector: unused (vectors; ") for line in lines)
+
+
 def test_columns_are_said_in_their_order():
     table = reviews()
     table["votes"] = table[

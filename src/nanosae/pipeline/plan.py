@@ -34,6 +34,7 @@ from nanosae.sources.roles import (
     likely_text,
     with_roles,
 )
+from nanosae.sources.shared_sources import note_on_sources
 from nanosae.sources.text_lengths import note_on_length, without_lengths
 from nanosae.sources.texts import drop_empty_texts, read_texts, without_structs
 from nanosae.sources.typed import with_types
@@ -167,6 +168,7 @@ def make_plan(
     notes += notes_on_texts
     if texts:
         columns = without_lengths(columns, table, target or [])
+    notes += note_on_sources(columns, table)
     found = None
     if rows is None:
         found = find_embedder(
@@ -284,11 +286,14 @@ def _take_vectors(
     others = table.drop_columns(found) if found else table
     if given is not None and not is_column:
         return others, _as_vectors(given, len(table)), []
-    if not found or embedder is not None:
+    if not found:
         return others, None, []
-    rows = read_vectors(table, found)
     first, last = found[0], found[-1]
     name = first if first == last else f"{first} to {last}"
+    if embedder is not None:
+        reason = "vectors; the texts are embedded instead, as requested"
+        return others, None, [Column(name, "unused", reason)]
+    rows = read_vectors(table, found)
     reason = (
         f"{rows.shape[1]} dimensions; give embedder=NAME (--embedder NAME) to embed the texts "
         "instead"

@@ -47,7 +47,7 @@ MOST_ROWS = 500_000  # larger corpora are sampled
 SAMPLE = 20_000  # rows on which the informativeness of terms is measured
 SHOWN = 40  # keywords in the table
 NOT_ABOUT_TEXTS = (
-    "The embeddings say nothing about the words of the texts: labels are chosen and scored by "
+    "The embeddings do not predict the words of the texts: labels are chosen and scored by "
     "words alone."
 )
 TOP_ROWS = 10  # strongest rows of a feature, which are divided as all rows are

@@ -57,7 +57,8 @@
     if (!findings?.length) return;
     reveal("findings");
     const columns = [...new Set(findings.map(({ column }) => column).filter(Boolean))];
-    const onColumns = columns.length ? ` on ${columns.join(", ")}` : "";
+    const names = columns.map((name) => (name.includes(" ") ? `“${name}”` : name));
+    const onColumns = names.length ? ` on ${names.join(", ")}` : "";
     $("#findings-note").textContent = `${whatIsListed(findings.length, onColumns)}. Click on a label to see more of it.`;
     const list = $("#finding-list");
     list.append(...findings.slice(0, FIRST).map(sentence));
