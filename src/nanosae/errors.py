@@ -123,17 +123,22 @@ def first_line_of(error: Exception) -> str:
 def near_names(name: str, known: Iterable[str]) -> str:
     """Return the part of a message that lists known names: those like `name`, else the first.
 
+    Names that begin with it, such as questions of a survey by their number, are the most like it.
+
     Example:
         >>> near_names("Yaer", ["text", "year"]), near_names("x", ["text"]), near_names("x", [])
         ('near is year', 'there is text', 'there are none')
+        >>> near_names("Q2", ["Q1. Your age?", "Q2. Your gender?"])
+        'near is Q2. Your gender?'
     """
     import difflib
 
     names = list(known)
     by_case = {found.casefold(): found for found in names}
     wanted = str(name).casefold()  # a number is no name, but may be given for one
-    matches = difflib.get_close_matches(wanted, by_case, LISTED_NAMES, 0.6)
-    near = [by_case[match] for match in matches]
+    beginning = [one for one in by_case if wanted and one.startswith(wanted)]
+    alike = difflib.get_close_matches(wanted, by_case, LISTED_NAMES, 0.6)
+    near = [by_case[match] for match in dict.fromkeys([*beginning, *alike])]
     shown = (near or names)[:LISTED_NAMES]
     if not shown:
         return "there are none"

@@ -920,3 +920,20 @@ def test_an_index_without_a_name_is_called_so_as_in_memory(form, tmp_path):
         "text": ["a", "b", "c"],
         "index": [7, 3, 5],
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("survye.csv", "In its folder, near is survey.csv."),
+        ("surv.csv", "In its folder, near is survey.csv."),
+        ("other.csv", "No file there has a similar name."),
+        ("none/survey.csv", "There is no folder .*none."),
+        ("surv*.xlsx", "Supported are .csv, .*"),
+        ("survey.pdf", "Supported are .csv, .*"),
+    ],
+)
+def test_a_missing_file_is_looked_for(name, remedy, tmp_path):
+    (tmp_path / "survey.csv").write_text("text\na\n")
+    with pytest.raises(MissingError, match=f"does not exist. {remedy}$"):
+        read_texts(tmp_path / name)

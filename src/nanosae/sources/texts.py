@@ -171,8 +171,9 @@ def _files(path: Path) -> list[Path]:
     supported = f"Supported are {', '.join(SUFFIXES)}."
     if not found:
         problem = "holds no supported file" if path.is_dir() else "does not exist"
-        is_address = path.parts[0] in ("http:", "https:")
-        remedy = "Download the file first." if is_address else supported
+        if path.parts[0] in ("http:", "https:"):
+            supported = "Download the file first."
+        remedy = _remedy_of_missing(path) or supported
         raise MissingError(f"{path} {problem}.", file=path, remedy=remedy)
     types = sorted({suffix_of(file) for file in found})
     if len(types) > 1:
@@ -189,6 +190,18 @@ def _files(path: Path) -> list[Path]:
             remedy=remedy,
         )
     return found
+
+
+def _remedy_of_missing(path: Path) -> str | None:
+    """Return where a file of a supported type may be instead, or None."""
+    folder = path.parent
+    if path.is_dir() or suffix_of(path) not in SUFFIXES or path.match("*[*?[]*"):
+        return None
+    if not folder.is_dir():
+        return f"There is no folder {folder}."
+    near = near_names(path.name, [file.name for file in folder.iterdir()])
+    is_near = near.startswith("near")
+    return f"In its folder, {near}." if is_near else "No file there has a similar name."
 
 
 def _read_file(file: Path, column: str | None, encoding: str) -> pa.Table:
