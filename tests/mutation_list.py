@@ -736,7 +736,12 @@ add(
     "analysis/names/keywords.py",
     "tests/analysis/names/test_keywords.py -k forms",
     ("labels: grammar is a form", "EVERYWHERE = 0.1", "EVERYWHERE = 1.0"),
-    ("labels: forms of few", "max(len(strongest) / 2, 1)", "1"),
+    (
+        "labels: forms of few",
+        "_forms_in(words, count, n / 2)",
+        "_forms_in(words, count, 1)",
+    ),
+    ("labels: forms of a third", " or _forms_in(words, count, n / 3)", ""),
 )
 add(
     "analysis/names/naming.py",

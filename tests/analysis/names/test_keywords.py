@@ -203,6 +203,18 @@ def test_informativeness_is_the_logarithm_of_how_alike_texts_are(tmp_path):
     assert n_between
 
 
+@pytest.mark.parametrize(("n_begun", "forms"), [(8, ["un-"]), (5, [])])
+def test_forms_are_in_a_third_of_the_strongest_texts_if_half_have_none(n_begun, forms):
+    begun = ["under red", "unfit sea", "unit sky", "unto red"] * 5
+    others = ["alpha", "beta", "gamma", "delta"] * 5
+    texts = begun[:n_begun] + others[n_begun:] + ["blue sea", "sky"] * 200
+    words = Words(
+        np.array(texts, dtype=object), np.ones(len(texts), bool), with_spellings=True
+    )
+    own = feature_words(words, np.arange(20), np.ones(20), np.arange(20, 60), 10)
+    assert words.terms[own.forms].tolist() == forms
+
+
 def test_forms_are_in_half_of_the_strongest_texts_and_not_everywhere():
     texts = ["under red", "unfit red", "unit the", "blue the over"] * 5
     texts += ["blue the sea", "the sky"] * 200 + ["would"] * 20

@@ -48,8 +48,8 @@ class FeatureWords:
         terms: Typical terms by decreasing z, as positions in `Words.terms`, (t,).
         z: Mean of their z against all other texts and against hard inactive ones, (t,).
         counts: Number of active texts with each term, weighted by activation, (t,).
-        forms: Stop words and spellings in half of the strongest texts, by decreasing F1 for the
-            feature's texts, as positions in `Words.terms`, (f,).
+        forms: Stop words and spellings in half of the strongest texts, or in a third if there are
+            none, by decreasing F1 for the feature's texts, as positions in `Words.terms`, (f,).
         keywords: Single words of the feature's query, the most useful first, (w,).
         keyword_weights: Their log-odds δ, all positive, (w,).
     """
@@ -157,12 +157,18 @@ def _forms(
     """Return the terms of form of a feature; `rows` are its rows, strongest first."""
     strongest = rows[:N_STRONGEST]
     count = texts_with_terms(words, strongest)
-    in_half = np.flatnonzero(count >= max(len(strongest) / 2, 1))
-    forms = [term for term in in_half.tolist() if _is_form(words, term)]
+    n = len(strongest)
+    forms = _forms_in(words, count, n / 2) or _forms_in(words, count, n / 3)
     f1 = 2 * weighted_count[forms] / (words.n * words.share[forms] + n_texts)
     lengths = [len(words.terms[term]) for term in forms]
     longest_of_best = np.lexsort((np.negative(lengths), -f1))  # "over-" before "ov-"
     return np.array(forms, dtype=np.int64)[longest_of_best[:N_FORMS]]
+
+
+def _forms_in(words: Words, count: np.ndarray, least: float) -> list[int]:
+    """Return the terms of form that are in at least so many of the counted texts."""
+    frequent = np.flatnonzero(count >= max(least, 1))
+    return [term for term in frequent.tolist() if _is_form(words, term)]
 
 
 def _is_form(words: Words, term: int) -> bool:

@@ -9,11 +9,11 @@ name only if no further term is typical of them, as of copies of a feature.
 
 Terms without content ("next", "how do i", a first name) name a feature only if they find its texts
 twice as well as any name with content. So do numbers, letters, stop words and beginnings of words
-("over-") that half of the strongest texts have: embedders read pieces of words, and some features
-respond to them. A single such term needs to find only a fifth more if it also fits better by words
-and meaning together, unless it is the beginning of one word in several forms ("nutri-" for
-"nutrition, nutritional"), which a reader would rather see. A phrase with a stop word at either end
-("or relating to") is used only if there is nothing else.
+("over-") that half of the strongest texts have, or a third if none is in half: embedders read
+pieces of words, and some features respond to them. A single such term needs to find only a fifth
+more if it also fits better by words and meaning together, unless it is the beginning of one word in
+several forms ("nutri-" for "nutrition, nutritional"), which a reader would rather see. A phrase
+with a stop word at either end ("or relating to") is used only if there is nothing else.
 """
 
 from __future__ import annotations
