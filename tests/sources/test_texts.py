@@ -937,3 +937,13 @@ def test_a_missing_file_is_looked_for(name, remedy, tmp_path):
     (tmp_path / "survey.csv").write_text("text\na\n")
     with pytest.raises(MissingError, match=f"does not exist. {remedy}$"):
         read_texts(tmp_path / name)
+
+
+def test_a_pattern_of_files_of_no_known_type_is_told_from_one_of_no_files(tmp_path):
+    (tmp_path / "copyright").write_text("all rights reserved\n")
+    with pytest.raises(
+        MissingError, match=r"copy\* holds no supported file. Supported"
+    ):
+        read_texts(tmp_path / "copy*")
+    with pytest.raises(MissingError, match=r"nothing\* does not exist. Supported"):
+        read_texts(tmp_path / "nothing*")

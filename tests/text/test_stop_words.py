@@ -2,9 +2,15 @@
 
 import numpy as np
 import pytest
+from stop_words import LANGUAGE_MAPPING
 
 from nanosae.analysis.groups.topic_words import topic_words
-from nanosae.text.stop_words import is_stop_word, languages_of, stop_words_of
+from nanosae.text.stop_words import (
+    _stop_words,
+    is_stop_word,
+    languages_of,
+    stop_words_of,
+)
 from nanosae.text.words import Words
 
 SENTENCES = {
@@ -78,6 +84,19 @@ def test_topics_are_not_named_by_stop_words_of_their_language():
     first, second = typical_words([SENTENCES["german"]] * 3, [prose, cars])
     assert first == ["gut"]
     assert second == ["auto"]
+
+
+@pytest.mark.parametrize("language", LANGUAGE_MAPPING.values())
+def test_stop_words_are_words(language):
+    words = _stop_words(language)
+    edges = {edge for word in words for edge in (word[:1], word[-1:])}
+    assert not [edge for edge in edges if not edge.isprintable() or edge in '",.:!? ']
+    assert "" not in edges
+
+
+def test_hebrew_stop_words_have_no_quotation_marks():
+    stop_words = stop_words_of([SENTENCES["hebrew"]])
+    assert {"אחרי", "אבל"} <= stop_words
 
 
 def test_topics_are_not_named_by_korean_function_words():

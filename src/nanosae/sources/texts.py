@@ -21,6 +21,7 @@ from nanosae.sources.folders import (
     MARKDOWN,
     files_of,
     folder_columns,
+    matching,
     readable,
     suffix_of,
 )
@@ -170,7 +171,8 @@ def _files(path: Path) -> list[Path]:
         found = readable(str(path), SUFFIXES)
     supported = f"Supported are {', '.join(SUFFIXES)}."
     if not found:
-        problem = "holds no supported file" if path.is_dir() else "does not exist"
+        exists = path.is_dir() or matching(str(path))
+        problem = "holds no supported file" if exists else "does not exist"
         if path.parts[0] in ("http:", "https:"):
             supported = "Download the file first."
         remedy = _remedy_of_missing(path) or supported

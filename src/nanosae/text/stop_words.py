@@ -36,6 +36,7 @@ MORE_KOREAN = """
     하는 하기 하고 하여 해서 할 한 합니다 하며 되는 되어 된 됩니다 되었습니다
     또는 및 위한 위해 위하여 대한 대해 통해 통한 따라 같은 등 때 때문에 더 은 는 이 가
 """
+MARKS = '"”,،؛:!؟.…«»()[]{}/-–_ \ufeff'  # around words of the lists
 ENDINGS = frozenset({"d", "ll", "m", "re", "s", "t", "ve"})  # of English contractions
 
 
@@ -133,7 +134,9 @@ def _languages() -> list[str]:
 def _stop_words(language: str) -> frozenset[str]:
     if language == ENGLISH:
         return _english_stop_words()
-    words = frozenset(get_stop_words(language))
+    # the list of Hebrew has quotation marks and commas, that of Persian punctuation
+    stripped = {word.strip(MARKS) for word in get_stop_words(language)}
+    words = frozenset(stripped - {""})
     return words | set(MORE_KOREAN.split()) if language == "korean" else words
 
 
