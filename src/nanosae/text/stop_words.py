@@ -36,7 +36,7 @@ MORE_KOREAN = """
     하는 하기 하고 하여 해서 할 한 합니다 하며 되는 되어 된 됩니다 되었습니다
     또는 및 위한 위해 위하여 대한 대해 통해 통한 따라 같은 등 때 때문에 더 은 는 이 가
 """
-MARKS = '"”,،؛:!؟.…«»()[]{}/-–_ \ufeff'  # around words of the lists
+MARKS = '"”,،؛:!؟.…«»()[]{}/-–_ \ufeff\u200f'  # around words of the lists
 ENDINGS = frozenset({"d", "ll", "m", "re", "s", "t", "ve"})  # of English contractions
 
 
