@@ -23,7 +23,7 @@ from nanosae.schemas import INDEX, refuse_other_order
 from nanosae.sources import open_rows
 from nanosae.sources.arrays import ARRAY_SUFFIXES
 from nanosae.sources.categories import Column, Role
-from nanosae.sources.embedded import read_vectors, vector_columns_beside
+from nanosae.sources.embedded import take_vectors
 from nanosae.sources.frames import table_of_texts
 from nanosae.sources.json_files import with_chats_as_text
 from nanosae.sources.notes import notes_of
@@ -38,7 +38,6 @@ from nanosae.sources.shared_sources import note_on_sources
 from nanosae.sources.text_lengths import note_on_length, without_lengths
 from nanosae.sources.texts import drop_empty_texts, read_texts, without_structs
 from nanosae.sources.typed import with_types
-from nanosae.sources.vector_text import with_vectors_parsed
 from nanosae.text.embed import MODEL
 from nanosae.text.embedders import Embedder, find_embedder
 from nanosae.text.language import language_note
@@ -157,7 +156,7 @@ def make_plan(
     _check_names(known, text, by=by, time=time, target=target, classes=classes)
     notes = notes_of(table)
     given_vectors = vectors_of_file if vectors is None else vectors
-    table, rows, vectors_column = _take_vectors(table, given_vectors, embedder)
+    table, rows, vectors_column = take_vectors(table, given_vectors, embedder)
     columns = _roles_of(table, text, by, time, target)
     texts = [column.name for column in columns if column.role == "text"]
     if not texts and rows is None:
@@ -276,31 +275,6 @@ def _read(data: Any, text: str | None, encoding: str) -> tuple[pa.Table, Any]:
     return pa.table({"row": range(open_rows(path).n_rows)}), path
 
 
-def _take_vectors(
-    table: pa.Table, given: Any, embedder: Any
-) -> tuple[pa.Table, np.ndarray | None, list[Column]]:
-    """Return the table without vectors, the rows to train on, and the role of their columns."""
-    table = with_vectors_parsed(table)
-    is_column = isinstance(given, str) and given in table.column_names
-    found = [given] if is_column else vector_columns_beside(table)
-    others = table.drop_columns(found) if found else table
-    if given is not None and not is_column:
-        return others, _as_vectors(given, len(table)), []
-    if not found:
-        return others, None, []
-    first, last = found[0], found[-1]
-    name = first if first == last else f"{first} to {last}"
-    if embedder is not None:
-        reason = "vectors; the texts are embedded instead, as requested"
-        return others, None, [Column(name, "unused", reason)]
-    rows = read_vectors(table, found)
-    reason = (
-        f"{rows.shape[1]} dimensions; give embedder=NAME (--embedder NAME) to embed the texts "
-        "instead"
-    )
-    return others, rows, [Column(name, "vectors", reason)]
-
-
 def _no_text(columns: list[Column], likely: str | None) -> DataError:
     if not columns:
         return DataError("The data has no columns.", remedy="Give texts.")
@@ -336,15 +310,6 @@ def _check_rows(table: pa.Table) -> None:
         f"texts are distinct; at least {MIN_DISTINCT} are needed.",
         remedy="Choose another text column with text=NAME (--text NAME).",
     )
-
-
-def _as_vectors(vectors: Any, n_rows: int) -> np.ndarray:
-    rows = open_rows(vectors)
-    if rows.n_rows != n_rows:
-        raise DataError(
-            f"{rows.n_rows:,} vectors for {n_rows:,} rows: give one vector per row."
-        )
-    return rows.read(0, rows.n_rows)
 
 
 def _check_names(

@@ -3,17 +3,45 @@
 from __future__ import annotations
 
 from shlex import quote
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from nanosae.errors import DataError
+from nanosae.sources.categories import Column
 from nanosae.sources.detection import longest_runs
 from nanosae.sources.kinds import is_vector, pc
 from nanosae.sources.opening import open_rows
+from nanosae.sources.vector_text import with_vectors_parsed
 
 MIN_LIST = 8  # shorter lists of numbers may be coordinates
 MIN_RUN = 16  # fewer numbered columns may be the questions of a survey
+
+
+def take_vectors(
+    table: pa.Table, given: Any, embedder: Any
+) -> tuple[pa.Table, np.ndarray | None, list[Column]]:
+    """Return the table without vectors, the rows to train on, and the role of their columns."""
+    table = with_vectors_parsed(table)
+    is_column = isinstance(given, str) and given in table.column_names
+    found = [given] if is_column else vector_columns_beside(table)
+    others = table.drop_columns(found) if found else table
+    if given is not None and not is_column:
+        return others, _as_vectors(given, len(table)), []
+    if not found:
+        return others, None, []
+    first, last = found[0], found[-1]
+    name = first if first == last else f"{first} to {last}"
+    if embedder is not None:
+        reason = "vectors; the texts are embedded instead, as requested"
+        return others, None, [Column(name, "unused", reason)]
+    rows = read_vectors(table, found)
+    reason = (
+        f"{rows.shape[1]} dimensions; give embedder=NAME (--embedder NAME) to embed the texts "
+        "instead"
+    )
+    return others, rows, [Column(name, "vectors", reason)]
 
 
 def vector_columns_beside(table: pa.Table) -> list[str]:
@@ -62,3 +90,12 @@ def _are_fractions(table: pa.Table, names: list[str]) -> bool:
 def _is_whole(values: pa.ChunkedArray) -> bool:
     """Return whether all numbers are whole, like survey answers with missing values."""
     return pc.all(pc.equal(values, pc.floor(values))).as_py() is not False
+
+
+def _as_vectors(vectors: Any, n_rows: int) -> np.ndarray:
+    rows = open_rows(vectors)
+    if rows.n_rows != n_rows:
+        raise DataError(
+            f"{rows.n_rows:,} vectors for {n_rows:,} rows: give one vector per row."
+        )
+    return rows.read(0, rows.n_rows)
