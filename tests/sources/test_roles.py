@@ -78,7 +78,7 @@ def test_names_decide_where_values_do_not():
     early = list(range(1580, 1780))
     assert role_of(early, "Year") == "date"
     assert role_of(early, "clicks") == "id"
-    assert role_of([4, *early], "year") == "id"
+    assert role_of([4, *early[1:]], "year") == "id"
     ids = [17, 18, 19, 20] * 50
     assert role_of(ids, "author_id") == "id"
     assert role_of(ids, "stars") == "number"
