@@ -21,9 +21,11 @@ def test_many_numbers_move_to_the_middles_of_36_periods():
 
 def test_periods_of_whole_numbers_end_before_the_next_begins():
     found = periods(np.arange(73.0) + 1790, "year")
-    assert found.start.tolist() == [1790 + t // 3 * 3 + 1 for t in range(73)]
+    assert found.start.tolist() == [1790 + min(t // 3, 23) * 3 + 1 for t in range(73)]
     assert found.names[1791.0] == "1790–1792"
-    assert found.names[1863.0] == "1862"  # there is no later one
+    assert found.names[1860.0] == "1859–1862"  # no period of 1862 alone
+    longer = periods(np.arange(74.0) + 1790, "year")
+    assert longer.names[1863.0] == "1862–1863"
     below = periods(np.arange(73.0) - 60, "week")
     assert below.names[-59.0] == "-60 to -58"
     few = periods(np.arange(36.0), "week")

@@ -277,21 +277,22 @@ def _numbers(times: np.ndarray) -> tuple[np.ndarray, dict[float, str]]:
     distinct = np.unique(times)
     if len(distinct) <= MAX_PERIODS:
         return times, {float(time): f"{time:.10g}" for time in distinct}
-    first = times.min()
+    first, last = times.min(), times.max()
     are_whole = bool((distinct == np.floor(distinct)).all())
-    width = np.ptp(times) / MAX_PERIODS
-    if are_whole:
-        width = np.ceil((np.ptp(times) + 1) / MAX_PERIODS)
-    n_widths = (times - first) // width
-    period = np.minimum(n_widths, MAX_PERIODS - 1)
     step = 1 if are_whole else 0  # from the end of a period to the next
+    length = last + step - first
+    width = length / MAX_PERIODS
+    if are_whole:
+        width = np.ceil(width)
+    n_periods = round(length / width)  # a rest of less than half belongs to the last
+    period = np.minimum((times - first) // width, n_periods - 1)
     middles = first + width * (period + 0.5) - step / 2
     names = {}
     for number in np.unique(period):
         start = first + width * number
-        stop = min(start + width - step, times.max())
+        stop = last if number == n_periods - 1 else start + width - step
         middle = float(first + width * (number + 0.5) - step / 2)
-        names[middle] = _range_words(start, stop, are_whole)
+        names[middle] = _range_words(start, min(stop, last), are_whole)
     return middles, names
 
 
