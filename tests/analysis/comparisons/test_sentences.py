@@ -275,6 +275,24 @@ def test_a_difference_that_is_uncertain_comes_later():
         assert findings(both)["side"][0] == first
 
 
+@pytest.mark.parametrize(("share", "other_share"), [(0.4, 1.0), (0.4, 0.0)])
+def test_differences_from_all_or_none_of_the_others_are_certain_to_a_degree(
+    share, other_share
+):
+    """The odds of a share of 1 are infinite, and 0 ÷ 0 was the certainty."""
+    sign = 1 if share > other_share else -1
+    low, high = sorted([sign * 2.9, sign * 3.1])
+    effect = {"effect": sign * 3.0, "low": low, "high": high}
+    doubtful = {"effect": 0.5, "low": -0.5, "high": 1.5}
+    lines = [
+        groups("Ulm", share, other_share, 2) | effect,
+        groups("Köln", 0.5, 0.4, 3) | doubtful,
+    ]
+    both = [compared("groups", [line], {"column": line["target"]}) for line in lines]
+    found = findings(both)
+    assert found["feature"].tolist() == [2, 3]
+
+
 def test_an_effect_that_may_be_0_comes_last():
     may_be_0 = {"effect": 2.0, "low": -0.1, "high": 4.0, "r": 0.5, "target": "price"}
     surely = {"effect": 0.5, "low": 0.4, "high": 0.6, "r": 0.2, "target": "price"}

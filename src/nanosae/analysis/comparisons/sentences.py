@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
 
@@ -25,7 +26,7 @@ NUMBERS = ["share", "other_share", "effect", "low", "high", "n_active", "q"]
 COLUMNS = ["column", "side", "feature", "topic", "label", "sentence", "strength"]
 COLUMNS += NUMBERS
 MIN_PERIOD_TEXTS = 20  # shares of fewer texts are not stated
-RARE = 1e-3  # smallest share at which log-odds begin
+RARE = 1e-3  # log-odds begin between this share of the other texts and 1 − this share
 THE_REST = "the rest"
 # values that say nothing without their column
 UNCLEAR_VALUES = re.compile(
@@ -107,7 +108,7 @@ def _certainty(found: Line, scale: Callable[[float], float] = float) -> float:
 
 def _certainty_of_shares(found: Line) -> float:
     """Return the same for a log-odds ratio, as a difference from the share of the other texts."""
-    start = logit(max(found["share_rest"], RARE))
+    start = logit(np.clip(found["share_rest"], RARE, 1 - RARE))
     return _certainty(found, lambda effect: expit(start + effect) - expit(start))
 
 
