@@ -1482,7 +1482,17 @@ add(
     ),
     ("topics: without neighbours", "projection += _means_of", "_means_of"),
     ("topics: no steps", "STEPS = 3", "STEPS = 0"),
-    ("topics: fewer smoothings", "SMOOTHINGS = 4", "SMOOTHINGS = 3"),
+    ("topics: fewer smoothings", "SMOOTHINGS = 8", "SMOOTHINGS = 7"),
+    (
+        "topics: neighbours in the first rows of the sample",
+        "neighbours[others] = tree_rows[near_others]",
+        "neighbours[others] = near_others",
+    ),
+    (
+        "topics: sampled rows without neighbours outside of the tree",
+        "neighbours[sampled] = near\n",
+        "neighbours[sampled] = near % len(tree_rows)\n",
+    ),
     ("topics: second topics", "kept < SHARE * furthest", "kept < 0.1 * furthest"),
     (
         "topics: features by sums",

@@ -89,9 +89,13 @@ def beginning(text: str, n_letters: int) -> str:
 
 def drawn_rows(codes: Codes, most: int) -> np.ndarray:
     """Return a random sample of up to `most` rows, ascending and always the same."""
-    n_drawn = min(most, codes.n_rows)
+    return drawn_places(codes.n_rows, most)
+
+
+def drawn_places(n: int, most: int) -> np.ndarray:
+    """Return a random sample of up to `most` of n places, ascending and always the same."""
     rng = np.random.default_rng(0)
-    return np.sort(rng.choice(codes.n_rows, n_drawn, replace=False, shuffle=False))
+    return np.sort(rng.choice(n, min(most, n), replace=False, shuffle=False))
 
 
 def text_prompt(codes: Codes) -> str:

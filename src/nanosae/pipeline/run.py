@@ -362,7 +362,7 @@ class Pipeline:
         codes = self.codes
         n_active = int((codes.counts > 0).sum())
         tree = topics(codes, 1)
-        n = min(self.n_topics, max(1, n_active // 4), len(tree.sample))
+        n = min(self.n_topics, max(1, n_active // 4), len(tree.tree_rows))
         found = distinct_topics(tree, n)
         save_topics(codes, found)
         return counted(found.n, "topic")

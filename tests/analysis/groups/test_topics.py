@@ -13,6 +13,7 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from nanosae.analysis.groups import topics as module
 from nanosae.analysis.names.group_names import FeatureName
+from nanosae.analysis.reading import drawn_places, drawn_rows
 from nanosae.codes import Codes, write_codes
 from nanosae.codes import writer as codes_module
 from planted import planted_corpus
@@ -62,7 +63,7 @@ def test_topics_that_share_their_words_are_fewer(tmp_path):
     activations, directions, subject = subjects()
     words = [f"{a} {a}n {a}s {a}t {a}x" for a in ("ba", "co", "du", "fe")]
     rng = np.random.default_rng(0)
-    texts = [" ".join(rng.permutation(words[s].split())) for s in subject]
+    texts = [", ".join(rng.permutation(words[s].split())) for s in subject]
     codes = write_codes(tmp_path / "c", sp.csr_array(activations), texts=texts)
     tree = topics(codes, 1, directions=directions)
     assert module.distinct_topics(tree, 12).n == 4
@@ -116,30 +117,35 @@ def at_length_one(rows):
 
 
 def smoothed_over_links(sample, near):
-    """Filter rows four times over links in both directions, each row linked to itself."""
+    """Filter rows eight times over links in both directions, each row linked to itself."""
     linked = np.eye(len(sample))
     np.put_along_axis(linked, near, 1, axis=1)
     linked = np.maximum(linked, linked.T)
     scale = 1 / np.sqrt(linked.sum(1))
-    for _ in range(4):
+    for _ in range(8):
         sample = at_length_one((scale[:, None] * linked * scale) @ sample)
     return sample
 
 
-def by_dense_products(codes, directions, n):
+def by_dense_products(codes, directions, n, n_sampled=400, n_of_tree=400):
     """Project centred reconstructions onto topic directions, with dense arrays and loops."""
     activations = np.asarray(codes.rows(0, codes.n_rows).todense(), np.float64)
     is_rare = (activations > 0).mean(0) <= 0.2
     used = np.where(is_rare, activations, 0)
     rows = used @ directions
     known: Any = used.any(1)
-    centre = rows[known].mean(0)
-    sample = at_length_one(rows[known] - centre)
+    drawn = drawn_rows(codes, n_sampled)
+    sampled = drawn[known[drawn]]
+    centre = rows[sampled].mean(0)
+    sample = at_length_one(rows[sampled] - centre)
+    of_tree = drawn_places(len(sample), n_of_tree)
     near = np.argsort(-(sample @ sample.T), axis=1, kind="stable")[:, :15]
     smoothed = smoothed_over_links(sample, near)
-    group = hierarchy.cut_tree(hierarchy.ward(smoothed), n_clusters=[n]).ravel()
+    merges = hierarchy.ward(smoothed[of_tree])
+    group = hierarchy.cut_tree(merges, n_clusters=[n]).ravel()
     moving = at_length_one(sample + smoothed)
-    axes = at_length_one(np.array([moving[group == t].sum(0) for t in range(n)]))
+    grouped = [moving[of_tree[group == t]].sum(0) for t in range(n)]
+    axes = at_length_one(np.array(grouped))
     for _ in range(3):
         nearest = (moving @ axes.T).argmax(1)
         axes = at_length_one(np.array([moving[nearest == t].sum(0) for t in range(n)]))
@@ -147,8 +153,10 @@ def by_dense_products(codes, directions, n):
     axes = axes[np.argsort(-sizes, kind="stable")]
     directions_of_rows = at_length_one(rows - centre)
     projection = []
-    for direction in directions_of_rows:
-        nearest = np.argsort(-(sample @ direction), kind="stable")[:15]
+    for row, direction in enumerate(directions_of_rows):
+        places = np.arange(len(sample)) if row in sampled else of_tree
+        cosines = sample[places] @ direction
+        nearest = places[np.argsort(-cosines, kind="stable")[:15]]
         projection.append((direction + moving[nearest].mean(0)) @ axes.T)
     projection = np.array(projection)
     kept = np.where(projection >= 0.7 * projection.max(1, keepdims=True), projection, 0)
@@ -168,6 +176,33 @@ def test_weights_are_projections_of_dense_reconstructions(made):
     several = (found.weights > 0).sum(1)
     assert several.max() > 1  # some rows have more than one topic
     assert (several[activations[:, :20].any(1)] >= 1).all()
+
+
+def test_rows_outside_of_the_sample_have_neighbours_in_the_tree(made, monkeypatch):
+    codes, _, directions, _ = made
+    monkeypatch.setattr(module, "SAMPLE_ROWS", 150)
+    monkeypatch.setattr(module, "TREE_ROWS", 60)
+    found = topics(codes, 4, directions=directions)
+    assert len(found.tree_rows) == 60
+    assert 60 < len(found.sample) <= 150
+    expected = by_dense_products(codes, directions, 4, 150, 60)
+    clear: Any = expected.max(1) > 0
+    assert clear.sum() > 350
+    weights = found.weights.toarray()
+    np.testing.assert_allclose(weights[clear], expected[clear], atol=1e-5)
+    among_all = by_dense_products(codes, directions, 4, 150, 150)
+    assert not np.allclose(weights[clear], among_all[clear], atol=1e-2)
+    with pytest.raises(ValueError, match="n=61 topics: there are 60 rows"):
+        found.cut(61)
+
+
+def test_fewer_wide_rows_are_smoothed(made, monkeypatch):
+    codes, _, directions, _ = made
+    monkeypatch.setattr(module, "TREE_ROWS", 60)
+    monkeypatch.setattr(module, "SAMPLE_CELLS", 100 * 16)
+    assert 60 < len(topics(codes, 4, directions=directions).sample) <= 100
+    monkeypatch.setattr(module, "SAMPLE_CELLS", 16)
+    assert len(topics(codes, 4, directions=directions).sample) <= 60
 
 
 def test_with_embeddings_every_row_has_a_topic(tmp_path):

@@ -4,8 +4,8 @@
    features, centred and normalised. A sample of them is smoothed a few times over links to nearest
    neighbours, which removes what is peculiar to a single text (the low-pass filter of simple graph
    convolution: Wu et al., arXiv 1902.07153; for clustering: Zhang et al., arXiv 1906.01210).
-2. Ward's method builds one tree of the smoothed rows. Cutting it gives any number of topics, which
-   are refined by a few steps of spherical k-means.
+2. Ward's method builds one tree of some of the smoothed rows. Cutting it gives any number of
+   topics, which are refined on the whole sample by a few steps of spherical k-means.
 3. A row belongs to the topics onto whose directions it and its neighbours in the sample project
    furthest. Rows without a direction belong to none and are listed as unassigned: those whose
    embedding is zero, as of an empty text, or, without embeddings, without an active feature.
@@ -45,7 +45,7 @@ from nanosae.analysis.groups.topic_words import (
 )
 from nanosae.analysis.names.group_names import common_words, feature_names
 from nanosae.analysis.names.meaning import Meaning, corpus_meaning
-from nanosae.analysis.reading import drawn_rows
+from nanosae.analysis.reading import drawn_places, drawn_rows
 from nanosae.analysis.similarity import directions_of_features
 from nanosae.analysis.splits import first_of_each, same_texts
 from nanosae.analysis.statistics import directions_from
@@ -57,9 +57,11 @@ from nanosae.runs.tables import Labels
 from nanosae.text.words import Words
 
 BLOCK = 2**13  # rows projected at a time
-SAMPLE_ROWS = 2**13  # rows of which the tree is built; its memory grows with the square
+SAMPLE_ROWS = 2**15  # rows that are smoothed
+SAMPLE_CELLS = 2**25  # their numbers; of wide rows fewer are smoothed
+TREE_ROWS = 2**13  # rows of which the tree is built; its memory grows with the square
 NEIGHBOURS = 15  # of each row, in the sample
-SMOOTHINGS = 4  # repetitions of the smoothing
+SMOOTHINGS = 8  # repetitions of the smoothing
 STEPS = 3  # of spherical k-means
 SHARE = 0.7  # a row belongs to every topic with this share of its furthest projection
 REPRESENTATIVES = 3  # of a topic
@@ -120,9 +122,10 @@ class Topics:
         decoder: Directions of these features, zero for others, (n_features, width).
         centre: Mean of the sampled rows, (width,).
         sample: Normalised sums of each sampled row, centred, and its smoothed version, (m, width).
-        tree: Merges of the smoothed rows by Ward's method, in the format of SciPy, (m − 1, 4).
-        neighbours: Positions in the sample of the nearest rows of each row, (n_rows, 15).
-        texts: Texts of the sample.
+        tree_rows: Positions in the sample of the rows of the tree, (t,).
+        tree: Merges of these rows by Ward's method, in the format of SciPy, (t − 1, 4).
+        neighbours: Positions in the sample of rows near each row, (n_rows, 15).
+        texts: Texts from which topics get their words.
     """
 
     codes: Codes
@@ -132,6 +135,7 @@ class Topics:
     decoder: np.ndarray = field(repr=False)
     centre: np.ndarray = field(repr=False)
     sample: np.ndarray = field(repr=False)
+    tree_rows: np.ndarray = field(repr=False)
     tree: np.ndarray = field(repr=False)
     neighbours: np.ndarray = field(repr=False)
     texts: SampledTexts = field(repr=False)
@@ -152,16 +156,17 @@ class Topics:
         """Return `n` topics from the same tree.
 
         Raises:
-            ConfigError: If `n` is not between 1 and the number of sampled rows.
+            ConfigError: If `n` is not between 1 and the number of rows of the tree.
         """
-        if not len(self.sample):
+        n_most = len(self.tree_rows)
+        if not n_most:
             raise ConfigError(
                 "There are no topics: no row has a direction.",
                 remedy="Encode the corpus with its embeddings, or raise max_density.",
             )
-        if not isinstance(n, Integral) or not 1 <= n <= len(self.sample):
+        if not isinstance(n, Integral) or not 1 <= n <= n_most:
             raise ConfigError(
-                f"n={n} topics: there are {len(self.sample):,} rows to make them of.",
+                f"n={n} topics: there are {n_most:,} rows to make them of.",
                 remedy="Give a whole number between 1 and the number of rows.",
             )
         return replace(self, n=int(n))
@@ -170,7 +175,7 @@ class Topics:
     def axes(self) -> np.ndarray:
         """Unit direction of each topic among the centred rows, (n, width)."""
         group = cut_tree(self.tree, self.n)
-        sums = group_sums(self.sample, group, self.n)
+        sums = group_sums(self.sample[self.tree_rows], group, self.n)
         start = unit(sums)
         axes = spherical_steps(self.sample, start, STEPS)
         nearest = (self.sample @ axes.T).argmax(axis=1)
@@ -379,15 +384,20 @@ def topics(
     is_active = codes.counts > 0
     is_eligible = is_active & (codes.density <= max_density)
     decoder = np.where(is_eligible[:, None], directions, 0)
-    drawn = drawn_rows(codes, SAMPLE_ROWS)
-    centre, sample = _sample_of_rows(codes, decoder, drawn)
-    neighbours = _neighbours_of_rows(codes, decoder, centre, sample)
+    centre, sampled, sample = _sample_of_rows(codes, decoder)
+    tree_rows = drawn_places(len(sample), TREE_ROWS)
     near = nearest_rows(sample, sample, NEIGHBOURS)
+    others, near_others = _neighbours_of_others(
+        codes, decoder, centre, sampled, sample[tree_rows]
+    )
+    neighbours = np.empty((codes.n_rows, near.shape[1]), np.int32)
+    neighbours[sampled] = near
+    neighbours[others] = tree_rows[near_others]
     smoothed = smooth_rows(sample, near, SMOOTHINGS)
-    tree = ward_tree(smoothed)
+    tree = ward_tree(smoothed[tree_rows])
     with_neighbours = unit(sample + smoothed)
-    texts = SampledTexts(codes, drawn)
-    of_rows = (centre, with_neighbours, tree, neighbours, texts)
+    texts = SampledTexts(codes, drawn_rows(codes, TREE_ROWS))
+    of_rows = (centre, with_neighbours, tree_rows, tree, neighbours, texts)
     return Topics(codes, labels, n, is_eligible, decoder, *of_rows).cut(n)
 
 
@@ -415,19 +425,25 @@ def _count_different(words: list[list[str]]) -> int:
     return len(different)
 
 
-def _neighbours_of_rows(
-    codes: Codes, decoder: np.ndarray, centre: np.ndarray, sample: np.ndarray
-) -> np.ndarray:
-    """Return the positions in the sample of the nearest rows of each row, (n_rows, 15) int32."""
-    n_neighbours = min(NEIGHBOURS, len(sample))
-    near = np.empty((codes.n_rows, n_neighbours), np.int32)
+def _neighbours_of_others(
+    codes: Codes,
+    decoder: np.ndarray,
+    centre: np.ndarray,
+    sampled: np.ndarray,
+    directions: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows outside of the sample, and the nearest of some directions to each, (m, k)."""
+    others = np.setdiff1d(np.arange(codes.n_rows), sampled, assume_unique=True)
+    n_neighbours = min(NEIGHBOURS, len(directions))
+    near = np.empty((len(others), n_neighbours), np.int32)
     stop = 0
-    n_blocks = -(-codes.n_rows // BLOCK)
-    for rows, _ in tracked(_row_vectors(codes, decoder), "compare rows", n_blocks):
+    n_blocks = -(-len(others) // BLOCK)
+    blocks = _row_vectors(codes, decoder, others)
+    for rows, _ in tracked(blocks, "compare rows", n_blocks):
         start, stop = stop, stop + len(rows)
         row_directions = directions_from(rows, centre)
-        near[start:stop] = nearest_rows(row_directions, sample, NEIGHBOURS)
-    return near
+        near[start:stop] = nearest_rows(row_directions, directions, NEIGHBOURS)
+    return others, near
 
 
 def _means_of(values: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
@@ -468,16 +484,24 @@ def _has_vectors_like(codes: Codes, decoder: np.ndarray) -> bool:
 
 
 def _sample_of_rows(
-    codes: Codes, decoder: np.ndarray, drawn: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean of the drawn rows, and these rows centred and normalised."""
-    blocks = _row_vectors(codes, decoder, drawn)
-    known = [vectors[is_known] for vectors, is_known in blocks]
-    vectors = np.concatenate(known)
+    codes: Codes, decoder: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draw rows that have a direction.
+
+    Returns:
+        Their mean; their numbers, (m,); and the rows, centred and normalised, (m, width).
+    """
+    width = decoder.shape[1]
+    n_of_cells = max(TREE_ROWS, SAMPLE_CELLS // width)
+    drawn = drawn_rows(codes, min(SAMPLE_ROWS, n_of_cells))
+    blocks, known = zip(*_row_vectors(codes, decoder, drawn), strict=True)
+    is_known = np.concatenate(known)
+    vectors = np.concatenate(blocks)[is_known]
+    sampled = drawn[is_known]
     if not len(vectors):
-        return np.zeros(decoder.shape[1]), vectors
+        return np.zeros(width), sampled, vectors
     centre = vectors.mean(axis=0)
-    return centre, unit(vectors - centre)
+    return centre, sampled, unit(vectors - centre)
 
 
 def _topics_of_rows(projection: np.ndarray, inactive: np.ndarray) -> sp.csr_array:
