@@ -124,6 +124,19 @@ def test_it_says_what_it_takes_for_what(finished):
         assert any(line.startswith(stage) for line in finished[3]), stage
 
 
+@pytest.mark.slow
+def test_few_texts_have_few_topics(tmp_path):
+    asked = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "nanosae.pipeline.run.distinct_topics",
+            lambda tree, n: asked.append(n) or tree.cut(n),
+        )
+        for n_texts in (60, 400):
+            run(reviews(n_texts), tmp_path / str(n_texts), n_topics=7)
+    assert asked == [6, 7]
+
+
 def test_many_columns_of_one_kind_are_said_in_one_line():
     answers = pd.DataFrame({f"q{i}": [1, 2, 3, 4] * 100 for i in range(120)})
     lines = make_plan(pd.concat([reviews(), answers], axis="columns")).lines()

@@ -102,7 +102,8 @@ def run(
     Args:
         output: The run folder.
         config: JSON file of training settings.
-        n_topics: Number of topics; fewer if words cannot tell them apart.
+        n_topics: Number of topics; fewer if words cannot tell them apart, or if there are fewer
+            than ten rows for each.
         dry_run: Only print how the columns are interpreted, and what embedding costs.
         price: Price of a million tokens, for --dry-run.
         explore: Open the explorer at the end.

@@ -53,6 +53,8 @@ if TYPE_CHECKING:
     from nanosae.pipeline.result import Analysis
     from nanosae.text.embedders import Embedder
 
+FEATURES_PER_TOPIC = 4  # at least, on average
+ROWS_PER_TOPIC = 10
 MANY_COPIES = 0.5  # share of distinct texts below which a note mentions copies
 DISTINCT = 0.9  # share of the rows: if fewer are distinct, one of each is trained on
 
@@ -101,7 +103,8 @@ def run(
         query_prompt: Prefix of each query, such as "query: "; by default, that of the texts.
         encoding: Encoding of a CSV or text file.
         config: Training settings; None derives them from the data.
-        n_topics: Number of topics; fewer if words cannot tell them apart.
+        n_topics: Number of topics; fewer if words cannot tell them apart, or if there are fewer
+            than ten rows for each.
         say: Function that prints a line.
         progress: Whether to show a progress bar over all stages on a terminal.
 
@@ -362,7 +365,8 @@ class Pipeline:
         codes = self.codes
         n_active = int((codes.counts > 0).sum())
         tree = topics(codes, 1)
-        n = min(self.n_topics, max(1, n_active // 4), len(tree.tree_rows))
+        n_most = min(n_active // FEATURES_PER_TOPIC, codes.n_rows // ROWS_PER_TOPIC)
+        n = min(self.n_topics, max(1, n_most), len(tree.tree_rows))
         found = distinct_topics(tree, n)
         save_topics(codes, found)
         return counted(found.n, "topic")
