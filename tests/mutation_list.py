@@ -1485,8 +1485,8 @@ add(
     ("topics: fewer smoothings", "SMOOTHINGS = 8", "SMOOTHINGS = 7"),
     (
         "topics: neighbours in the first rows of the sample",
-        "neighbours[others] = tree_rows[near_others]",
-        "neighbours[others] = near_others",
+        "neighbours[block] = tree_rows[places]",
+        "neighbours[block] = places",
     ),
     (
         "topics: sampled rows without neighbours outside of the tree",

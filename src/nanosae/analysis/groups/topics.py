@@ -387,12 +387,14 @@ def topics(
     centre, sampled, sample = _sample_of_rows(codes, decoder)
     tree_rows = drawn_places(len(sample), TREE_ROWS)
     near = nearest_rows(sample, sample, NEIGHBOURS)
-    others, near_others = _neighbours_of_others(
-        codes, decoder, centre, sampled, sample[tree_rows]
-    )
     neighbours = np.empty((codes.n_rows, near.shape[1]), np.int32)
     neighbours[sampled] = near
-    neighbours[others] = tree_rows[near_others]
+    is_other = np.ones(codes.n_rows, bool)
+    is_other[sampled] = False
+    others = np.flatnonzero(is_other)
+    of_tree = sample[tree_rows]
+    for block, places in _nearest_to_rows(codes, decoder, centre, others, of_tree):
+        neighbours[block] = tree_rows[places]
     smoothed = smooth_rows(sample, near, SMOOTHINGS)
     tree = ward_tree(smoothed[tree_rows])
     with_neighbours = unit(sample + smoothed)
@@ -425,25 +427,20 @@ def _count_different(words: list[list[str]]) -> int:
     return len(different)
 
 
-def _neighbours_of_others(
+def _nearest_to_rows(
     codes: Codes,
     decoder: np.ndarray,
     centre: np.ndarray,
-    sampled: np.ndarray,
+    rows: np.ndarray,
     directions: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows outside of the sample, and the nearest of some directions to each, (m, k)."""
-    others = np.setdiff1d(np.arange(codes.n_rows), sampled, assume_unique=True)
-    n_neighbours = min(NEIGHBOURS, len(directions))
-    near = np.empty((len(others), n_neighbours), np.int32)
-    stop = 0
-    n_blocks = -(-len(others) // BLOCK)
-    blocks = _row_vectors(codes, decoder, others)
-    for rows, _ in tracked(blocks, "compare rows", n_blocks):
-        start, stop = stop, stop + len(rows)
-        row_directions = directions_from(rows, centre)
-        near[start:stop] = nearest_rows(row_directions, directions, NEIGHBOURS)
-    return others, near
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield blocks of rows, and the positions of the directions nearest to each, (m, 15)."""
+    starts = range(0, len(rows), BLOCK)
+    blocks = zip(starts, _row_vectors(codes, decoder, rows), strict=False)
+    for start, (vectors, _) in tracked(blocks, "compare rows", len(starts)):
+        row_directions = directions_from(vectors, centre)
+        nearest = nearest_rows(row_directions, directions, NEIGHBOURS)
+        yield rows[start : start + BLOCK], nearest
 
 
 def _means_of(values: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
