@@ -293,6 +293,21 @@ def test_differences_from_all_or_none_of_the_others_are_certain_to_a_degree(
     assert found["feature"].tolist() == [2, 3]
 
 
+@pytest.mark.parametrize(
+    ("label", "begins"),
+    [
+        ("un-", "Texts with “un-” make up"),
+        ("who", "Texts with “who” make up"),
+        ("Not, no-", "Texts with “Not, no-” make up"),
+        ("who, teacher", "Texts about “who, teacher” make up"),
+        ("tax", "Texts about “tax” make up"),
+    ],
+)
+def test_texts_are_about_subjects_but_have_forms(label, begins):
+    line = groups("Sales", 0.9, 0.1, 2) | {"label": label}
+    assert findings([compared("groups", [line])])["sentence"][0].startswith(begins)
+
+
 def test_an_effect_that_may_be_0_comes_last():
     may_be_0 = {"effect": 2.0, "low": -0.1, "high": 4.0, "r": 0.5, "target": "price"}
     surely = {"effect": 0.5, "low": 0.4, "high": 0.6, "r": 0.2, "target": "price"}

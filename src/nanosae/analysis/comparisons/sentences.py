@@ -21,6 +21,7 @@ from nanosae.analysis.comparisons.findings import (
     rest_of,
     shares_of,
 )
+from nanosae.text.stop_words import is_stop_word, stop_words_of
 
 NUMBERS = ["share", "other_share", "effect", "low", "high", "n_active", "q"]
 COLUMNS = ["column", "side", "feature", "topic", "label", "sentence", "strength"]
@@ -175,9 +176,26 @@ def _about(found: Line) -> str:
     label = found["label"]
     if found["is_text"]:
         return f"that read like “{label}”"
-    preposition = "of the topic" if is_about_topic(found) else "about"
+    if is_about_topic(found):
+        preposition = "of the topic"
+    else:
+        preposition = "with" if _is_of_form(label) else "about"
     doubt = " (doubtful label)" if found.get("label_doubtful") else ""
     return f"{preposition} “{label}”{doubt}"
+
+
+def _is_of_form(label: str) -> bool:
+    """Return whether a label has only beginnings of words and English stop words.
+
+    Example:
+        >>> [_is_of_form(label) for label in ("un-", "who", "cell, cy-")]
+        [True, True, False]
+    """
+    english = stop_words_of([])
+    terms = label.split(", ")
+    return all(
+        term.endswith("-") or is_stop_word(term.lower(), english) for term in terms
+    )
 
 
 def group_words(
