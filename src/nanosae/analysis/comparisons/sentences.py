@@ -22,6 +22,7 @@ from nanosae.analysis.comparisons.findings import (
     shares_of,
 )
 from nanosae.text.stop_words import is_stop_word, stop_words_of
+from nanosae.text.tokens import is_unspaced
 
 NUMBERS = ["share", "other_share", "effect", "low", "high", "n_active", "q"]
 COLUMNS = ["column", "side", "feature", "topic", "label", "sentence", "strength"]
@@ -185,17 +186,22 @@ def _about(found: Line) -> str:
 
 
 def _is_of_form(label: str) -> bool:
-    """Return whether a label has only beginnings of words and English stop words.
+    """Return whether all terms of a label are beginnings of words, numbers, letters or stop words.
+
+    Stop words are those of English.
 
     Example:
-        >>> [_is_of_form(label) for label in ("un-", "who", "cell, cy-")]
-        [True, True, False]
+        >>> [_is_of_form(label) for label in ("un-", "who", "3", "cell, cy-")]
+        [True, True, True, False]
     """
-    english = stop_words_of([])
-    terms = label.split(", ")
-    return all(
-        term.endswith("-") or is_stop_word(term.lower(), english) for term in terms
-    )
+    return all(map(_is_form, label.split(", ")))
+
+
+def _is_form(term: str) -> bool:
+    if term.endswith("-") or term.isnumeric():
+        return True
+    is_letter = len(term) == 1 and term.isalpha() and not is_unspaced(term)
+    return is_letter or is_stop_word(term.lower(), stop_words_of([]))
 
 
 def group_words(
